@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A backend moves bytes between memory and an image.  It never sees guest structures and
+ * may assume valid input: the device has checked ranges, alignment and read-only before.
+ * All functions run on the disk thread and must not block, except open and close.
+ */
+
+#include <sys/uio.h>
+
+#include "core/base.h"
+#include "core/err.h"
+
+enum io_op {
+    IO_READ,
+    IO_WRITE,
+    IO_FLUSH,
+};
+
+/*
+ * One operation on an image.  Owned by the request it is part of; lent to the backend
+ * from `queue` to `done`.  The backend may change `iov` and `iov_count` on its way.
+ */
+struct io {
+    enum io_op op;
+    bool is_fua;       /* IO_WRITE: on stable storage before it is done */
+    unsigned iov_count;
+    uint64_t offset;   /* bytes */
+    uint64_t length;   /* bytes, the sum of iov */
+    struct iovec *iov;
+    int64_t result;    /* 0 or -errno */
+    void (*done)(struct io *io); /* called once, from `submit` or `reap` */
+    struct io *next;   /* the list that the io is on, whose it ever is */
+};
+
+/* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
+enum cache_mode {
+    CACHE_NONE,         /* O_DIRECT, guest flushes */
+    CACHE_DIRECTSYNC,   /* O_DIRECT, every write is stable before it is answered */
+    CACHE_WRITEBACK,    /* host page cache, guest flushes */
+    CACHE_WRITETHROUGH, /* host page cache, every write is stable before it is answered */
+};
+
+struct backend_opts {
+    const char *type;          /* "file" or "null" */
+    const char *path;          /* file: lent for the time of the call */
+    uint64_t size;             /* bytes; null: the size; file: only with `create` */
+    uint32_t delay_ms;         /* null: how long each request takes */
+    uint32_t min_block_size;   /* the block that the guest will be shown, 0: whatever suits */
+    unsigned max_inflight;     /* how many requests at once are worth preparing for */
+    enum cache_mode cache;
+    bool is_readonly;
+    bool create;               /* file: it must not exist; made sparse, `size` bytes long */
+};
+
+struct backend {
+    const struct backend_ops *ops;
+    uint64_t size;            /* bytes */
+    uint32_t block_size;      /* smallest unit of I/O in bytes, a power of two, >= 512 */
+    uint32_t physical_block;  /* what the medium likes, >= block_size */
+    uint32_t opt_io;          /* preferred I/O size in bytes, 0: unknown */
+    const char *engine;       /* "Linux AIO", "none" */
+};
+
+/* The room that a request keeps for the backend; each backend asserts that it fits. */
+#define BACKEND_IO_SIZE 128
+
+struct backend_ops {
+    const char *name;
+    int (*open)(struct backend **out, const struct backend_opts *opts, struct err *err);
+    void (*close)(struct backend *backend); /* nothing in flight */
+    int (*fd)(struct backend *backend);     /* readable: call reap.  Stays the same. */
+
+    /* Take `io` (private bytes at `priv`, BACKEND_IO_SIZE of them, 16-byte aligned). */
+    void (*queue)(struct backend *backend, struct io *io, void *priv);
+
+    /* Start all that is queued; how many operations went to the kernel goes to `*calls`. */
+    unsigned (*submit)(struct backend *backend, unsigned *calls);
+
+    /* Call io->done for what has finished. */
+    void (*reap)(struct backend *backend);
+
+    /* Has it queued io that submit could not start?  It then needs submit after a reap. */
+    bool (*is_held_back)(const struct backend *backend);
+};
+
+extern const struct backend_ops backend_file_ops;
+extern const struct backend_ops backend_null_ops;
+
+/* Find the type and open it.  Thread: the disk's; may block. */
+int backend_open(struct backend **out, const struct backend_opts *opts, struct err *err);
+
+static inline void backend_close(struct backend *backend)
+{
+    backend->ops->close(backend);
+}
+
+/* "none" -> CACHE_NONE ...  Returns false for any other text. */
+bool cache_mode_parse(const char *text, enum cache_mode *mode);
+const char *cache_mode_name(enum cache_mode mode);
+
+static inline bool cache_is_direct(enum cache_mode mode)
+{
+    return mode == CACHE_NONE || mode == CACHE_DIRECTSYNC;
+}
+
+/* Must each write be stable before it is answered? */
+static inline bool cache_is_writethrough(enum cache_mode mode)
+{
+    return mode == CACHE_DIRECTSYNC || mode == CACHE_WRITETHROUGH;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What a disk has done since it was added.  Plain counters of the disk thread; others get
+ * a copy by message.  Times are nanoseconds from the pop of a request to its answer.
+ */
+
+#include "core/base.h"
+
+enum stats_type {
+    STATS_READ,
+    STATS_WRITE,
+    STATS_FLUSH,
+    STATS_DISCARD,
+    STATS_OTHER,
+    STATS_TYPES,
+};
+
+struct stats_requests {
+    uint64_t requests; /* answered, failed ones included */
+    uint64_t bytes;    /* of those that succeeded */
+    uint64_t errors;   /* answered with anything but OK */
+    uint64_t time_ns;
+};
+
+struct stats {
+    struct stats_requests type[STATS_TYPES];
+    uint64_t invalid;     /* of the errors: refused before they reached the image */
+    uint64_t inflight;    /* taken and not yet answered */
+    uint64_t inflight_max;
+    uint64_t kicks;       /* notifications read from kick fds */
+    uint64_t interrupts;  /* call fds signalled */
+    uint64_t interrupts_suppressed; /* batches published that the driver need not be told of */
+    uint64_t submissions; /* system calls that started I/O */
+    uint64_t submitted;   /* operations that those started */
+};
+
+const char *stats_type_name(enum stats_type type);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A vhost-user back-end: one listening UNIX socket for one disk, one front-end at a time.
+ * It tells the device where the rings are and is out of the way while I/O flows.
+ * Owned by the disk's thread, used by it alone.
+ * Source: QEMU documentation, "Vhost-user Protocol".
+ */
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include "core/device.h"
+#include "core/err.h"
+
+struct vhost_user;
+
+struct vhost_user_opts {
+    const char *name;        /* of the disk, for log lines; lent for the object's life */
+    const char *socket_path; /* lent for the object's life */
+};
+
+struct vhost_user_peer {
+    pid_t pid;
+    uid_t uid;
+    char comm[32]; /* the process's name, "" when it cannot be told */
+};
+
+/*
+ * Listen.  The device stays paused by PAUSE_GONE until a front-end has connected.
+ * Refuses a path that is too long, that another process listens on, or that is no socket.
+ */
+int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *dev,
+                     const struct vhost_user_opts *opts, struct err *err);
+
+/* Tell the driver that the config space has changed, where the front-end can be told. */
+void vhost_user_config_changed(struct vhost_user *vu);
+
+/* Returns false when no front-end is connected. */
+bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer);
+
+/* Close and unlink the listening socket; a connection goes on. */
+void vhost_user_unlisten(struct vhost_user *vu);
+
+/*
+ * Close the connection and free the object; `done(arg)` runs when all its handles are closed.
+ * The device has been drained before.  Ends the device's rings and mapping.
+ */
+void vhost_user_stop(struct vhost_user *vu, void (*done)(void *arg), void *arg);
