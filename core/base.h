@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 /* VIRTIO 1.2, 5.2.4 "Device configuration layout": a sector is 512 bytes, whatever the block. */
@@ -90,4 +91,14 @@ static inline void store16(void *p, uint16_t value)
 static inline void store16_release(void *p, uint16_t value)
 {
     __atomic_store_n((uint16_t *)p, value, __ATOMIC_RELEASE);
+}
+
+/*
+ * Copy what another party may be changing: afterwards only the copy is looked at.  Without
+ * the barrier the compiler may read `from` again, as it knows of no other writer.
+ */
+static inline void copy_once(void *to, const void *from, size_t len)
+{
+    memcpy(to, from, len);
+    __asm__ __volatile__("" : : "r"(to) : "memory");
 }
