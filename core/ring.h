@@ -30,8 +30,8 @@ struct chain {
     uint64_t in_bytes;
     uint8_t *last_in;  /* the last device-writable byte, NULL: none, or outside memory */
     const char *fault; /* why the chain cannot be served, NULL: well-formed */
-    uint16_t out_count;
-    uint16_t in_count;
+    unsigned out_count;
+    unsigned in_count;
     uint16_t head;
     bool is_busy;
 };
@@ -51,7 +51,9 @@ struct ring_layout {
 struct ring {
     struct ring_layout layout;
     struct mem *mem; /* lent by the device */
-    uint8_t *slots;  /* owned */
+    uint8_t *slots;    /* owned; the pieces of all slots follow them in the same mapping */
+    size_t slots_bytes;
+    struct iovec *iov;
     size_t stride;
     unsigned inflight;
     uint16_t avail_idx; /* the driver's index when it was last read */
@@ -115,6 +117,9 @@ bool ring_kicks_on(struct ring *ring);
 
 /* Give a chain back with `len` bytes written.  The driver sees it at the next publish. */
 void ring_push(struct ring *ring, struct chain *chain, uint32_t len);
+
+/* Let go of a chain that cannot be answered: the ring is broken. */
+void ring_drop(struct ring *ring, struct chain *chain);
 
 /* Is something pushed that the driver has not been shown? */
 static inline bool ring_has_unpublished(const struct ring *ring)
