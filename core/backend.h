@@ -32,6 +32,7 @@ struct io {
     int64_t result;    /* 0 or -errno */
     void (*done)(struct io *io); /* called once, from `submit` or `reap` */
     struct io *next;   /* the list that the io is on, whose it ever is */
+    void *priv;        /* BACKEND_IO_SIZE bytes for the backend, 16-byte aligned */
 };
 
 /* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
@@ -47,7 +48,6 @@ struct backend_opts {
     const char *path;          /* file: lent for the time of the call */
     uint64_t size;             /* bytes; null: the size; file: only with `create` */
     uint32_t delay_ms;         /* null: how long each request takes */
-    uint32_t min_block_size;   /* the block that the guest will be shown, 0: whatever suits */
     unsigned max_inflight;     /* how many requests at once are worth preparing for */
     enum cache_mode cache;
     bool is_readonly;
@@ -58,9 +58,10 @@ struct backend {
     const struct backend_ops *ops;
     uint64_t size;            /* bytes */
     uint32_t block_size;      /* smallest unit of I/O in bytes, a power of two, >= 512 */
-    uint32_t physical_block;  /* what the medium likes, >= block_size */
+    uint32_t logical_block;   /* the medium's own, which the page cache may hide; 512 for files */
+    uint32_t physical_block;  /* what the medium likes */
     uint32_t opt_io;          /* preferred I/O size in bytes, 0: unknown */
-    const char *engine;       /* "Linux AIO", "none" */
+    unsigned max_inflight;    /* operations that can be under way at once */
 };
 
 /* The room that a request keeps for the backend; each backend asserts that it fits. */
@@ -72,10 +73,10 @@ struct backend_ops {
     void (*close)(struct backend *backend); /* nothing in flight */
     int (*fd)(struct backend *backend);     /* readable: call reap.  Stays the same. */
 
-    /* Take `io` (private bytes at `priv`, BACKEND_IO_SIZE of them, 16-byte aligned). */
-    void (*queue)(struct backend *backend, struct io *io, void *priv);
+    /* Take `io` until its `done` is called. */
+    void (*queue)(struct backend *backend, struct io *io);
 
-    /* Start all that is queued; how many operations went to the kernel goes to `*calls`. */
+    /* Start all that is queued.  Returns the operations started, `*calls` the system calls. */
     unsigned (*submit)(struct backend *backend, unsigned *calls);
 
     /* Call io->done for what has finished. */
