@@ -20,6 +20,7 @@
 #include "core/mem.h"
 #include "core/ring.h"
 #include "core/stats.h"
+#include "core/watch.h"
 
 /* Why a device takes no requests.  Reasons do not undo each other. */
 enum pause_reason {
@@ -47,13 +48,10 @@ struct device_ring_addr {
     uint64_t avail;
 };
 
-/* A kick fd being watched; lives until its handle is closed, which outlasts the ring's use. */
-struct kick_watch;
-
 struct device_ring {
     struct device *dev; /* parent */
     struct ring ring;
-    struct kick_watch *kick; /* owned, NULL: none */
+    struct watch *kick; /* owned, NULL: none; owns the kick fd */
     int call_fd;             /* owned, -1: none */
     int err_fd;              /* owned, -1: none */
     unsigned index;
@@ -61,8 +59,8 @@ struct device_ring {
     uint16_t base;
     bool has_addr;
     bool is_enabled;
-    bool is_paused;  /* by device_ring_pause */
-    bool is_ready; /* kicked, or to be looked at as if kicked */
+    bool is_paused; /* by device_ring_pause */
+    bool is_fault_told;
     struct device_ring_addr addr;
 };
 
@@ -76,24 +74,26 @@ struct device {
     uv_loop_t *loop; /* lent */
     uv_check_t check;
     uv_idle_t idle; /* active while a turn must follow at once */
-    uv_poll_t backend_poll;
+    struct watch *backend_watch; /* owned, NULL: the image is closed */
     const char *name;
     unsigned pause_mask;
     unsigned queues;
     unsigned queue_size_max;
-    unsigned inflight;
-    uint64_t features;      /* negotiated, ring bits included */
-    bool has_turn_work;     /* the check phase has something to do */
-    bool has_backend_poll;  /* backend_poll is open */
+    uint64_t features;    /* negotiated, ring bits included */
+    uint64_t ready;       /* rings that were kicked, or are to be looked at as if; bit = index */
+    uint64_t unpublished; /* rings that have finished requests to show */
+    uint64_t now_ns;      /* as of the last callback or turn */
+    bool has_turn_work;   /* the check phase has something to do */
+    bool is_memory_lost;  /* told once */
     struct backend *backend; /* owned, NULL: the image is closed */
     struct blk blk;
     struct mem mem;
     struct stats stats;
     struct drain *drains; /* waiting */
-    struct log_limit io_log;
     struct log_limit guest_log;
+    uint64_t errnos_told[3]; /* of failed I/O: each is logged once while the image is open */
     void (*closed)(struct device *dev);
-    unsigned open_handles;
+    unsigned open_handles; /* check, idle and watches; the device may go at zero */
     struct device_ring ring[BLK_MAX_QUEUES];
 };
 
