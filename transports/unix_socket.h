@@ -18,6 +18,8 @@
 struct unix_listener {
     int fd;      /* listening, non-blocking; -1: none */
     int lock_fd; /* -1: none */
+    dev_t dev;   /* of the socket file, to know it again */
+    ino_t ino;
     char path[UNIX_PATH_BYTES];
 };
 
