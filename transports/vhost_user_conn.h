@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * One vhost-user connection: bytes and fds of a socket in, whole messages out, and replies
+ * the other way.  It knows the header of a message and nothing of its meaning.
+ *
+ * One message at a time: the next is read when the owner is done with the last one and its
+ * reply has gone out, so a peer that does not read its replies stops being read itself.
+ *
+ * Embedded in its owner; disk thread only.  The memory may go when `closed` has been called.
+ * "vu" stands for vhost-user here and in the files that serve the messages.
+ */
+
+#include <uv.h>
+
+#include "core/base.h"
+#include "transports/vhost_user_wire.h"
+
+/* A message as it arrived.  Fds are the connection's; who takes one leaves -1. */
+struct vu_msg {
+    struct vhost_user_header header;
+    unsigned fd_count; /* as received, those taken included */
+    int fd[VHOST_USER_MAX_FDS];
+    union vhost_user_payload payload;
+};
+
+struct vu_conn;
+
+struct vu_conn_ops {
+    /* A whole message, lent until the return, or until vu_conn_resume after vu_conn_suspend. */
+    void (*message)(struct vu_conn *conn, struct vu_msg *msg);
+
+    /*
+     * The connection is at its end and nothing more is read or written; the owner closes it.
+     * `fault` is NULL when the peer just left.
+     */
+    void (*over)(struct vu_conn *conn, const char *fault);
+
+    void (*closed)(struct vu_conn *conn);
+};
+
+struct vu_conn {
+    uv_poll_t poll;
+    const struct vu_conn_ops *ops;
+    int fd; /* owned, -1: closed */
+    bool is_suspended;
+    bool is_over;
+    size_t have;     /* bytes of `msg` received, header and payload */
+    size_t out_len;  /* bytes of the reply */
+    size_t out_sent; /* of those, gone */
+    struct vu_msg msg;
+    uint8_t out[sizeof(struct vhost_user_header) + VHOST_USER_MAX_PAYLOAD];
+};
+
+/* Takes `fd` (connected, non-blocking) when it succeeds.  Returns 0 or -errno. */
+int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_conn_ops *ops);
+
+/* Close socket and fds of a message at hand; `closed` follows from the loop.  No reply waits. */
+void vu_conn_close(struct vu_conn *conn);
+
+/*
+ * Answer the message at hand with `size` bytes (at most VHOST_USER_MAX_PAYLOAD).
+ * Once for each message, from within `message` or while suspended.
+ */
+void vu_conn_reply(struct vu_conn *conn, uint32_t request, const void *payload, uint32_t size);
+
+/* The message at hand takes longer: read no other until resume. */
+void vu_conn_suspend(struct vu_conn *conn);
+void vu_conn_resume(struct vu_conn *conn);
+
+/* End the connection for `fault`; calls `over`.  Nothing happens on one that is over. */
+void vu_conn_fail(struct vu_conn *conn, const char *fault);
+
+/* Has the peer closed its side?  Also told when there are messages of it left to read. */
+bool vu_conn_peer_left(const struct vu_conn *conn);
