@@ -46,6 +46,16 @@ bool log_parse_level(const char *text, enum log_level *level)
     return false;
 }
 
+/* A newline in a peer's name or a path must not forge a line of its own. */
+static void hide_controls(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] < ' ' || text[i] == 0x7f) {
+            text[i] = '?';
+        }
+    }
+}
+
 static void log_va(enum log_level level, const char *fmt, va_list args)
 {
     char line[LINE_BYTES];
@@ -57,6 +67,7 @@ static void log_va(enum log_level level, const char *fmt, va_list args)
     if (used > LINE_BYTES - 2) {
         used = LINE_BYTES - 2;
     }
+    hide_controls(line, (size_t)used);
     line[used++] = '\n';
     if (write(STDERR_FILENO, line, (size_t)used) < 0) {
         /* Nobody listens: there is nowhere left to say it. */

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/* What each unit test includes first: cmocka with the headers that it asks for. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "core/base.h"
+
+/* Run a table of tests; the exit status of the program.  TAP, as the harness wants it. */
+#define unit_run(tests)                        \
+    (cmocka_set_message_output(CM_OUTPUT_TAP), \
+     cmocka_run_group_tests_name(__FILE__, tests, NULL, NULL) == 0 ? EXIT_SUCCESS : EXIT_FAILURE)
