@@ -1,0 +1,951 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "core/blk.h"
+#include "tests/lib/driver.h"
+
+#define SIZE             16
+#define GUEST            0x100000ull
+#define ARENA_BYTES (16ull << 20)
+#define DISK_BYTES       (1ull << 30)
+#define DISK_SECTORS     (DISK_BYTES / SECTOR_SIZE)
+#define STATUS_UNWRITTEN 0xee
+
+/* A device without rings of its own, and one ring to make chains with. */
+struct world {
+    struct mem mem;
+    struct arena arena;
+    struct driver drv;
+    struct ring ring;
+    struct blk blk;
+    struct blk_opts opts;
+    struct stats stats;
+    struct request *request;
+    uint64_t header; /* guest addresses */
+    uint64_t data;
+    uint64_t status;
+    uint8_t *status_byte; /* ours */
+};
+
+static const struct blk_opts default_opts = {
+    .capacity = DISK_BYTES,
+    .logical_block = 512,
+    .physical_block = 4096,
+    .opt_io = 65536,
+    .queues = 3,
+    .seg_max = BLK_SEG_MAX,
+    .serial = "serial-1",
+};
+
+static void start_ring(struct world *w)
+{
+    struct ring_layout layout = {
+        .size = SIZE,
+        .desc = mem_at(&w->mem, w->drv.desc_addr, ring_desc_bytes(SIZE)),
+        .avail = mem_at(&w->mem, w->drv.avail_addr, ring_avail_bytes(SIZE)),
+        .used = mem_at(&w->mem, w->drv.used_addr, ring_used_bytes(SIZE)),
+        .has_indirect = true,
+        .slot_size = sizeof(struct request),
+        .iov_max = BLK_IOV_MAX,
+    };
+
+    assert(ring_start(&w->ring, &layout, &w->mem) == 0);
+}
+
+static void with_opts(struct world *w, const struct blk_opts *opts)
+{
+    w->opts = *opts;
+    blk_init(&w->blk, opts);
+    w->blk.features = blk_features(&w->blk);
+}
+
+static int world_start(void **state)
+{
+    static struct world world;
+    struct mem_layout layout = {.guest_addr = GUEST, .size = ARENA_BYTES, .user_addr = GUEST};
+
+    memset(&world, 0, sizeof(world));
+    mem_init(&world.mem);
+    arena_init(&world.arena, GUEST, ARENA_BYTES);
+    assert(mem_add(&world.mem, &layout, world.arena.fd, NULL) == 0);
+    driver_init(&world.drv, &world.arena, SIZE);
+    start_ring(&world);
+    world.header = arena_take(&world.arena, 64, 16);
+    world.status = arena_take(&world.arena, 1, 1);
+    world.status_byte = arena_at(&world.arena, world.status);
+    world.data = arena_take(&world.arena, 65536, 4096);
+    with_opts(&world, &default_opts);
+    *state = &world;
+    return 0;
+}
+
+static int world_stop(void **state)
+{
+    struct world *w = *state;
+
+    ring_stop(&w->ring);
+    mem_clear(&w->mem);
+    arena_fini(&w->arena);
+    return 0;
+}
+
+static void set_header(struct world *w, uint32_t type, uint64_t sector)
+{
+    struct virtio_blk_outhdr header = {.type = type, .sector = sector};
+
+    memcpy(arena_at(&w->arena, w->header), &header, sizeof(header));
+    *w->status_byte = STATUS_UNWRITTEN;
+}
+
+/* Pop the chain that was just offered and parse it. */
+static enum blk_verdict parse_offered(struct world *w)
+{
+    struct chain *chain;
+
+    assert_int_equal(ring_pop(&w->ring, &chain), 1);
+    w->request = containerof(chain, struct request, chain);
+    w->request->start_ns = 1000;
+    return blk_parse(&w->blk, w->request, &w->stats);
+}
+
+static enum blk_verdict parse_pieces(struct world *w, const struct piece *pieces, unsigned count)
+{
+    driver_offer(&w->drv, driver_chain(&w->drv, pieces, count));
+    return parse_offered(w);
+}
+
+/* The usual three descriptors; `len` 0: two. */
+static enum blk_verdict parse(struct world *w, uint32_t type, uint64_t sector, uint32_t len,
+                              bool is_in)
+{
+    struct piece pieces[3] = {piece_out(w->header, 16)};
+    unsigned count = 1;
+
+    set_header(w, type, sector);
+    if (len > 0) {
+        pieces[count++] = (struct piece){.addr = w->data, .len = len, .is_in = is_in};
+    }
+    pieces[count++] = piece_in(w->status, 1);
+    return parse_pieces(w, pieces, count);
+}
+
+/* Finish as the device would when the backend said `result`; returns the used length. */
+static uint32_t finish(struct world *w, int64_t result)
+{
+    w->request->io.result = result;
+    return blk_finish(w->request, 1500, &w->stats);
+}
+
+/* The request was answered without the backend, with this status. */
+static void assert_answered(struct world *w, enum blk_verdict verdict, uint8_t status)
+{
+    assert_int_equal(verdict, BLK_ANSWERED);
+    blk_finish(w->request, 1500, &w->stats);
+    assert_int_equal(*w->status_byte, status);
+}
+
+static void assert_refused(struct world *w, enum blk_verdict verdict, uint8_t status)
+{
+    assert_answered(w, verdict, status);
+    assert_int_equal(w->stats.invalid, 1);
+}
+
+static bool offers(const struct world *w, unsigned bit)
+{
+    return blk_features(&w->blk) >> bit & 1;
+}
+
+/* ---- features and config ---- */
+
+static void writable_disk_offers_flush_and_shape(void **state)
+{
+    struct world *w = *state;
+
+    assert_true(offers(w, VIRTIO_BLK_F_FLUSH));
+    assert_true(offers(w, VIRTIO_BLK_F_SEG_MAX));
+    assert_true(offers(w, VIRTIO_BLK_F_BLK_SIZE));
+    assert_true(offers(w, VIRTIO_BLK_F_TOPOLOGY));
+    assert_true(offers(w, VIRTIO_BLK_F_MQ));
+    assert_false(offers(w, VIRTIO_BLK_F_RO));
+}
+
+static void what_is_not_served_is_not_offered(void **state)
+{
+    struct world *w = *state;
+
+    assert_false(offers(w, VIRTIO_BLK_F_SCSI));
+    assert_false(offers(w, VIRTIO_BLK_F_BARRIER));
+    assert_false(offers(w, VIRTIO_BLK_F_GEOMETRY));
+    assert_false(offers(w, VIRTIO_BLK_F_DISCARD));
+    assert_false(offers(w, VIRTIO_BLK_F_WRITE_ZEROES));
+    assert_false(offers(w, VIRTIO_BLK_F_SECURE_ERASE));
+    assert_int_equal(blk_features(&w->blk) >> 24, 0);
+}
+
+static void readonly_disk_says_so(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_true(offers(w, VIRTIO_BLK_F_RO));
+}
+
+static void config_tells_the_disks_shape(void **state)
+{
+    struct world *w = *state;
+    struct virtio_blk_config config;
+
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.capacity, DISK_SECTORS);
+    assert_int_equal(config.seg_max, BLK_SEG_MAX);
+    assert_int_equal(config.blk_size, 512);
+    assert_int_equal(config.physical_block_exp, 3);
+    assert_int_equal(config.alignment_offset, 0);
+    assert_int_equal(config.opt_io_size, 128);
+    assert_int_equal(config.num_queues, 3);
+}
+
+/* VIRTIO 1.2, 5.2.4: the layout on the wire, independent of any header. */
+static void config_lies_at_the_specified_offsets(void **state)
+{
+    struct world *w = *state;
+    uint64_t capacity;
+    uint32_t seg_max, blk_size;
+    uint16_t queues;
+
+    blk_config_read(&w->blk, 0, &capacity, 8);
+    blk_config_read(&w->blk, 12, &seg_max, 4);
+    blk_config_read(&w->blk, 20, &blk_size, 4);
+    blk_config_read(&w->blk, 34, &queues, 2);
+    assert_int_equal(capacity, DISK_SECTORS);
+    assert_int_equal(seg_max, BLK_SEG_MAX);
+    assert_int_equal(blk_size, 512);
+    assert_int_equal(queues, 3);
+}
+
+static void config_past_its_end_reads_as_zero(void **state)
+{
+    struct world *w = *state;
+    uint8_t bytes[300];
+
+    memset(bytes, 0xff, sizeof(bytes));
+    blk_config_read(&w->blk, 0, bytes, 256);
+    for (unsigned i = sizeof(struct virtio_blk_config); i < 256; i++) {
+        assert_int_equal(bytes[i], 0);
+    }
+    assert_int_equal(bytes[256], 0xff);
+    memset(bytes, 0xff, sizeof(bytes));
+    blk_config_read(&w->blk, 5000, bytes, 8);
+    assert_int_equal(bytes[0] | bytes[7], 0);
+    memset(bytes, 0xff, sizeof(bytes));
+    blk_config_read(&w->blk, UINT32_MAX, bytes, 8);
+    assert_int_equal(bytes[0] | bytes[7], 0);
+}
+
+static void config_can_be_read_in_pieces(void **state)
+{
+    struct world *w = *state;
+    uint8_t whole[60], pieces[60];
+
+    blk_config_read(&w->blk, 0, whole, 60);
+    for (unsigned i = 0; i < 60; i += 3) {
+        blk_config_read(&w->blk, i, pieces + i, 3);
+    }
+    assert_memory_equal(whole, pieces, 60);
+}
+
+static void capacity_can_change(void **state)
+{
+    struct world *w = *state;
+    uint64_t capacity;
+
+    blk_set_capacity(&w->blk, 2 * DISK_BYTES);
+    blk_config_read(&w->blk, 0, &capacity, 8);
+    assert_int_equal(capacity, 2 * DISK_SECTORS);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_IN, DISK_SECTORS, 512, true), BLK_SUBMIT);
+}
+
+/* ---- reads and writes ---- */
+
+static void read_goes_to_the_backend(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse(w, VIRTIO_BLK_T_IN, 8, 4096, true), BLK_SUBMIT);
+    assert_int_equal(w->request->io.op, IO_READ);
+    assert_int_equal(w->request->io.offset, 4096);
+    assert_int_equal(w->request->io.length, 4096);
+    assert_int_equal(w->request->io.iov_count, 1);
+    assert_ptr_equal(w->request->io.iov[0].iov_base, mem_at(&w->mem, w->data, 1));
+    assert_int_equal(w->request->io.iov[0].iov_len, 4096);
+    assert_int_equal(w->request->kind, STATS_READ);
+    assert_int_equal(*w->status_byte, STATUS_UNWRITTEN);
+}
+
+static void finished_read_says_ok_and_its_length(void **state)
+{
+    struct world *w = *state;
+
+    parse(w, VIRTIO_BLK_T_IN, 8, 4096, true);
+    assert_int_equal(finish(w, 0), 4097);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+}
+
+static void write_goes_to_the_backend(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse(w, VIRTIO_BLK_T_OUT, DISK_SECTORS - 8, 4096, false), BLK_SUBMIT);
+    assert_int_equal(w->request->io.op, IO_WRITE);
+    assert_int_equal(w->request->io.offset, DISK_BYTES - 4096);
+    assert_int_equal(w->request->io.length, 4096);
+    assert_int_equal(w->request->kind, STATS_WRITE);
+    assert_false(w->request->io.is_fua);
+    assert_int_equal(finish(w, 0), 1);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+}
+
+static void failed_io_says_ioerr(void **state)
+{
+    struct world *w = *state;
+
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    finish(w, -ENOSPC);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_IOERR);
+    assert_int_equal(w->stats.type[STATS_WRITE].errors, 1);
+    assert_int_equal(w->stats.type[STATS_WRITE].bytes, 0);
+    assert_int_equal(w->stats.invalid, 0);
+}
+
+static void writethrough_disk_writes_through(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_writethrough = true;
+    with_opts(w, &opts);
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_true(w->request->io.is_fua);
+}
+
+/* VIRTIO 1.2, 5.2.6.2: without FLUSH the driver relies on writethrough. */
+static void driver_without_flush_gets_writethrough(void **state)
+{
+    struct world *w = *state;
+
+    w->blk.features &= ~(1ull << VIRTIO_BLK_F_FLUSH);
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_true(w->request->io.is_fua);
+}
+
+static void fua_does_not_stick_to_a_slot(void **state)
+{
+    struct world *w = *state;
+    struct used used;
+
+    w->blk.features = 0;
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    ring_push(&w->ring, &w->request->chain, finish(w, 0));
+    ring_publish(&w->ring);
+    assert_true(driver_reap(&w->drv, &used));
+    w->blk.features = blk_features(&w->blk);
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_false(w->request->io.is_fua);
+}
+
+static void last_sector_can_be_read(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse(w, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, 512, true), BLK_SUBMIT);
+}
+
+static void read_past_the_end_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, 1024, true), VIRTIO_BLK_S_IOERR);
+}
+
+static void write_past_the_end_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_OUT, DISK_SECTORS, 512, false), VIRTIO_BLK_S_IOERR);
+}
+
+static void sector_near_2_to_the_64_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, UINT64_MAX, 512, true), VIRTIO_BLK_S_IOERR);
+}
+
+/* Times 512 it is 0 again. */
+static void sector_whose_byte_offset_wraps_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, 1ull << 55, 512, true), VIRTIO_BLK_S_IOERR);
+}
+
+static void part_of_a_sector_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, 0, 511, true), VIRTIO_BLK_S_IOERR);
+}
+
+static void length_misaligned_to_the_block_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.logical_block = 4096;
+    with_opts(w, &opts);
+    assert_refused(w, parse(w, VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_IOERR);
+}
+
+static void sector_misaligned_to_the_block_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.logical_block = 4096;
+    with_opts(w, &opts);
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, 7, 4096, true), VIRTIO_BLK_S_IOERR);
+}
+
+/* Offer a write of `count` segments of 8 MiB each; they may overlap, as nobody does it. */
+static enum blk_verdict parse_huge_write(struct world *w, unsigned count)
+{
+    const uint32_t segment = 8u << 20;
+    uint64_t table = w->data;
+
+    set_header(w, VIRTIO_BLK_T_OUT, 0);
+    driver_set_table(&w->drv, table, 0, w->header, 16, VRING_DESC_F_NEXT, 1);
+    for (unsigned i = 1; i <= count; i++) {
+        driver_set_table(&w->drv, table, i, w->data, segment, VRING_DESC_F_NEXT, (uint16_t)(i + 1));
+    }
+    driver_set_table(&w->drv, table, count + 1, w->status, 1, VRING_DESC_F_WRITE, 0);
+    driver_set_desc(&w->drv, 0, table, (count + 2) * 16, VRING_DESC_F_INDIRECT, 0);
+    driver_offer(&w->drv, 0);
+    return parse_offered(w);
+}
+
+static void request_of_the_largest_length_is_served(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse_huge_write(w, BLK_MAX_BYTES / (8u << 20)), BLK_SUBMIT);
+    assert_int_equal(w->request->io.length, BLK_MAX_BYTES);
+}
+
+static void longer_request_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.capacity = 1ull << 40;
+    with_opts(w, &opts);
+    assert_refused(w, parse_huge_write(w, BLK_MAX_BYTES / (8u << 20) + 1), VIRTIO_BLK_S_IOERR);
+}
+
+static void read_into_readable_buffers_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_IN, 0, 512, false), VIRTIO_BLK_S_IOERR);
+}
+
+static void write_from_writable_buffers_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_OUT, 0, 512, true), VIRTIO_BLK_S_IOERR);
+}
+
+static void write_to_a_readonly_disk_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_refused(w, parse(w, VIRTIO_BLK_T_OUT, 0, 512, false), VIRTIO_BLK_S_IOERR);
+}
+
+static void readonly_disk_can_be_read(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_IN, 0, 512, true), BLK_SUBMIT);
+}
+
+static void empty_read_is_done_at_once(void **state)
+{
+    struct world *w = *state;
+
+    assert_answered(w, parse(w, VIRTIO_BLK_T_IN, 0, 0, true), VIRTIO_BLK_S_OK);
+}
+
+/* ---- the other types ---- */
+
+static void flush_goes_to_the_backend(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse(w, VIRTIO_BLK_T_FLUSH, 0, 0, false), BLK_SUBMIT);
+    assert_int_equal(w->request->io.op, IO_FLUSH);
+    assert_int_equal(w->request->io.length, 0);
+    assert_int_equal(w->request->kind, STATS_FLUSH);
+    assert_int_equal(finish(w, 0), 1);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+}
+
+static void sector_of_a_flush_does_not_matter(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(parse(w, VIRTIO_BLK_T_FLUSH, UINT64_MAX, 0, false), BLK_SUBMIT);
+    assert_int_equal(w->request->io.offset, 0);
+}
+
+static void flush_of_a_readonly_disk_is_done_at_once(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_answered(w, parse(w, VIRTIO_BLK_T_FLUSH, 0, 0, false), VIRTIO_BLK_S_OK);
+}
+
+static void get_id_gives_the_serial_padded_with_zeroes(void **state)
+{
+    struct world *w = *state;
+    uint8_t *data = arena_at(&w->arena, w->data);
+    static const char padded[BLK_SERIAL_BYTES] = "serial-1";
+
+    memset(data, 0xff, 64);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_GET_ID, 0, 20, true), BLK_ANSWERED);
+    assert_int_equal(blk_finish(w->request, 1500, &w->stats), 21);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+    assert_memory_equal(data, padded, BLK_SERIAL_BYTES);
+    assert_int_equal(data[BLK_SERIAL_BYTES], 0xff);
+    assert_int_equal(w->request->kind, STATS_OTHER);
+}
+
+static void serial_of_20_bytes_has_no_final_zero(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    strcpy(opts.serial, "12345678901234567890");
+    with_opts(w, &opts);
+    parse(w, VIRTIO_BLK_T_GET_ID, 0, 20, true);
+    assert_memory_equal(arena_at(&w->arena, w->data), "12345678901234567890", 20);
+}
+
+static void get_id_with_a_short_buffer_is_cut(void **state)
+{
+    struct world *w = *state;
+    uint8_t *data = arena_at(&w->arena, w->data);
+
+    memset(data, 0xff, 64);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_GET_ID, 0, 4, true), BLK_ANSWERED);
+    assert_int_equal(blk_finish(w->request, 1500, &w->stats), 5);
+    assert_memory_equal(data, "seri\xff", 5);
+}
+
+static void get_id_with_a_long_buffer_writes_20_bytes(void **state)
+{
+    struct world *w = *state;
+    uint8_t *data = arena_at(&w->arena, w->data);
+
+    memset(data, 0xff, 512);
+    assert_answered(w, parse(w, VIRTIO_BLK_T_GET_ID, 0, 512, true), VIRTIO_BLK_S_OK);
+    assert_int_equal(data[19], 0);
+    assert_int_equal(data[20], 0xff);
+}
+
+static void get_id_without_a_buffer_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    assert_refused(w, parse(w, VIRTIO_BLK_T_GET_ID, 0, 0, true), VIRTIO_BLK_S_IOERR);
+}
+
+static void get_id_fills_several_pieces(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_in(w->data, 3),
+                             piece_in(w->data + 100, 2), piece_in(w->data + 200, 64),
+                             piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_GET_ID, 0);
+    assert_answered(w, parse_pieces(w, pieces, 5), VIRTIO_BLK_S_OK);
+    assert_memory_equal(arena_at(&w->arena, w->data), "ser", 3);
+    assert_memory_equal(arena_at(&w->arena, w->data + 100), "ia", 2);
+    assert_memory_equal(arena_at(&w->arena, w->data + 200), "l-1\0", 4);
+}
+
+static void unknown_types_are_unsupported(void **state)
+{
+    static const uint32_t types[] = {2,  3,  5,  9,          VIRTIO_BLK_T_DISCARD,
+                                     13, 14, 99, 0x80000000, UINT32_MAX};
+    struct world *w = *state;
+    struct used used;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        w->stats.invalid = 0;
+        assert_refused(w, parse(w, types[i], 0, 512, false), VIRTIO_BLK_S_UNSUPP);
+        ring_push(&w->ring, &w->request->chain, 1);
+        ring_publish(&w->ring);
+        assert_true(driver_reap(&w->drv, &used));
+    }
+}
+
+/* ---- framing ---- */
+
+static void header_may_be_cut_in_three(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 1), piece_out(w->header + 1, 8),
+                             piece_out(w->header + 9, 7), piece_in(w->data, 1024),
+                             piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_IN, 0x123);
+    assert_int_equal(parse_pieces(w, pieces, 5), BLK_SUBMIT);
+    assert_int_equal(w->request->io.offset, 0x123 * 512);
+    assert_int_equal(w->request->io.length, 1024);
+    assert_int_equal(w->request->io.iov_count, 1);
+}
+
+static void header_and_data_may_share_a_descriptor(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16 + 512), piece_in(w->status, 1)};
+
+    w->header = w->data; /* 16 bytes of header, then the data */
+    pieces[0].addr = w->header;
+    set_header(w, VIRTIO_BLK_T_OUT, 5);
+    assert_int_equal(parse_pieces(w, pieces, 2), BLK_SUBMIT);
+    assert_int_equal(w->request->io.length, 512);
+    assert_int_equal(w->request->io.iov_count, 1);
+    assert_ptr_equal(w->request->io.iov[0].iov_base, mem_at(&w->mem, w->data + 16, 1));
+    assert_int_equal(w->request->io.iov[0].iov_len, 512);
+}
+
+static void data_and_status_may_share_a_descriptor(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_in(w->data, 513)};
+
+    w->status_byte = arena_at(&w->arena, w->data + 512);
+    set_header(w, VIRTIO_BLK_T_IN, 5);
+    assert_int_equal(parse_pieces(w, pieces, 2), BLK_SUBMIT);
+    assert_int_equal(w->request->io.length, 512);
+    assert_int_equal(w->request->io.iov_count, 1);
+    assert_int_equal(w->request->io.iov[0].iov_len, 512);
+    assert_int_equal(finish(w, 0), 513);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+}
+
+static void data_may_be_cut_anywhere(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_in(w->data, 1),
+                             piece_in(w->data + 100, 510), piece_in(w->data + 1000, 2)};
+
+    w->status_byte = arena_at(&w->arena, w->data + 1001);
+    set_header(w, VIRTIO_BLK_T_IN, 0);
+    assert_int_equal(parse_pieces(w, pieces, 4), BLK_SUBMIT);
+    assert_int_equal(w->request->io.length, 512);
+    assert_int_equal(w->request->io.iov_count, 3);
+    assert_int_equal(w->request->io.iov[2].iov_len, 1);
+}
+
+static void header_cut_with_its_tail_before_the_data(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 10), piece_out(0, 0), piece_in(w->status, 1)};
+
+    w->header = w->data;
+    pieces[0].addr = w->header;
+    pieces[1] = piece_out(w->header + 10, 6 + 1024);
+    set_header(w, VIRTIO_BLK_T_OUT, 1);
+    assert_int_equal(parse_pieces(w, pieces, 3), BLK_SUBMIT);
+    assert_int_equal(w->request->io.length, 1024);
+    assert_int_equal(w->request->io.iov_count, 1);
+    assert_int_equal(w->request->io.iov[0].iov_len, 1024);
+}
+
+static void seg_max_segments_are_served(void **state)
+{
+    struct world *w = *state;
+    uint64_t table = w->data + 32768;
+    unsigned last = BLK_SEG_MAX + 1;
+
+    set_header(w, VIRTIO_BLK_T_IN, 0);
+    driver_set_table(&w->drv, table, 0, w->header, 16, VRING_DESC_F_NEXT, 1);
+    for (unsigned i = 1; i < last; i++) {
+        driver_set_table(&w->drv, table, i, w->data, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE,
+                         (uint16_t)(i + 1));
+    }
+    driver_set_table(&w->drv, table, last, w->status, 1, VRING_DESC_F_WRITE, 0);
+    driver_set_desc(&w->drv, 0, table, (last + 1) * 16, VRING_DESC_F_INDIRECT, 0);
+    driver_offer(&w->drv, 0);
+    assert_int_equal(parse_offered(w), BLK_SUBMIT);
+    assert_int_equal(w->request->io.iov_count, BLK_SEG_MAX);
+    assert_int_equal(w->request->io.length, BLK_SEG_MAX * 512);
+}
+
+static void short_header_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 15), piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_FLUSH, 0);
+    assert_refused(w, parse_pieces(w, pieces, 2), VIRTIO_BLK_S_IOERR);
+}
+
+static void chain_without_a_header_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_FLUSH, 0);
+    assert_refused(w, parse_pieces(w, pieces, 1), VIRTIO_BLK_S_IOERR);
+}
+
+static void chain_without_a_status_is_broken(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_out(w->data, 512)};
+
+    set_header(w, VIRTIO_BLK_T_OUT, 0);
+    assert_int_equal(parse_pieces(w, pieces, 2), BLK_BROKEN);
+}
+
+static void status_outside_memory_is_broken(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_in(0x10, 1)};
+
+    set_header(w, VIRTIO_BLK_T_FLUSH, 0);
+    assert_int_equal(parse_pieces(w, pieces, 2), BLK_BROKEN);
+}
+
+static void faulty_chain_with_a_status_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_in(0x10, 512), piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_IN, 0);
+    assert_refused(w, parse_pieces(w, pieces, 3), VIRTIO_BLK_S_IOERR);
+}
+
+/* The header is copied once: what the guest does afterwards changes nothing. */
+static void header_changed_after_parsing_does_not_matter(void **state)
+{
+    struct world *w = *state;
+
+    parse(w, VIRTIO_BLK_T_IN, 8, 512, true);
+    memset(arena_at(&w->arena, w->header), 0xff, 16);
+    finish(w, 0);
+    assert_int_equal(w->request->io.offset, 4096);
+    assert_int_equal(w->stats.type[STATS_READ].requests, 1);
+}
+
+static void counters_tell_types_bytes_and_time(void **state)
+{
+    struct world *w = *state;
+
+    parse(w, VIRTIO_BLK_T_IN, 0, 4096, true);
+    finish(w, 0);
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    finish(w, 0);
+    parse(w, VIRTIO_BLK_T_FLUSH, 0, 0, false);
+    finish(w, -EIO);
+    assert_int_equal(w->stats.type[STATS_READ].requests, 1);
+    assert_int_equal(w->stats.type[STATS_READ].bytes, 4096);
+    assert_int_equal(w->stats.type[STATS_READ].time_ns, 500);
+    assert_int_equal(w->stats.type[STATS_WRITE].bytes, 512);
+    assert_int_equal(w->stats.type[STATS_FLUSH].requests, 1);
+    assert_int_equal(w->stats.type[STATS_FLUSH].errors, 1);
+    assert_int_equal(w->stats.type[STATS_READ].errors, 0);
+}
+
+/* ---- blk_opts_resolve ---- */
+
+static const struct backend image = {
+    .size = 1ull << 20,
+    .block_size = 512,
+    .logical_block = 512,
+    .physical_block = 4096,
+    .opt_io = 8192,
+};
+
+static void resolve_takes_what_the_image_says(void **state)
+{
+    struct blk_opts opts = {.queues = 1};
+
+    assert_int_equal(blk_opts_resolve(&opts, &image, NULL), 0);
+    assert_int_equal(opts.capacity, 1u << 20);
+    assert_int_equal(opts.logical_block, 512);
+    assert_int_equal(opts.physical_block, 4096);
+    assert_int_equal(opts.opt_io, 8192);
+}
+
+static void resolve_keeps_blocks_that_were_asked_for(void **state)
+{
+    struct blk_opts opts = {.logical_block = 4096, .physical_block = 16384};
+
+    assert_int_equal(blk_opts_resolve(&opts, &image, NULL), 0);
+    assert_int_equal(opts.logical_block, 4096);
+    assert_int_equal(opts.physical_block, 16384);
+}
+
+static void large_logical_block_raises_the_physical_one(void **state)
+{
+    struct blk_opts opts = {.logical_block = 8192};
+
+    assert_int_equal(blk_opts_resolve(&opts, &image, NULL), 0);
+    assert_int_equal(opts.physical_block, 8192);
+}
+
+static void image_with_4096_byte_sectors_gets_such_blocks(void **state)
+{
+    struct backend big = image;
+    struct blk_opts opts = {0};
+
+    big.block_size = 4096;
+    big.logical_block = 4096;
+    assert_int_equal(blk_opts_resolve(&opts, &big, NULL), 0);
+    assert_int_equal(opts.logical_block, 4096);
+}
+
+static void assert_resolve_refuses(struct blk_opts opts, const struct backend *backend)
+{
+    struct err err = {0};
+
+    assert_int_equal(blk_opts_resolve(&opts, backend, &err), -EINVAL);
+    assert_int_equal(err.code, -EINVAL);
+    assert_string_not_equal(err.text, "");
+}
+
+static void crooked_blocks_are_refused(void **state)
+{
+    assert_resolve_refuses((struct blk_opts){.logical_block = 1000}, &image);
+    assert_resolve_refuses((struct blk_opts){.logical_block = 256}, &image);
+    assert_resolve_refuses((struct blk_opts){.logical_block = 65536}, &image);
+    assert_resolve_refuses((struct blk_opts){.logical_block = 4096, .physical_block = 512}, &image);
+    assert_resolve_refuses((struct blk_opts){.logical_block = 512, .physical_block = 1536}, &image);
+}
+
+static void blocks_smaller_than_the_images_are_refused(void **state)
+{
+    struct backend big = image;
+
+    big.block_size = 4096;
+    assert_resolve_refuses((struct blk_opts){.logical_block = 512}, &big);
+}
+
+static void partial_last_block_is_refused(void **state)
+{
+    struct backend odd = image;
+
+    odd.size = (1u << 20) + 512;
+    assert_resolve_refuses((struct blk_opts){.logical_block = 4096}, &odd);
+    odd.size = (1u << 20) + 100;
+    assert_resolve_refuses((struct blk_opts){0}, &odd);
+}
+
+static void empty_image_is_refused(void **state)
+{
+    struct backend empty = image;
+
+    empty.size = 0;
+    assert_resolve_refuses((struct blk_opts){0}, &empty);
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_world(writable_disk_offers_flush_and_shape),
+        in_world(what_is_not_served_is_not_offered),
+        in_world(readonly_disk_says_so),
+        in_world(config_tells_the_disks_shape),
+        in_world(config_lies_at_the_specified_offsets),
+        in_world(config_past_its_end_reads_as_zero),
+        in_world(config_can_be_read_in_pieces),
+        in_world(capacity_can_change),
+        in_world(read_goes_to_the_backend),
+        in_world(finished_read_says_ok_and_its_length),
+        in_world(write_goes_to_the_backend),
+        in_world(failed_io_says_ioerr),
+        in_world(writethrough_disk_writes_through),
+        in_world(driver_without_flush_gets_writethrough),
+        in_world(fua_does_not_stick_to_a_slot),
+        in_world(last_sector_can_be_read),
+        in_world(read_past_the_end_is_refused),
+        in_world(write_past_the_end_is_refused),
+        in_world(sector_near_2_to_the_64_is_refused),
+        in_world(sector_whose_byte_offset_wraps_is_refused),
+        in_world(part_of_a_sector_is_refused),
+        in_world(length_misaligned_to_the_block_is_refused),
+        in_world(sector_misaligned_to_the_block_is_refused),
+        in_world(request_of_the_largest_length_is_served),
+        in_world(longer_request_is_refused),
+        in_world(read_into_readable_buffers_is_refused),
+        in_world(write_from_writable_buffers_is_refused),
+        in_world(write_to_a_readonly_disk_is_refused),
+        in_world(readonly_disk_can_be_read),
+        in_world(empty_read_is_done_at_once),
+        in_world(flush_goes_to_the_backend),
+        in_world(sector_of_a_flush_does_not_matter),
+        in_world(flush_of_a_readonly_disk_is_done_at_once),
+        in_world(get_id_gives_the_serial_padded_with_zeroes),
+        in_world(serial_of_20_bytes_has_no_final_zero),
+        in_world(get_id_with_a_short_buffer_is_cut),
+        in_world(get_id_with_a_long_buffer_writes_20_bytes),
+        in_world(get_id_without_a_buffer_is_refused),
+        in_world(get_id_fills_several_pieces),
+        in_world(unknown_types_are_unsupported),
+        in_world(header_may_be_cut_in_three),
+        in_world(header_and_data_may_share_a_descriptor),
+        in_world(data_and_status_may_share_a_descriptor),
+        in_world(data_may_be_cut_anywhere),
+        in_world(header_cut_with_its_tail_before_the_data),
+        in_world(seg_max_segments_are_served),
+        in_world(short_header_is_refused),
+        in_world(chain_without_a_header_is_refused),
+        in_world(chain_without_a_status_is_broken),
+        in_world(status_outside_memory_is_broken),
+        in_world(faulty_chain_with_a_status_is_refused),
+        in_world(header_changed_after_parsing_does_not_matter),
+        in_world(counters_tell_types_bytes_and_time),
+        cmocka_unit_test(resolve_takes_what_the_image_says),
+        cmocka_unit_test(resolve_keeps_blocks_that_were_asked_for),
+        cmocka_unit_test(large_logical_block_raises_the_physical_one),
+        cmocka_unit_test(image_with_4096_byte_sectors_gets_such_blocks),
+        cmocka_unit_test(crooked_blocks_are_refused),
+        cmocka_unit_test(blocks_smaller_than_the_images_are_refused),
+        cmocka_unit_test(partial_last_block_is_refused),
+        cmocka_unit_test(empty_image_is_refused),
+    };
+
+    return unit_run(tests);
+}
