@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/params.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Nesting of our own tables, with room: "params.image.path". */
+#define WHERE_BYTES 128
+
+static const char *const type_name[] = {
+    [PARAM_STRING] = "string",
+    [PARAM_BOOL] = "boolean",
+    [PARAM_INTEGER] = "integer",
+    [PARAM_OBJECT] = "object",
+};
+
+static const char *type_of(const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a fraction";
+    case JSON_NULL:
+        return "null";
+    default:
+        return "a boolean";
+    }
+}
+
+static bool has_type(const json_t *value, enum param_type type)
+{
+    switch (type) {
+    case PARAM_STRING:
+        return json_is_string(value);
+    case PARAM_BOOL:
+        return json_is_boolean(value);
+    case PARAM_INTEGER:
+        return json_is_integer(value);
+    default:
+        return json_is_object(value);
+    }
+}
+
+static const struct param *find_param(const struct param *table, const char *name)
+{
+    for (const struct param *param = table; param->name; param++) {
+        if (strcmp(param->name, name) == 0) {
+            return param;
+        }
+    }
+    return NULL;
+}
+
+static int refuse_unknown(const json_t *object, const struct param *table, const char *where,
+                          struct err *err)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach ((json_t *)object, name, value) {
+        if (!find_param(table, name)) {
+            return err_say(err, -EINVAL, "%s%sunknown member \"%.64s\"", where,
+                           where[0] ? ": " : "", name);
+        }
+    }
+    return 0;
+}
+
+static int read_integer(int64_t value, const struct param *param, const char *where, void *field,
+                        struct err *err)
+{
+    if (value < param->min || value > param->max) {
+        return err_say(err, -EINVAL,
+                       "%s: %" PRId64 " is out of range, %" PRId64 " to %" PRId64 " are allowed",
+                       where, value, param->min, param->max);
+    }
+    if (param->is_power_of_2 && !is_power_of_2((uint64_t)value) &&
+        !(value == 0 && param->value == 0)) {
+        return err_say(err, -EINVAL, "%s: %" PRId64 " is not a power of two", where, value);
+    }
+    memcpy(field, &value, sizeof(value));
+    return 0;
+}
+
+static int refuse_choice(const struct param *param, const char *where, struct err *err)
+{
+    char list[160] = "";
+    size_t used = 0;
+
+    for (unsigned i = 0; param->choices[i] && used < sizeof(list); i++) {
+        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"", i > 0 ? ", " : "",
+                                 param->choices[i]);
+    }
+    return err_say(err, -EINVAL, "%s: must be one of %s", where, list);
+}
+
+static int read_string(const char *value, const struct param *param, const char *where, void *field,
+                       struct err *err)
+{
+    size_t len = strlen(value);
+
+    if (len == 0) {
+        return err_say(err, -EINVAL, "%s: is empty", where);
+    }
+    if (len >= param->size) {
+        return err_say(err, -EINVAL, "%s: is %zu bytes long, at most %zu are allowed", where, len,
+                       param->size - 1);
+    }
+    if (param->choices) {
+        unsigned i = 0;
+
+        while (param->choices[i] && strcmp(param->choices[i], value) != 0) {
+            i++;
+        }
+        if (!param->choices[i]) {
+            return refuse_choice(param, where, err);
+        }
+    }
+    memcpy(field, value, len + 1);
+    return 0;
+}
+
+static void read_default(const struct param *param, void *field)
+{
+    switch (param->type) {
+    case PARAM_STRING:
+        assert(!param->text || strlen(param->text) < param->size);
+        (void)snprintf(field, param->size, "%s", param->text ? param->text : "");
+        break;
+    case PARAM_BOOL:
+        *(bool *)field = false;
+        break;
+    case PARAM_INTEGER:
+        memcpy(field, &param->value, sizeof(param->value));
+        break;
+    default:
+        break;
+    }
+}
+
+static int read_member(const json_t *value, const struct param *param, const char *where,
+                       void *target, struct err *err)
+{
+    void *field = (char *)target + param->offset;
+
+    if (!has_type(value, param->type)) {
+        return err_say(err, -EINVAL, "%s: must be %s %s, not %s", where,
+                       strchr("aeio", type_name[param->type][0]) ? "an" : "a",
+                       type_name[param->type], type_of(value));
+    }
+    switch (param->type) {
+    case PARAM_STRING:
+        return read_string(json_string_value(value), param, where, field, err);
+    case PARAM_BOOL:
+        *(bool *)field = json_is_true(value);
+        return 0;
+    case PARAM_INTEGER:
+        return read_integer(json_integer_value(value), param, where, field, err);
+    default:
+        return params_read(value, param->members, where, target, err);
+    }
+}
+
+static int read_absent(const struct param *param, const char *where, void *target, struct err *err)
+{
+    json_auto_t *empty = NULL;
+
+    if (param->is_required) {
+        return err_say(err, -EINVAL, "%s: is missing", where);
+    }
+    if (param->type == PARAM_OBJECT) {
+        empty = json_object();
+        return params_read(empty, param->members, where, target, err);
+    }
+    read_default(param, (char *)target + param->offset);
+    return 0;
+}
+
+int params_read(const json_t *object, const struct param *table, const char *where, void *target,
+                struct err *err)
+{
+    char member[WHERE_BYTES];
+    int ret = refuse_unknown(object, table, where, err);
+
+    for (const struct param *param = table; ret == 0 && param->name; param++) {
+        const json_t *value = json_object_get(object, param->name);
+
+        (void)snprintf(member, sizeof(member), "%s%s%s", where, where[0] ? "." : "", param->name);
+        if (value) {
+            ret = read_member(value, param, member, target, err);
+        } else {
+            ret = read_absent(param, member, target, err);
+        }
+    }
+    return ret;
+}
+
+/* NULL: there is none. */
+static json_t *write_member(const struct param *param, const void *target)
+{
+    const void *field = (const char *)target + param->offset;
+    int64_t number;
+
+    switch (param->type) {
+    case PARAM_STRING:
+        return *(const char *)field ? json_string(field) : NULL;
+    case PARAM_BOOL:
+        return json_boolean(*(const bool *)field);
+    case PARAM_INTEGER:
+        memcpy(&number, field, sizeof(number));
+        return json_integer(number);
+    default:
+        return params_write(param->members, target);
+    }
+}
+
+json_t *params_write(const struct param *table, const void *target)
+{
+    json_t *object = json_object();
+
+    for (const struct param *param = table; param->name; param++) {
+        json_t *value = write_member(param, target);
+
+        if (value) {
+            (void)json_object_set_new(object, param->name, value); /* fails without memory only */
+        }
+    }
+    return object;
+}
+
+static void describe_limits(const struct param *param, json_t *object)
+{
+    if (param->type == PARAM_INTEGER) {
+        (void)json_object_set_new(object, "default", json_integer(param->value));
+        (void)json_object_set_new(object, "min", json_integer(param->min));
+        (void)json_object_set_new(object, "max", json_integer(param->max));
+    } else if (param->type == PARAM_BOOL) {
+        (void)json_object_set_new(object, "default", json_false());
+    } else if (param->text) {
+        (void)json_object_set_new(object, "default", json_string(param->text));
+    }
+    if (param->choices) {
+        json_t *values = json_array();
+
+        for (unsigned i = 0; param->choices[i]; i++) {
+            (void)json_array_append_new(values, json_string(param->choices[i]));
+        }
+        (void)json_object_set_new(object, "values", values);
+    }
+}
+
+json_t *params_describe(const struct param *table)
+{
+    json_t *list = json_array();
+
+    for (const struct param *param = table; param->name; param++) {
+        json_t *object = json_pack("{s:s, s:s, s:b, s:s}", "name", param->name, "type",
+                                   type_name[param->type], "required", param->is_required, "help",
+                                   param->help);
+
+        if (!param->is_required || param->choices) {
+            describe_limits(param, object);
+        }
+        if (param->members) {
+            (void)json_object_set_new(object, "members", params_describe(param->members));
+        }
+        (void)json_array_append_new(list, object);
+    }
+    return list;
+}
