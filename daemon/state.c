@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/state_table.h"
+
+#define TABLE_NAME     "disks.json"
+#define TABLE_NEW_NAME "disks.json.new"
+#define LOCK_NAME      "lock"
+
+/* Far above what thousands of disks need: a file beyond it is none of ours. */
+#define TABLE_BYTES_MAX (64u << 20)
+
+struct state {
+    struct worker writer;
+    struct message end_message;
+    void (*stopped)(void *arg);
+    void *arg;
+    int dir_fd;
+    int lock_fd;
+    char path[PATH_MAX + 16];
+};
+
+/* ---- reading ---- */
+
+/* Returns the size, or -errno.  `*text` is the caller's to free. */
+static ssize_t read_text(const struct state *state, char **text, struct err *err)
+{
+    int fd = openat(state->dir_fd, TABLE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    ssize_t len = -1;
+
+    if (fd < 0) {
+        return err_set(err, -errno, "cannot open %s", state->path);
+    }
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > (off_t)TABLE_BYTES_MAX) {
+        close(fd);
+        return state_table_refuse(state->path, err, "it is no file of a sensible size");
+    }
+    *text = malloc((size_t)st.st_size + 1);
+    if (*text) {
+        len = read(fd, *text, (size_t)st.st_size);
+    }
+    if (len != st.st_size) {
+        int ret = err_set(err, len < 0 ? -errno : -EIO, "cannot read %s", state->path);
+
+        free(*text);
+        close(fd);
+        return ret;
+    }
+    close(fd);
+    return len;
+}
+
+int state_read(const struct state *state, struct disk_record **records, size_t *count,
+               struct err *err)
+{
+    struct err why = {0};
+    char *text = NULL;
+    ssize_t len = read_text(state, &text, &why);
+    int ret;
+
+    *records = NULL;
+    *count = 0;
+    if (len == -ENOENT) {
+        return 0;
+    }
+    if (len < 0) {
+        return err_say(err, (int)len, "%s", why.text);
+    }
+    ret = state_table_parse(state->path, text, (size_t)len, records, count, err);
+    free(text);
+    return ret;
+}
+
+/* ---- writing: the writer's thread ---- */
+
+static int write_all(int fd, const char *text, size_t len)
+{
+    while (len > 0) {
+        ssize_t done = write(fd, text, len);
+
+        if (done < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (done > 0) {
+            text += done;
+            len -= (size_t)done;
+        }
+    }
+    return 0;
+}
+
+/* On stable storage before the rename, or a crash could leave the name with an empty file. */
+static int write_new(const struct state *state, const char *text)
+{
+    int fd = openat(state->dir_fd, TABLE_NEW_NAME,
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int ret;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    ret = write_all(fd, text, strlen(text));
+    if (ret == 0 && fsync(fd) < 0) {
+        ret = -errno;
+    }
+    if (close(fd) < 0 && ret == 0) {
+        ret = -errno;
+    }
+    return ret;
+}
+
+static int replace_table(const struct state *state, const char *text)
+{
+    int ret = write_new(state, text);
+
+    if (ret == 0 && renameat(state->dir_fd, TABLE_NEW_NAME, state->dir_fd, TABLE_NAME) < 0) {
+        ret = -errno;
+    }
+    if (ret == 0 && fsync(state->dir_fd) < 0) {
+        ret = -errno;
+    }
+    return ret;
+}
+
+static void run_saved(struct message *message)
+{
+    struct state_save *save = containerof(message, struct state_save, message);
+
+    free(save->text);
+    save->text = NULL;
+    save->done(save);
+}
+
+static void run_save(struct message *message)
+{
+    struct state_save *save = containerof(message, struct state_save, message);
+    int ret = save->text ? replace_table(save->state, save->text) : -ENOMEM;
+
+    save->err.code = 0;
+    if (ret < 0) {
+        (void)err_set(&save->err, ret, "cannot write %s", save->state->path);
+    }
+    message->run = run_saved;
+    mailbox_send(save->state->writer.control, message);
+}
+
+static void run_end(struct message *message)
+{
+    struct state *state = containerof(message, struct state, end_message);
+
+    worker_leave(&state->writer);
+}
+
+/* ---- the control thread's side ---- */
+
+void state_save(struct state *state, const struct disk_record *records, size_t count,
+                struct state_save *save)
+{
+    save->state = state;
+    save->text = state_table_text(records, count);
+    save->message.run = run_save;
+    mailbox_send(&state->writer.mailbox, &save->message);
+}
+
+static void on_writer_ended(struct worker *worker)
+{
+    struct state *state = containerof(worker, struct state, writer);
+    void (*stopped)(void *arg) = state->stopped;
+    void *arg = state->arg;
+
+    state_free(state);
+    stopped(arg);
+}
+
+int state_start(struct state *state, struct mailbox *control, struct err *err)
+{
+    return worker_start(&state->writer, "state", control, on_writer_ended, err);
+}
+
+void state_stop(struct state *state, void (*stopped)(void *arg), void *arg)
+{
+    state->stopped = stopped;
+    state->arg = arg;
+    state->end_message.run = run_end;
+    mailbox_send(&state->writer.mailbox, &state->end_message);
+}
+
+/* The lock file keeps its name: whoever comes next must find the same inode. */
+static int lock_dir(struct state *state, const char *dir, struct err *err)
+{
+    char holder[16] = "";
+
+    state->lock_fd = openat(state->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (state->lock_fd < 0) {
+        return err_set(err, -errno, "cannot open %s/" LOCK_NAME, dir);
+    }
+    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+        int code = -errno;
+
+        (void)!pread(state->lock_fd, holder, sizeof(holder) - 1, 0); /* for the message only */
+        close(state->lock_fd);
+        if (code != -EWOULDBLOCK) {
+            return err_set(err, code, "cannot lock %s", dir);
+        }
+        return err_say(err, -EADDRINUSE, "the state directory %s is in use by another vblkd%s%s",
+                       dir, holder[0] ? ", process " : "", holder);
+    }
+    (void)snprintf(holder, sizeof(holder), "%d", (int)getpid());
+    (void)!ftruncate(state->lock_fd, 0); /* what it says is for people; the lock is what counts */
+    (void)!pwrite(state->lock_fd, holder, strlen(holder), 0);
+    return 0;
+}
+
+int state_open(struct state **out, const char *dir, struct err *err)
+{
+    int ret;
+    struct state *state = calloc(1, sizeof(*state));
+
+    if (!state) {
+        return err_set(err, -ENOMEM, "state directory");
+    }
+    state->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (state->dir_fd < 0) {
+        ret = err_set(err, -errno, "cannot open the state directory %s", dir);
+        goto free_state;
+    }
+    (void)snprintf(state->path, sizeof(state->path), "%s/" TABLE_NAME, dir);
+    ret = lock_dir(state, dir, err);
+    if (ret < 0) {
+        goto close_dir;
+    }
+    *out = state;
+    return 0;
+
+close_dir:
+    close(state->dir_fd);
+free_state:
+    free(state);
+    return ret;
+}
+
+void state_free(struct state *state)
+{
+    close(state->lock_fd);
+    close(state->dir_fd);
+    free(state);
+}
+
+const char *state_path(const struct state *state)
+{
+    return state->path;
+}

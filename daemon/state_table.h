@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The disk table as text: what the state file holds.
+ * Thread: control.
+ */
+
+#include "daemon/state.h"
+
+/*
+ * `*records` is the caller's to free; `path` is for error texts.
+ * Returns 0, -EINVAL when the text is damaged or of another version, -ENOMEM.
+ */
+int state_table_parse(const char *path, const char *text, size_t len, struct disk_record **records,
+                      size_t *count, struct err *err);
+
+/* The caller frees it.  NULL without memory: a table that misses a disk must not be written. */
+char *state_table_text(const struct disk_record *records, size_t count);
+
+/* "PATH is damaged: <why>; what to do".  Returns -EINVAL. */
+int state_table_refuse(const char *path, struct err *err, const char *why);
