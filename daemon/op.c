@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/op.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The state letter of /proc/PID/task/TID/stat, '?' when it cannot be told. */
+static char thread_state(pid_t tid)
+{
+    char path[64];
+    char stat[256] = "";
+    const char *end;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
+    file = fopen(path, "re");
+    if (!file) {
+        return '?';
+    }
+    if (!fgets(stat, sizeof(stat), file)) {
+        stat[0] = '\0';
+    }
+    (void)fclose(file);
+    end = strrchr(stat, ')'); /* the name in parentheses may have any character */
+    return end && end[1] == ' ' ? end[2] : '?';
+}
+
+int op_refuse_stuck(const struct disk *disk, struct err *err)
+{
+    const struct image_config *image = &disk->record.config.image;
+    pid_t tid = worker_tid(&disk->plane.worker);
+    const char *on = image->path[0] ? " on " : "";
+
+    return err_say(err, -ETIMEDOUT,
+                   "%s: the disk's thread does not answer; it may be stuck in a system call%s%s "
+                   "(state %c in /proc/%d/task/%d)",
+                   disk->record.config.name, on, image->path, thread_state(tid), (int)getpid(),
+                   (int)tid);
+}
+
+static void say_late(struct op *op)
+{
+    if (op->is_saving) {
+        (void)err_say(&op->err, -ETIMEDOUT,
+                      "%s: it was done, but %s could not be written in time; "
+                      "the write goes on",
+                      op->disk->record.config.name, state_path(op->registry->opts.state));
+    } else {
+        (void)op_refuse_stuck(op->disk, &op->err);
+    }
+}
+
+static void end_late(struct op *op)
+{
+    op->is_late = true;
+    op->disk->late_ops += op->is_saving ? 0 : 1;
+    op->info = NULL;
+    say_late(op);
+    if (op->done) {
+        op->done(op);
+    }
+}
+
+static void arm_timer(struct registry *registry); /* it and on_timer need each other */
+
+/* `done` may ask for more, so the walk starts again after each. */
+static void on_timer(uv_timer_t *timer)
+{
+    struct registry *registry = containerof(timer, struct registry, timer);
+    uint64_t now = now_ns();
+    struct op *op = registry->ops;
+
+    while (op) {
+        if (!op->is_late && op->deadline_ns <= now) {
+            end_late(op);
+            op = registry->ops;
+        } else {
+            op = op->next;
+        }
+    }
+    arm_timer(registry);
+}
+
+static void arm_timer(struct registry *registry)
+{
+    uint64_t earliest = UINT64_MAX;
+    uint64_t now = now_ns();
+
+    for (struct op *op = registry->ops; op; op = op->next) {
+        if (!op->is_late) {
+            earliest = min_of(earliest, op->deadline_ns);
+        }
+    }
+    if (earliest == UINT64_MAX) {
+        uv_timer_stop(&registry->timer);
+        return;
+    }
+    uv_update_time(registry->opts.loop);
+    uv_timer_start(&registry->timer, on_timer,
+                   earliest > now ? (earliest - now + NS_PER_MS - 1) / NS_PER_MS : 0, 0);
+}
+
+struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
+                  void (*done)(struct op *op), void *arg)
+{
+    struct op *op = calloc(1, sizeof(*op));
+
+    if (!op) {
+        return NULL;
+    }
+    op->registry = disk->registry;
+    op->disk = disk;
+    op->request.verb = verb;
+    op->deadline_ns = now_ns() + within_ms * NS_PER_MS;
+    op->done = done;
+    op->arg = arg;
+    op->next = op->registry->ops;
+    op->registry->ops = op;
+    disk->ops++;
+    arm_timer(op->registry);
+    return op;
+}
+
+static void unlink_op(struct op *op)
+{
+    struct op **link = &op->registry->ops;
+
+    while (*link != op) {
+        link = &(*link)->next;
+    }
+    *link = op->next;
+    op->disk->ops--;
+}
+
+void op_drop(struct op *op)
+{
+    unlink_op(op);
+    arm_timer(op->registry);
+    free(op);
+}
+
+/* The answer is complete: tell whoever waits, unless it was late. */
+static void finish(struct op *op)
+{
+    struct disk *disk = op->disk;
+
+    unlink_op(op);
+    arm_timer(op->registry);
+    if (!op->is_late && op->done) {
+        op->done(op);
+    }
+    free(op);
+    registry_release(disk);
+}
+
+static void on_saved(struct state_save *save)
+{
+    struct op *op = containerof(save, struct op, save);
+
+    if (save->err.code < 0) {
+        log_error("%s", save->err.text);
+        if (op->err.code == 0) {
+            (void)err_say(&op->err, save->err.code,
+                          "%s: it was done, but will not outlast the daemon: %s",
+                          op->disk->record.config.name, save->err.text);
+        }
+    }
+    finish(op);
+}
+
+static size_t count_kept(const struct registry *registry)
+{
+    size_t count = 0;
+
+    for (const struct disk *disk = registry->disks; disk; disk = disk->next) {
+        count += disk->is_kept && !disk->is_removing;
+    }
+    return count;
+}
+
+/* The answer waits until the table is on stable storage. */
+static void save_table(struct op *op)
+{
+    struct registry *registry = op->registry;
+    struct disk_record *records = calloc(count_kept(registry) + 1, sizeof(*records));
+    size_t count = 0;
+
+    if (!records) {
+        (void)err_set(&op->err, -ENOMEM, "%s", state_path(registry->opts.state));
+        finish(op);
+        return;
+    }
+    for (const struct disk *disk = registry->disks; disk; disk = disk->next) {
+        if (disk->is_kept && !disk->is_removing) {
+            records[count++] = disk->record;
+        }
+    }
+    op->is_saving = true;
+    op->save.done = on_saved;
+    state_save(registry->opts.state, records, count, &op->save);
+    free(records);
+}
+
+static void keep_geometry(struct disk *disk, const struct plane_info *info)
+{
+    disk->record.size = (int64_t)info->geometry.size;
+    disk->record.logical_block = info->geometry.logical_block;
+    disk->record.physical_block = info->geometry.physical_block;
+    disk->record.opt_io = info->geometry.opt_io;
+}
+
+/* Its client was told that the disk was not added: so be it. */
+static void take_back(struct disk *disk)
+{
+    struct err err = {0};
+
+    log_warn("%s: opened too late, removed again", disk->record.config.name);
+    if (registry_remove(disk, true, PLANE_NO_TIMEOUT, NULL, NULL, &err) < 0) {
+        log_error("%s: %s", disk->record.config.name, err.text);
+    }
+}
+
+static bool opened(struct op *op)
+{
+    struct disk *disk = op->disk;
+
+    if (op->err.code < 0) {
+        return false;
+    }
+    keep_geometry(disk, &op->request.info);
+    if (disk->is_kept) {
+        return false; /* from the state file */
+    }
+    if (op->is_late) {
+        take_back(disk);
+        return false;
+    }
+    disk_config_created(&disk->record.config);
+    disk->is_kept = true;
+    return true;
+}
+
+static bool started(struct op *op)
+{
+    if (op->err.code < 0) {
+        return false;
+    }
+    keep_geometry(op->disk, &op->request.info);
+    op->disk->record.is_stopped = false;
+    return true;
+}
+
+/* Past the time-out the stop goes on, so it counts. */
+static bool stopped(struct op *op)
+{
+    bool was_stopped = op->disk->record.is_stopped;
+
+    if (op->err.code < 0 && op->err.code != -ETIMEDOUT) {
+        return false;
+    }
+    op->disk->record.is_stopped = true;
+    return !was_stopped;
+}
+
+static bool removed(struct op *op)
+{
+    if (op->err.code < 0 && op->err.code != -ETIMEDOUT) {
+        return false;
+    }
+    op->disk->is_removing = true;
+    return op->disk->is_kept;
+}
+
+/* What the answer means for the table.  Returns true when it must be written. */
+static bool apply(struct op *op)
+{
+    switch (op->request.verb) {
+    case PLANE_OPEN:
+        return opened(op);
+    case PLANE_START:
+        return started(op);
+    case PLANE_STOP:
+        return stopped(op);
+    case PLANE_REMOVE:
+        return removed(op);
+    default:
+        return false;
+    }
+}
+
+static void on_answered(struct plane_request *request)
+{
+    struct op *op = containerof(request, struct op, request);
+
+    op->disk->late_ops -= op->is_late;
+    op->err = request->err;
+    op->info = request->err.code == 0 ? &request->info : NULL;
+    op->has_changed = request->has_changed;
+    if (apply(op) && !op->registry->is_stopping) {
+        save_table(op);
+    } else {
+        finish(op);
+    }
+}
+
+void op_send(struct op *op)
+{
+    op->request.answered = on_answered;
+    plane_send(&op->disk->plane, &op->request);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Names and limits of the control protocol: JSON-RPC 2.0, one object a line.
+ * Shared by vblkd and vblkctl; described in vblkd-protocol(7).
+ */
+
+#define PROTOCOL_VERSION 1
+
+/* Longest request in bytes, the line feed not included. */
+#define PROTOCOL_LINE_MAX 65536
+
+#define PROTOCOL_CLIENTS_MAX 64
+
+/* Answers that a client has not read, in bytes; past that it is dropped. */
+#define PROTOCOL_BACKLOG_MAX (1u << 20)
+
+/* Requests of one client under way; more are read when some have been answered. */
+#define PROTOCOL_CALLS_MAX 64
+
+/* JSON-RPC 2.0, 5.1 "Error object". */
+#define RPC_PARSE_ERROR (-32700)
+#define RPC_INVALID_REQUEST (-32600)
+#define RPC_METHOD_NOT_FOUND (-32601)
+#define RPC_INVALID_PARAMS (-32602)
+#define RPC_REFUSED (-32000)
+
+/* How long stop and remove wait for requests in flight when they are not told. */
+#define PROTOCOL_DRAIN_MS 30000
+#define PROTOCOL_DRAIN_MS_MAX 86400000
+
+/* How long a disk's thread may take to answer: what it knows, and what it must open. */
+#define PROTOCOL_INFO_MS 1000
+#define PROTOCOL_OPEN_MS 30000
+
+/* What is added to the time that a drain may take. */
+#define PROTOCOL_GRACE_MS 2000
+
+/* How long all disks together may take to drain when the daemon ends. */
+#define PROTOCOL_SHUTDOWN_MS 30000
