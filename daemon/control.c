@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/control.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/call.h"
+
+/* How long clients that do not read may hold up the end of the daemon. */
+#define PATIENCE_MS 1000
+
+#define TOO_MANY                                                               \
+    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,\"message\":" \
+    "\"too many clients are connected\",\"data\":{\"errno\":\"EAGAIN\"}}}"
+#define NOT_ALLOWED                                                            \
+    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,\"message\":" \
+    "\"only root and the daemon's own user may connect\",\"data\":{\"errno\":\"EPERM\"}}}"
+#define TOO_LONG                                                               \
+    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":" \
+    "\"the line is longer than 65536 bytes\"}}"
+_Static_assert(PROTOCOL_LINE_MAX == 65536, "said in TOO_LONG");
+
+/* A line on its way out. */
+struct output {
+    uv_write_t write; /* first */
+    struct client *client;
+    char text[];
+};
+
+/* ---- the end of a client ---- */
+
+static void check_finished(struct control *control)
+{
+    if (control->finished && !control->clients) {
+        void (*finished)(void *arg) = control->finished;
+
+        control->finished = NULL;
+        uv_close((uv_handle_t *)&control->patience, NULL);
+        finished(control->opts.arg);
+    }
+}
+
+static void on_client_closed(uv_handle_t *handle)
+{
+    struct client *client = containerof((uv_pipe_t *)handle, struct client, pipe);
+    struct control *control = client->control;
+    struct client **link = &control->clients;
+
+    while (*link != client) {
+        link = &(*link)->next;
+    }
+    *link = client->next;
+    control->client_count--;
+    free(client);
+    check_finished(control);
+}
+
+static void close_client(struct client *client)
+{
+    if (!client->is_closing) {
+        client->is_closing = true;
+        call_forget_client(client);
+        uv_close((uv_handle_t *)&client->pipe, on_client_closed);
+    }
+}
+
+static void close_when_done(struct client *client)
+{
+    bool owes_nothing = client->is_ending || (client->is_at_eof && client->call_count == 0);
+
+    if (owes_nothing && uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) == 0) {
+        close_client(client);
+    }
+}
+
+static void stop_reading(struct client *client)
+{
+    if (client->is_reading) {
+        client->is_reading = false;
+        (void)uv_read_stop((uv_stream_t *)&client->pipe);
+    }
+}
+
+/* Say goodbye and take no more. */
+static void end_client(struct client *client, const char *text)
+{
+    stop_reading(client);
+    client_send(client, text);
+    client->is_ending = true;
+    close_when_done(client);
+}
+
+/* ---- output ---- */
+
+static void on_written(uv_write_t *write, int status)
+{
+    struct output *output = containerof(write, struct output, write);
+    struct client *client = output->client;
+
+    free(output);
+    if (client->is_closing) {
+        return; /* the handle is being closed, which ends its writes: the client is still there */
+    }
+    if (status < 0) {
+        close_client(client);
+        return;
+    }
+    close_when_done(client);
+}
+
+void client_send(struct client *client, const char *text)
+{
+    size_t len = strlen(text);
+    struct output *output;
+    uv_buf_t buf;
+
+    if (client->is_closing || client->is_ending) {
+        return;
+    }
+    output = malloc(sizeof(*output) + len + 1);
+    if (!output) {
+        close_client(client);
+        return;
+    }
+    output->client = client;
+    memcpy(output->text, text, len);
+    output->text[len] = '\n';
+    buf = uv_buf_init(output->text, (unsigned)len + 1);
+    if (uv_write(&output->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0) {
+        free(output);
+        close_client(client);
+        return;
+    }
+    if (uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) > PROTOCOL_BACKLOG_MAX) {
+        log_limited(&client->control->log, LOG_LEVEL_WARN,
+                    "control: a client does not read its answers, dropped");
+        close_client(client);
+    }
+}
+
+/* ---- input ---- */
+
+/* One line, or nothing when none is complete or enough calls are under way. */
+static bool consume_line(struct client *client, size_t *start)
+{
+    const char *line = client->input + *start;
+    const char *end = memchr(line, '\n', client->used - *start);
+
+    if (!end || client->is_closing || client->is_ending ||
+        client->call_count >= PROTOCOL_CALLS_MAX) {
+        return false;
+    }
+    *start += (size_t)(end - line) + 1;
+    client->control->opts.line(client, line, (size_t)(end - line), client->control->opts.arg);
+    return true;
+}
+
+static void start_reading(struct client *client);
+
+static void consume(struct client *client)
+{
+    size_t start = 0;
+
+    client->is_consuming = true;
+    while (consume_line(client, &start)) {
+    }
+    client->is_consuming = false;
+    if (client->is_closing) {
+        return;
+    }
+    client->used -= start;
+    memmove(client->input, client->input + start, client->used);
+    if (client->used == sizeof(client->input) && client->call_count < PROTOCOL_CALLS_MAX) {
+        end_client(client, TOO_LONG);
+    } else if (client->call_count >= PROTOCOL_CALLS_MAX) {
+        stop_reading(client);
+    } else if (!client->is_at_eof && !client->is_ending) {
+        start_reading(client);
+    }
+    close_when_done(client);
+}
+
+void client_call_ended(struct client *client)
+{
+    if (!client->is_consuming && !client->is_closing) {
+        consume(client);
+    }
+}
+
+/* A peer that has only shut down its sending half still wants its answers. */
+static bool has_hung_up(struct client *client)
+{
+    struct pollfd pollfd = {0};
+
+    (void)uv_fileno((uv_handle_t *)&client->pipe, &pollfd.fd);
+    return poll(&pollfd, 1, 0) == 1 && (pollfd.revents & (POLLHUP | POLLERR));
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
+{
+    struct client *client = containerof((uv_pipe_t *)stream, struct client, pipe);
+
+    if (count > 0) {
+        client->used += (size_t)count;
+        consume(client);
+    } else if (count < 0 && (count != UV_EOF || has_hung_up(client))) {
+        close_client(client);
+    } else if (count == UV_EOF) {
+        stop_reading(client);
+        client->is_at_eof = true;
+        close_when_done(client);
+    }
+}
+
+static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
+{
+    struct client *client = containerof((uv_pipe_t *)handle, struct client, pipe);
+
+    *buf =
+        uv_buf_init(client->input + client->used, (unsigned)(sizeof(client->input) - client->used));
+}
+
+static void start_reading(struct client *client)
+{
+    if (!client->is_reading) {
+        client->is_reading = true;
+        if (uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0) {
+            close_client(client);
+        }
+    }
+}
+
+/* ---- clients ---- */
+
+static bool may_connect(struct client *client)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    int fd = -1;
+
+    return uv_fileno((uv_handle_t *)&client->pipe, &fd) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
+           (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void welcome(struct client *client)
+{
+    if (!may_connect(client)) {
+        log_limited(&client->control->log, LOG_LEVEL_WARN,
+                    "control: a client of another user, refused");
+        end_client(client, NOT_ALLOWED);
+    } else if (client->control->client_count > PROTOCOL_CLIENTS_MAX) {
+        log_limited(&client->control->log, LOG_LEVEL_WARN, "control: more than %d clients, refused",
+                    PROTOCOL_CLIENTS_MAX);
+        end_client(client, TOO_MANY);
+    } else {
+        start_reading(client);
+    }
+}
+
+static void on_connection(uv_stream_t *server, int status)
+{
+    struct control *control = containerof((uv_pipe_t *)server, struct control, server);
+    struct client *client;
+
+    if (status < 0) {
+        log_limited(&control->log, LOG_LEVEL_ERROR, "control: cannot accept a client: %s",
+                    uv_strerror(status));
+        return;
+    }
+    client = calloc(1, sizeof(*client));
+    if (!client) {
+        log_limited(&control->log, LOG_LEVEL_ERROR, "control: no memory for a client");
+        return;
+    }
+    client->control = control;
+    client->next = control->clients;
+    control->clients = client;
+    control->client_count++;
+    (void)uv_pipe_init(control->opts.loop, &client->pipe, 0); /* cannot fail */
+    if (uv_accept(server, (uv_stream_t *)&client->pipe) < 0) {
+        close_client(client);
+        return;
+    }
+    welcome(client);
+}
+
+/* ---- the socket ---- */
+
+int control_start(struct control *control, const struct control_opts *opts, struct err *err)
+{
+    int fd = dup(opts->listener->fd); /* libuv closes its own; the listener keeps the lock */
+    int ret;
+
+    memset(control, 0, sizeof(*control));
+    control->opts = *opts;
+    if (fd < 0) {
+        return err_set(err, -errno, "control socket");
+    }
+    (void)uv_pipe_init(opts->loop, &control->server, 0); /* cannot fail */
+    ret = uv_pipe_open(&control->server, fd);
+    if (ret == 0) {
+        ret = uv_listen((uv_stream_t *)&control->server, PROTOCOL_CLIENTS_MAX, on_connection);
+    }
+    if (ret < 0) {
+        uv_close((uv_handle_t *)&control->server, NULL);
+        return err_set(err, ret, "cannot listen on %s", opts->listener->path);
+    }
+    control->is_listening = true;
+    return 0;
+}
+
+void control_unlisten(struct control *control)
+{
+    if (control->is_listening) {
+        control->is_listening = false;
+        uv_close((uv_handle_t *)&control->server, NULL);
+    }
+}
+
+static void on_impatient(uv_timer_t *timer)
+{
+    struct control *control = containerof(timer, struct control, patience);
+
+    for (struct client *client = control->clients; client; client = client->next) {
+        close_client(client);
+    }
+}
+
+void control_finish(struct control *control, void (*finished)(void *arg))
+{
+    control->finished = finished;
+    (void)uv_timer_init(control->opts.loop, &control->patience); /* cannot fail */
+    (void)uv_timer_start(&control->patience, on_impatient, PATIENCE_MS, 0);
+    for (struct client *client = control->clients; client; client = client->next) {
+        stop_reading(client);
+        client->is_ending = true;
+        close_when_done(client);
+    }
+    check_finished(control);
+}

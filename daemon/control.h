@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The control socket and its clients: lines in, lines out, and the limits that keep one
+ * client from harming the others.  It knows nothing of what the lines say.
+ * Owned by the daemon.  Thread: control.
+ */
+
+#include <uv.h>
+
+#include "core/log.h"
+#include "daemon/protocol.h"
+#include "transports/unix_socket.h"
+
+struct call;
+
+/* One connection.  Freed when its handle is closed; its calls are told before. */
+struct client {
+    uv_pipe_t pipe;
+    struct client *next;
+    struct control *control; /* parent */
+    struct call *calls;      /* requests under way; each knows us until it is answered */
+    unsigned call_count;
+    size_t used; /* bytes in `input` */
+    bool is_reading;
+    bool is_consuming; /* lines are being handled: do not start over */
+    bool is_at_eof;    /* nothing more to come; answers may still be owed */
+    bool is_ending;    /* close when all is written */
+    bool is_closing;   /* uv_close was called */
+    char input[PROTOCOL_LINE_MAX + 1];
+};
+
+struct control_opts {
+    uv_loop_t *loop;                /* lent */
+    struct unix_listener *listener; /* lent; it listens already */
+    void (*line)(struct client *client, const char *line, size_t len, void *arg);
+    void *arg;
+};
+
+struct control {
+    struct control_opts opts;
+    uv_pipe_t server;
+    struct client *clients;
+    unsigned client_count;
+    struct log_limit log;
+    bool is_listening;
+    void (*finished)(void *arg);
+    uv_timer_t patience;
+};
+
+/* Accept clients from now on. */
+int control_start(struct control *control, const struct control_opts *opts, struct err *err);
+
+/* Accept no more; those who are connected stay. */
+void control_unlisten(struct control *control);
+
+/* Close all connections as soon as their answers are written; then `finished(arg)`. */
+void control_finish(struct control *control, void (*finished)(void *arg));
+
+/* Queue one line (a line feed is added).  May end the client, whose memory stays for now. */
+void client_send(struct client *client, const char *text);
+
+/* One of its calls has been answered: read on, or close, as the case may be. */
+void client_call_ended(struct client *client);
