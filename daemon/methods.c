@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/methods.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <config.h>
+
+static const struct param no_params[] = {{NULL}};
+
+/* ---- daemon.* ---- */
+
+static void run_ping(struct methods *methods, struct call *call, const void *target)
+{
+    call_result(call, json_pack("{s:i}", "pid", (int)getpid()));
+}
+
+static void run_version(struct methods *methods, struct call *call, const void *target)
+{
+    call_result(call, json_pack("{s:s, s:s, s:i, s:i, s:s, s:s}", "name", "vblkd", "version",
+                                PACKAGE_VERSION, "protocol", PROTOCOL_VERSION, "pid", (int)getpid(),
+                                "libuv", uv_version_string(), "jansson", jansson_version_str()));
+}
+
+/* The answer comes first: when the connection closes, the daemon has ended. */
+static void run_shutdown(struct methods *methods, struct call *call, const void *target)
+{
+    call_result(call, json_pack("{s:i}", "pid", (int)getpid()));
+    methods->shutdown(methods->arg);
+}
+
+static void run_methods(struct methods *methods, struct call *call, const void *target);
+
+static const struct method daemon_methods[] = {
+    {"daemon.ping", no_params, 0, "answer", run_ping},
+    {"daemon.version", no_params, 0, "versions of the daemon and of the protocol", run_version},
+    {"daemon.shutdown", no_params, 0, "drain all disks and end the daemon", run_shutdown},
+    {"daemon.methods", no_params, 0, "this table", run_methods},
+    {NULL},
+};
+
+static const struct method *const tables[] = {disk_methods, daemon_methods};
+
+static void run_methods(struct methods *methods, struct call *call, const void *target)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
+        for (const struct method *method = tables[i]; method->name; method++) {
+            json_t *params = params_describe(method->params);
+
+            (void)json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "name", method->name,
+                                                        "help", method->help, "params", params));
+        }
+    }
+    call_result(call, json_pack("{s:o}", "methods", list));
+}
+
+/* ---- dispatch ---- */
+
+static const struct method *find_method(const char *name)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
+        for (const struct method *method = tables[i]; method->name; method++) {
+            if (strcmp(method->name, name) == 0) {
+                return method;
+            }
+        }
+    }
+    return NULL;
+}
+
+static void run_method(struct methods *methods, const struct method *method, struct call *call,
+                       const json_t *params)
+{
+    void *target = calloc(1, method->target_size + 1);
+    struct err err = {0};
+
+    if (!target) {
+        (void)err_set(&err, -ENOMEM, "%s", method->name);
+        call_refuse(call, &err);
+    } else if (params_read(params, method->params, "", target, &err) < 0) {
+        call_error(call, RPC_INVALID_PARAMS, err.text);
+    } else {
+        method->run(methods, call, target);
+    }
+    free(target);
+}
+
+void methods_run(struct call *call, const char *name, const json_t *params, void *arg)
+{
+    struct methods *methods = arg;
+    const struct method *method = find_method(name);
+    struct err err = {0};
+
+    if (!method) {
+        (void)err_say(&err, RPC_METHOD_NOT_FOUND, "unknown method \"%.64s\"", name);
+        call_error(call, RPC_METHOD_NOT_FOUND, err.text);
+    } else if (methods->registry->is_stopping) {
+        (void)err_say(&err, -ESHUTDOWN, "the daemon is ending");
+        call_refuse(call, &err);
+    } else {
+        run_method(methods, method, call, params);
+    }
+}
