@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * vblkd: options, limits, log level; then daemon_run().
+ */
+
+#include <config.h>
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "core/mem.h"
+#include "daemon/daemon.h"
+#include "daemon/paths.h"
+
+#define EXIT_USAGE 2
+
+struct options {
+    char control[PATH_MAX];
+    char socket_dir[PATH_MAX];
+    char state_dir[PATH_MAX];
+    enum log_level level;
+};
+
+/* One list for parsing and for --help. */
+static const struct {
+    struct option option;
+    const char *arg;
+    const char *help;
+} table[] = {
+    {{"control", required_argument, NULL, 'c'}, "PATH",
+     "control socket [/run/vblk/control.sock]"},
+    {{"socket-dir", required_argument, NULL, 'd'}, "DIR",
+     "where disks' sockets are when add names none [/run/vblk]"},
+    {{"state-dir", required_argument, NULL, 's'}, "DIR",
+     "where the disk table is kept [/var/lib/vblk]"},
+    {{"log-level", required_argument, NULL, 'l'}, "LEVEL", "error, warn, info or debug [info]"},
+    {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
+    {{"help", no_argument, NULL, 'h'}, NULL, "print this and end"},
+};
+
+static void print_help(void)
+{
+    printf("Usage: vblkd [OPTION]...\n"
+           "Serve virtio-blk disks to virtual machines over vhost-user; vblkctl steers it.\n\n");
+    for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+        char left[40];
+
+        (void)snprintf(left, sizeof(left), "--%s%s%s", table[i].option.name,
+                       table[i].arg ? " " : "", table[i].arg ? table[i].arg : "");
+        printf("  %-20s  %s\n", left, table[i].help);
+    }
+    printf("\nDefaults are those of root; for others $XDG_RUNTIME_DIR/vblk and "
+           "$XDG_STATE_HOME/vblk\n(or ~/.local/state/vblk).  It runs in the foreground and "
+           "logs to standard error.\n");
+}
+
+static int hint(void)
+{
+    (void)fprintf(stderr, "Try 'vblkd --help'.\n");
+    return EXIT_USAGE;
+}
+
+static int set_path(char to[PATH_MAX], const char *value, const char *option)
+{
+    char cwd[PATH_MAX] = "";
+    int len;
+
+    if (value[0] == '\0') {
+        (void)fprintf(stderr, "vblkd: --%s: is empty\n", option);
+        return hint();
+    }
+    if (value[0] != '/' && !getcwd(cwd, sizeof(cwd))) {
+        (void)fprintf(stderr, "vblkd: --%s: the working directory has no path\n", option);
+        return hint();
+    }
+    len = value[0] == '/' ? snprintf(to, PATH_MAX, "%s", value)
+                          : snprintf(to, PATH_MAX, "%s/%s", cwd, value);
+    if (len >= PATH_MAX) {
+        (void)fprintf(stderr, "vblkd: --%s: is too long for a path\n", option);
+        return hint();
+    }
+    return 0;
+}
+
+/* Returns an exit status, or -1 to go on. */
+static int read_option(struct options *options, int letter, const char *value)
+{
+    int ret = 0;
+
+    switch (letter) {
+    case 'c':
+        ret = set_path(options->control, value, "control");
+        break;
+    case 'd':
+        ret = set_path(options->socket_dir, value, "socket-dir");
+        break;
+    case 's':
+        ret = set_path(options->state_dir, value, "state-dir");
+        break;
+    case 'l':
+        if (!log_parse_level(value, &options->level)) {
+            (void)fprintf(stderr, "vblkd: --log-level: \"%s\" is none of error, warn, info, "
+                                  "debug\n", value);
+            return hint();
+        }
+        break;
+    case 'V':
+        printf("vblkd %s\n", PACKAGE_VERSION);
+        return EXIT_SUCCESS;
+    case 'h':
+        print_help();
+        return EXIT_SUCCESS;
+    default:
+        return hint();
+    }
+    return ret == 0 ? -1 : ret;
+}
+
+static int read_options(struct options *options, int argc, char **argv)
+{
+    struct option list[ARRAY_SIZE(table) + 1] = {{0}};
+    int letter;
+    int ret = -1;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
+        list[i] = table[i].option;
+    }
+    while (ret < 0 && (letter = getopt_long(argc, argv, "", list, NULL)) != -1) {
+        ret = read_option(options, letter, optarg);
+    }
+    if (ret < 0 && optind < argc) {
+        (void)fprintf(stderr, "vblkd: unexpected argument \"%s\"\n", argv[optind]);
+        return hint();
+    }
+    return ret;
+}
+
+static int use_defaults(struct options *options)
+{
+    struct err err = {0};
+    int ret = options->control[0] ? 0 : paths_control(options->control, &err);
+
+    if (ret == 0 && !options->socket_dir[0]) {
+        ret = paths_socket_dir(options->socket_dir, &err);
+    }
+    if (ret == 0 && !options->state_dir[0]) {
+        ret = paths_state_dir(options->state_dir, &err);
+    }
+    if (ret < 0) {
+        (void)fprintf(stderr, "vblkd: %s; name it by an option\n", err.text);
+    }
+    return ret;
+}
+
+/* Each disk needs a dozen fds, each ring three more. */
+static void raise_fd_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
+            log_warn("daemon: cannot raise the limit of open files");
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct options options = {.level = LOG_LEVEL_INFO};
+    struct daemon_opts opts = {
+        .control_path = options.control,
+        .socket_dir = options.socket_dir,
+        .state_dir = options.state_dir,
+    };
+    int ret = read_options(&options, argc, argv);
+
+    if (ret >= 0) {
+        return ret;
+    }
+    if (use_defaults(&options) < 0) {
+        return EXIT_FAILURE;
+    }
+    log_set_level(options.level);
+    raise_fd_limit();
+    (void)signal(SIGPIPE, SIG_IGN);
+    mem_guard_install();
+    return daemon_run(&opts);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "daemon/control.h"
+#include "daemon/methods.h"
+#include "daemon/notify.h"
+#include "daemon/paths.h"
+#include "daemon/registry.h"
+#include "daemon/state.h"
+#include "daemon/worker.h"
+#include "transports/unix_socket.h"
+
+/* The disks have PROTOCOL_SHUTDOWN_MS; past this something else hangs. */
+#define LAST_RESORT_MS (PROTOCOL_SHUTDOWN_MS + 2 * PROTOCOL_GRACE_MS)
+
+struct daemon {
+    const struct daemon_opts *opts;
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    uv_signal_t signals[2];
+    uv_timer_t last_resort;
+    struct unix_listener listener;
+    struct state *state;
+    struct registry registry;
+    struct control control;
+    struct methods methods;
+    bool has_control;
+    bool is_ending;
+};
+
+/* Threads may be stuck: nothing of theirs can be waited for or freed. */
+__attribute__((noreturn)) static void give_up(const char *why)
+{
+    log_error("daemon: %s, ending without waiting any longer", why);
+    _exit(1);
+}
+
+/* ---- the orderly end, step by step ---- */
+
+static void on_control_finished(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    mailbox_close(&daemon->mailbox);
+    uv_close((uv_handle_t *)&daemon->last_resort, NULL);
+    for (unsigned i = 0; i < ARRAY_SIZE(daemon->signals); i++) {
+        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
+    }
+}
+
+static void on_state_stopped(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    registry_fini(&daemon->registry);
+    if (daemon->has_control) {
+        control_finish(&daemon->control, on_control_finished);
+    } else {
+        on_control_finished(daemon);
+    }
+}
+
+static void on_disks_stopped(void *arg, bool is_clean)
+{
+    struct daemon *daemon = arg;
+
+    if (!is_clean) {
+        give_up("not all disks could be drained");
+    }
+    state_stop(daemon->state, on_state_stopped, daemon);
+}
+
+static void on_last_resort(uv_timer_t *timer)
+{
+    give_up("something does not end");
+}
+
+static void end(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    if (daemon->is_ending) {
+        return;
+    }
+    daemon->is_ending = true;
+    notify_manager("STOPPING=1");
+    log_info("daemon: ending, draining all disks");
+    if (daemon->has_control) {
+        control_unlisten(&daemon->control);
+    }
+    unix_unlisten(&daemon->listener);
+    (void)uv_timer_start(&daemon->last_resort, on_last_resort, LAST_RESORT_MS, 0);
+    registry_stop(&daemon->registry, on_disks_stopped, daemon);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct daemon *daemon = handle->data;
+
+    if (daemon->is_ending) {
+        give_up("told to end for the second time");
+    }
+    end(daemon);
+}
+
+/* ---- the start ---- */
+
+static void on_line(struct client *client, const char *line, size_t len, void *arg)
+{
+    struct daemon *daemon = arg;
+
+    call_line(client, line, len, methods_run, &daemon->methods);
+}
+
+/* All disks are there: now the first answer may be given. */
+static void on_restored(void *arg)
+{
+    struct daemon *daemon = arg;
+    struct control_opts opts = {
+        .loop = &daemon->loop,
+        .listener = &daemon->listener,
+        .line = on_line,
+        .arg = daemon,
+    };
+    struct err err = {0};
+
+    if (daemon->is_ending) {
+        return;
+    }
+    if (control_start(&daemon->control, &opts, &err) < 0) {
+        give_up(err.text);
+    }
+    daemon->has_control = true;
+    log_info("daemon: ready, control socket %s", daemon->opts->control_path);
+    notify_manager("READY=1");
+}
+
+static int make_dirs(const struct daemon_opts *opts, struct err *err)
+{
+    int ret = paths_make_parent(opts->control_path, err);
+
+    if (ret == 0) {
+        ret = paths_make_dir(opts->socket_dir, err);
+    }
+    if (ret == 0) {
+        ret = paths_make_dir(opts->state_dir, err);
+    }
+    return ret;
+}
+
+/* Handles that last as long as the loop.  What fails here fails for lack of fds or memory. */
+static int init_loop(struct daemon *daemon, struct err *err)
+{
+    static const int numbers[] = {SIGTERM, SIGINT};
+    int ret = uv_loop_init(&daemon->loop);
+
+    if (ret == 0) {
+        ret = mailbox_init(&daemon->mailbox, &daemon->loop);
+    }
+    if (ret == 0) {
+        ret = uv_timer_init(&daemon->loop, &daemon->last_resort);
+    }
+    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(daemon->signals); i++) {
+        ret = uv_signal_init(&daemon->loop, &daemon->signals[i]);
+        daemon->signals[i].data = daemon;
+        if (ret == 0) {
+            ret = uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
+        }
+    }
+    return ret < 0 ? err_set(err, ret, "event loop") : 0;
+}
+
+static int init_registry(struct daemon *daemon)
+{
+    struct registry_opts opts = {
+        .loop = &daemon->loop,
+        .mailbox = &daemon->mailbox,
+        .state = daemon->state,
+        .socket_dir = daemon->opts->socket_dir,
+        .control_path = daemon->opts->control_path,
+    };
+
+    daemon->methods.registry = &daemon->registry;
+    daemon->methods.shutdown = end;
+    daemon->methods.arg = daemon;
+    return registry_init(&daemon->registry, &opts);
+}
+
+/* From here on there are threads: what fails ends the process at once. */
+static int start_disks(struct daemon *daemon, struct err *err)
+{
+    struct disk_record *records;
+    size_t count;
+    int ret = state_read(daemon->state, &records, &count, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = state_start(daemon->state, &daemon->mailbox, err);
+    if (ret == 0) {
+        ret = init_registry(daemon);
+    }
+    if (ret == 0) {
+        ret = registry_restore(&daemon->registry, records, count, on_restored, daemon, err);
+    }
+    free(records);
+    return ret;
+}
+
+/* The locks first: a second daemon must not touch anything. */
+static int start(struct daemon *daemon, struct err *err)
+{
+    const struct daemon_opts *opts = daemon->opts;
+    int ret = make_dirs(opts, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = unix_listen(&daemon->listener, opts->control_path, 0600, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = state_open(&daemon->state, opts->state_dir, err);
+    if (ret == 0) {
+        ret = init_loop(daemon, err);
+    }
+    if (ret == 0) {
+        ret = start_disks(daemon, err);
+    }
+    if (ret < 0) {
+        unix_unlisten(&daemon->listener);
+    }
+    return ret;
+}
+
+int daemon_run(const struct daemon_opts *opts)
+{
+    static struct daemon daemon; /* of this size it does not belong on a stack */
+    struct err err = {0};
+
+    daemon.opts = opts;
+    if (start(&daemon, &err) < 0) {
+        (void)fprintf(stderr, "vblkd: %s\n", err.text);
+        (void)fflush(NULL);
+        _exit(1); /* threads may have been started: they end with the process */
+    }
+    (void)uv_run(&daemon.loop, UV_RUN_DEFAULT); /* until every handle is closed */
+    (void)uv_loop_close(&daemon.loop);
+    log_info("daemon: all disks drained, ended");
+    return 0;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The daemon: the control loop with its socket, the disks, the state directory; signals,
+ * readiness, and the orderly end.
+ * Thread: control, which is the main thread.
+ */
+
+#include "core/err.h"
+
+struct daemon_opts {
+    const char *control_path;
+    const char *socket_dir;
+    const char *state_dir;
+};
+
+/*
+ * Run until told to end.  Returns the exit status: 0 when all disks were drained, 1 when not,
+ * or when it could not start (a sentence about that goes to standard error).
+ * Before: SIGPIPE ignored, mem_guard_install, limits raised.
+ */
+int daemon_run(const struct daemon_opts *opts);
