@@ -140,7 +140,7 @@ struct vhost_user_single_region {
 _Static_assert(sizeof(struct vhost_user_single_region) == 40, "vhost-user, single region");
 
 /* "Virtio device config space"; as much as QEMU ever asks for. */
-#define VHOST_USER_CONFIG_BYTES 256
+#define VHOST_USER_CONFIG_BYTES 256u
 
 struct vhost_user_config {
     uint32_t offset;

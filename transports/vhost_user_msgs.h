@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The meaning of vhost-user messages: one table, one small handler for each.  Those about
+ * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, the rest with
+ * the table in vhost_user_msgs.c.  No state of their own.
+ * Disk thread only.
+ */
+
+#include "transports/vhost_user_session.h"
+
+/*
+ * One message.  A handler is called when payload and fds are of the form that is said here;
+ * an fd that it takes it replaces by -1, the connection closes the others.  Without a handler
+ * the message is known by name and not served.
+ */
+struct vu_handler {
+    const char *name;
+    uint16_t min_payload; /* bytes */
+    uint16_t max_payload;
+    uint8_t min_fds;
+    uint8_t max_fds;
+    bool has_reply; /* of its own, so it is never answered with an acknowledgement */
+    enum vu_verdict (*handle)(struct vu_session *session, struct vu_msg *msg);
+};
+
+/* Never NULL. */
+const struct vu_handler *vu_handler_of(uint32_t request);
+
+/* vhost_user_rings.c */
+enum vu_verdict vu_set_vring_num(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_addr(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_base(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_get_vring_base(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_kick(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_call(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_err(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_reset_rings(struct vu_session *session, struct vu_msg *msg);
+
+/* vhost_user_memory.c */
+enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_get_max_mem_slots(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_rem_mem_reg(struct vu_session *session, struct vu_msg *msg);
+
+/* A ring was stopped: perhaps the device waited for memory of that one alone. */
+void vu_memory_settle(struct vu_session *session);
+void vu_memory_on_settle(uv_timer_t *timer);

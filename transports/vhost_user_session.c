@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "transports/vhost_user_session.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "transports/vhost_user_msgs.h"
+
+/* Source: vhost-user, "VHOST_USER_PROTOCOL_F_REPLY_ACK". */
+bool vu_wants_ack(const struct vu_session *session)
+{
+    return (session->msg->header.flags & VHOST_USER_NEED_REPLY) && !session->handler->has_reply &&
+           (session->protocol_features & VHOST_USER_PROTOCOL_F_REPLY_ACK);
+}
+
+static void acknowledge(struct vu_session *session, uint64_t result)
+{
+    if (vu_wants_ack(session)) {
+        vu_conn_reply(session->conn, session->msg->header.request, &result, sizeof(result));
+    }
+}
+
+static void close_for_fault(struct vu_session *session)
+{
+    char text[sizeof(session->err.text) + 64];
+
+    snprintf(text, sizeof(text), "message %u (%s): %s", session->msg->header.request,
+             session->handler->name, session->err.text);
+    vu_conn_fail(session->conn, text);
+}
+
+static void finish(struct vu_session *session, enum vu_verdict verdict)
+{
+    struct vu_msg *msg = session->msg;
+
+    switch (verdict) {
+    case VU_DONE:
+        acknowledge(session, 0);
+        break;
+    case VU_REPLY:
+        vu_conn_reply(session->conn, msg->header.request, msg->payload.bytes, msg->header.size);
+        break;
+    case VU_REFUSED:
+        log_limited(&session->log, LOG_LEVEL_WARN, "%s: %s refused: %s", session->label,
+                    session->handler->name, session->err.text);
+        acknowledge(session, 1);
+        break;
+    case VU_BAD:
+        acknowledge(session, 1);
+        close_for_fault(session);
+        break;
+    case VU_LATER:
+        return;
+    }
+    session->msg = NULL;
+}
+
+/* Is it served, and of the form that the table says? */
+static bool form_ok(struct vu_session *session)
+{
+    const struct vu_handler *handler = session->handler;
+    const struct vu_msg *msg = session->msg;
+
+    if (!handler->handle) {
+        err_say(&session->err, -EPROTO, "not served, no feature that was offered needs it");
+    } else if (msg->header.size < handler->min_payload || msg->header.size > handler->max_payload) {
+        err_say(&session->err, -EPROTO, "payload of %u bytes instead of %u to %u", msg->header.size,
+                handler->min_payload, handler->max_payload);
+    } else if (msg->fd_count < handler->min_fds || msg->fd_count > handler->max_fds) {
+        err_say(&session->err, -EPROTO, "%u file descriptors instead of %u to %u", msg->fd_count,
+                handler->min_fds, handler->max_fds);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+void vu_session_message(struct vu_session *session, struct vu_msg *msg)
+{
+    enum vu_verdict verdict = VU_BAD;
+
+    session->msg = msg;
+    session->handler = vu_handler_of(msg->header.request);
+    if (form_ok(session)) {
+        verdict = session->handler->handle(session, msg);
+    }
+    if (verdict == VU_LATER) {
+        vu_conn_suspend(session->conn);
+    } else {
+        finish(session, verdict);
+    }
+}
+
+/* The device is resumed last: a connection that ends meanwhile has paused it for good. */
+static void on_drained(struct drain *drain)
+{
+    struct vu_session *session = containerof(drain, struct vu_session, drain);
+    bool resumes = session->is_device_paused;
+
+    session->is_device_paused = false;
+    finish(session, session->then(session, session->msg));
+    if (resumes && !session->is_settling) {
+        device_resume(session->dev, PAUSE_MESSAGE);
+    }
+    vu_conn_resume(session->conn);
+}
+
+enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then)
+{
+    session->then = then;
+    session->is_device_paused = true;
+    session->drain = (struct drain){.done = on_drained};
+    device_pause(session->dev, PAUSE_MESSAGE, &session->drain);
+    return VU_LATER;
+}
+
+enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_then *then)
+{
+    session->then = then;
+    session->drain = (struct drain){.done = on_drained};
+    device_ring_pause(session->dev, index, &session->drain);
+    return VU_LATER;
+}
+
+/* A channel that is full holds the same message already, unread. */
+static bool send_config_change(int fd)
+{
+    const struct vhost_user_header header = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+                                             .flags = VHOST_USER_VERSION};
+    ssize_t sent = send(fd, &header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return sent == (ssize_t)sizeof(header) ||
+           (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+}
+
+/* No reply is asked for: there is nothing that we could do about a refusal. */
+void vu_session_config_changed(struct vu_session *session)
+{
+    const uint64_t needed = VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_BACKEND_REQ;
+
+    if (session->backend_fd < 0 || (session->protocol_features & needed) != needed) {
+        log_warn("%s: cannot be told of the new size (no BACKEND_REQ channel), the guest sees it "
+                 "when its device is restarted",
+                 session->label);
+        return;
+    }
+    if (!send_config_change(session->backend_fd)) {
+        log_warn("%s: cannot be told of the new size: %s, the guest sees it when its device is "
+                 "restarted",
+                 session->label, strerror(errno));
+    }
+}
+
+void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
+                     struct vu_conn *conn)
+{
+    *session = (struct vu_session){.dev = dev, .conn = conn, .backend_fd = -1};
+    uv_timer_init(loop, &session->settle);
+}
+
+void vu_session_begin(struct vu_session *session, const char *label)
+{
+    session->label = label;
+    session->protocol_features = 0;
+    session->has_protocol_features = false;
+    session->msg = NULL;
+    session->is_device_paused = false;
+    session->is_settling = false;
+}
+
+void vu_session_end(struct vu_session *session)
+{
+    device_drain_cancel(session->dev, &session->drain);
+    uv_timer_stop(&session->settle);
+    if (session->is_device_paused || session->is_settling) {
+        device_resume(session->dev, PAUSE_MESSAGE);
+    }
+    session->is_device_paused = false;
+    session->is_settling = false;
+    session->msg = NULL;
+    if (session->backend_fd >= 0) {
+        close(session->backend_fd);
+        session->backend_fd = -1;
+    }
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What one connection has agreed on, and the message that is at work: it is checked against
+ * the table of vhost_user_msgs.c, handled, and answered, at once or after a drain.
+ * Embedded in struct vhost_user, where it outlives connections; disk thread only.
+ */
+
+#include "core/device.h"
+#include "core/log.h"
+#include "transports/vhost_user_conn.h"
+
+/* How a message ends. */
+enum vu_verdict {
+    VU_DONE,    /* answered with 0 when an answer was asked for */
+    VU_REPLY,   /* the answer is in the message: payload and header.size */
+    VU_LATER,   /* vu_wait_for_device or vu_wait_for_ring was called */
+    VU_REFUSED, /* answered with 1 when asked for; the connection goes on */
+    VU_BAD,     /* the same, and the connection is closed */
+};
+
+struct vu_session;
+struct vu_handler;
+
+/* What is left to do for a message when nothing is in flight any more. */
+typedef enum vu_verdict vu_then(struct vu_session *session, struct vu_msg *msg);
+
+struct vu_session {
+    struct device *dev;   /* lent */
+    struct vu_conn *conn; /* the parent's */
+    const char *label;    /* the parent's: who is connected to what, for log lines */
+    uint64_t protocol_features;
+    bool has_protocol_features; /* VHOST_USER_F_PROTOCOL_FEATURES was accepted */
+    int backend_fd;             /* owned, where our own requests go; -1: none */
+
+    struct vu_msg *msg; /* at work, the connection's; NULL: none */
+    const struct vu_handler *handler;
+    vu_then *then;
+    struct drain drain;
+    bool is_device_paused; /* for the message at work */
+    struct err err;        /* why it is VU_REFUSED or VU_BAD */
+
+    uv_timer_t settle; /* see vhost_user_memory.c */
+    bool is_settling;  /* the device stays paused until the memory table is whole again */
+    struct log_limit log;
+};
+
+/* Once, with its parent: opens the timer on `loop`; the parent closes it. */
+void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
+                     struct vu_conn *conn);
+
+/* A front-end has connected; `label` is lent until the end of the session. */
+void vu_session_begin(struct vu_session *session, const char *label);
+
+/*
+ * The connection is over: wait for nothing any more, close what the front-end gave.
+ * Whoever calls has paused the device for a reason of its own.
+ */
+void vu_session_end(struct vu_session *session);
+
+/* Serve one message.  Answers it, or suspends the connection until it can be answered. */
+void vu_session_message(struct vu_session *session, struct vu_msg *msg);
+
+/* Tell the front-end that the config space has changed. */
+void vu_session_config_changed(struct vu_session *session);
+
+/* For handlers: finish the message by `then` when the device, or one ring, has drained. */
+enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then);
+enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_then *then);
+
+/* Has an acknowledgement been asked for, so that a refusal will be seen? */
+bool vu_wants_ack(const struct vu_session *session);
+
+/* Refuse a message and say why; `verdict` is VU_REFUSED or VU_BAD. */
+#define vu_fault(session, verdict, ...) (err_say(&(session)->err, -EPROTO, __VA_ARGS__), (verdict))
+
+/* For calls of core that fill session->err. */
+static inline enum vu_verdict vu_verdict_of(int ret)
+{
+    return ret < 0 ? VU_BAD : VU_DONE;
+}
+
+static inline enum vu_verdict vu_reply_u64(struct vu_msg *msg, uint64_t value)
+{
+    msg->payload.u64 = value;
+    msg->header.size = sizeof(value);
+    return VU_REPLY;
+}
