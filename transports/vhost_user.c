@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* accept4, struct ucred */
+#include "transports/vhost_user.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "transports/unix_socket.h"
+#include "transports/vhost_user_conn.h"
+#include "transports/vhost_user_session.h"
+
+/* Whoever may open the socket file may be the disk's front-end; its directory says who. */
+#define SOCKET_MODE 0600
+
+/* How long to leave the listening socket alone when there is no fd for a connection. */
+#define ACCEPT_RETRY_MS 200
+
+enum state {
+    IDLE, /* nobody is connected */
+    CONNECTED,
+    LEAVING, /* what is in flight has to end */
+    CLOSING, /* the connection's handle has to be closed */
+};
+
+struct vhost_user {
+    struct device *dev; /* lent */
+    const char *name;   /* lent */
+    uv_loop_t *loop;    /* lent */
+    enum state state;
+    unsigned open_handles;
+    struct unix_listener listener;
+    uv_poll_t listen_poll;
+    uv_timer_t accept_retry;
+    struct vu_conn conn; /* open when the state is not IDLE */
+    struct vu_session session;
+    struct drain drain;
+    struct vhost_user_peer peer;
+    char label[96]; /* "vda: qemu-system-x86 (pid 123)" */
+    struct log_limit connect_log;
+    struct log_limit leave_log;
+    struct log_limit fault_log;
+    struct log_limit refuse_log;
+    void (*done)(void *arg); /* of vhost_user_stop, NULL: not called yet */
+    void *arg;
+};
+
+static void on_listen(uv_poll_t *poll, int status, int events);
+
+static void handle_closed(struct vhost_user *vu)
+{
+    vu->open_handles--;
+    if (vu->open_handles == 0 && vu->done) {
+        vu->done(vu->arg);
+        free(vu);
+    }
+}
+
+static void listen_again(struct vhost_user *vu)
+{
+    if (vu->listener.fd >= 0 && !vu->done) {
+        uv_poll_start(&vu->listen_poll, UV_READABLE, on_listen);
+    }
+}
+
+/* The name that a process has given itself: any bytes, so only what is fit for a log line. */
+static void read_comm(pid_t pid, char *comm, size_t size)
+{
+    char path[48];
+    ssize_t len = 0;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        len = read(fd, comm, size - 1);
+        close(fd);
+    }
+    comm[len > 0 ? len : 0] = '\0';
+    comm[strcspn(comm, "\n")] = '\0';
+    for (char *c = comm; *c; c++) {
+        *c = isprint((unsigned char)*c) ? *c : '?';
+    }
+}
+
+/* As it was when it connected. */
+static struct vhost_user_peer peer_of(int fd)
+{
+    struct vhost_user_peer peer = {0};
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
+        peer.pid = cred.pid;
+        peer.uid = cred.uid;
+        read_comm(cred.pid, peer.comm, sizeof(peer.comm));
+    }
+    return peer;
+}
+
+static const char *comm_of(const struct vhost_user_peer *peer)
+{
+    return peer->comm[0] ? peer->comm : "a process";
+}
+
+static void on_drained(struct drain *drain)
+{
+    struct vhost_user *vu = containerof(drain, struct vhost_user, drain);
+
+    device_reset(vu->dev);
+    vu->state = CLOSING;
+    vu_conn_close(&vu->conn);
+}
+
+static void on_message(struct vu_conn *conn, struct vu_msg *msg)
+{
+    struct vhost_user *vu = containerof(conn, struct vhost_user, conn);
+
+    vu_session_message(&vu->session, msg);
+}
+
+/* Memory is unmapped and the next front-end served when nothing is in flight any more. */
+static void on_over(struct vu_conn *conn, const char *fault)
+{
+    struct vhost_user *vu = containerof(conn, struct vhost_user, conn);
+
+    if (fault) {
+        log_limited(&vu->fault_log, LOG_LEVEL_WARN, "%s: %s, connection closed", vu->label, fault);
+    } else {
+        log_limited(&vu->leave_log, LOG_LEVEL_INFO, "%s disconnected", vu->label);
+    }
+    vu->state = LEAVING;
+    vu->drain = (struct drain){.done = on_drained};
+    device_pause(vu->dev, PAUSE_GONE, &vu->drain);
+    vu_session_end(&vu->session);
+}
+
+static void on_conn_closed(struct vu_conn *conn)
+{
+    struct vhost_user *vu = containerof(conn, struct vhost_user, conn);
+
+    vu->state = IDLE;
+    listen_again(vu);
+    handle_closed(vu);
+}
+
+static const struct vu_conn_ops conn_ops = {
+    .message = on_message, .over = on_over, .closed = on_conn_closed};
+
+static void connect_peer(struct vhost_user *vu, int fd)
+{
+    int ret = vu_conn_open(&vu->conn, vu->loop, fd, &conn_ops);
+
+    if (ret < 0) {
+        log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot serve a connection: %s", vu->name,
+                    uv_strerror(ret));
+        close(fd);
+        return;
+    }
+    vu->open_handles++;
+    vu->state = CONNECTED;
+    vu->peer = peer_of(fd);
+    snprintf(vu->label, sizeof(vu->label), "%s: %s (pid %d)", vu->name, comm_of(&vu->peer),
+             (int)vu->peer.pid);
+    log_limited(&vu->connect_log, LOG_LEVEL_INFO, "%s connected", vu->label);
+    vu_session_begin(&vu->session, vu->label);
+    device_resume(vu->dev, PAUSE_GONE);
+}
+
+static void refuse_peer(struct vhost_user *vu, int fd)
+{
+    struct vhost_user_peer peer = peer_of(fd);
+
+    close(fd);
+    log_limited(&vu->refuse_log, LOG_LEVEL_WARN,
+                "%s: %s (pid %d) refused, %s (pid %d) is connected", vu->name, comm_of(&peer),
+                (int)peer.pid, comm_of(&vu->peer), (int)vu->peer.pid);
+}
+
+static void on_accept_retry(uv_timer_t *timer)
+{
+    listen_again(containerof(timer, struct vhost_user, accept_retry));
+}
+
+/* Without an fd for it, a connection stays in the queue and the socket stays readable. */
+static void accept_failed(struct vhost_user *vu, int code)
+{
+    if (code == EAGAIN || code == EWOULDBLOCK || code == EINTR || code == ECONNABORTED) {
+        return;
+    }
+    log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot accept a connection: %s", vu->name,
+                strerror(code));
+    uv_poll_stop(&vu->listen_poll);
+    uv_timer_start(&vu->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
+}
+
+/*
+ * A front-end that reconnects at once, or a second one after the first has left, must not be
+ * refused because we have yet to see the first one leave: it waits in the queue until then.
+ */
+static bool must_wait(const struct vhost_user *vu)
+{
+    return vu->state == LEAVING || vu->state == CLOSING ||
+           (vu->state == CONNECTED && vu_conn_peer_left(&vu->conn));
+}
+
+static void on_listen(uv_poll_t *poll, int status, int events)
+{
+    struct vhost_user *vu = containerof(poll, struct vhost_user, listen_poll);
+    int fd;
+
+    (void)status; /* accept4 says it better */
+    (void)events;
+    if (must_wait(vu)) {
+        uv_poll_stop(&vu->listen_poll); /* on_conn_closed starts it again */
+        return;
+    }
+    fd = accept4(vu->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        accept_failed(vu, errno);
+    } else if (vu->state == CONNECTED) {
+        refuse_peer(vu, fd);
+    } else {
+        connect_peer(vu, fd);
+    }
+}
+
+int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *dev,
+                     const struct vhost_user_opts *opts, struct err *err)
+{
+    int ret;
+    struct vhost_user *vu = calloc(1, sizeof(*vu));
+
+    if (!vu) {
+        return err_set(err, -ENOMEM, "vhost-user transport");
+    }
+    vu->dev = dev;
+    vu->name = opts->name;
+    vu->loop = loop;
+    ret = unix_listen(&vu->listener, opts->socket_path, SOCKET_MODE, err);
+    if (ret < 0) {
+        goto free_vu;
+    }
+    ret = uv_poll_init(loop, &vu->listen_poll, vu->listener.fd);
+    if (ret < 0) {
+        err_set(err, ret, "cannot watch %s", opts->socket_path);
+        goto unlisten;
+    }
+    uv_timer_init(loop, &vu->accept_retry);
+    vu_session_init(&vu->session, loop, dev, &vu->conn);
+    vu->open_handles = 3;
+    listen_again(vu);
+    *out = vu;
+    return 0;
+
+unlisten:
+    unix_unlisten(&vu->listener);
+free_vu:
+    free(vu);
+    return ret;
+}
+
+void vhost_user_config_changed(struct vhost_user *vu)
+{
+    if (vu->state == CONNECTED) {
+        vu_session_config_changed(&vu->session);
+    }
+}
+
+bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)
+{
+    if (vu->state != CONNECTED) {
+        return false;
+    }
+    *peer = vu->peer;
+    return true;
+}
+
+void vhost_user_unlisten(struct vhost_user *vu)
+{
+    uv_timer_stop(&vu->accept_retry);
+    uv_poll_stop(&vu->listen_poll);
+    unix_unlisten(&vu->listener);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    handle_closed(handle->data);
+}
+
+static void close_handle(struct vhost_user *vu, uv_handle_t *handle)
+{
+    handle->data = vu;
+    uv_close(handle, on_handle_closed);
+}
+
+/* Whoever is connected is cut off; the device is drained, so nothing has to be waited for. */
+static void cut_off(struct vhost_user *vu)
+{
+    struct drain unused = {0};
+
+    device_pause(vu->dev, PAUSE_GONE, &unused);
+    device_drain_cancel(vu->dev, &unused);
+    device_drain_cancel(vu->dev, &vu->drain);
+    vu_session_end(&vu->session);
+    device_reset(vu->dev);
+    vu->state = CLOSING;
+    vu_conn_close(&vu->conn);
+}
+
+void vhost_user_stop(struct vhost_user *vu, void (*done)(void *arg), void *arg)
+{
+    assert(!vu->done);
+    vhost_user_unlisten(vu);
+    vu->done = done;
+    vu->arg = arg;
+    if (vu->state == CONNECTED || vu->state == LEAVING) {
+        cut_off(vu);
+    }
+    close_handle(vu, (uv_handle_t *)&vu->listen_poll);
+    close_handle(vu, (uv_handle_t *)&vu->accept_retry);
+    close_handle(vu, (uv_handle_t *)&vu->session.settle);
+}
