@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/vu_bench.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool is_connected(struct vu_bench *b)
+{
+    struct vhost_user_peer peer;
+
+    return vhost_user_peer(b->vu, &peer);
+}
+
+static bool is_gone(struct vu_bench *b)
+{
+    return !is_connected(b) && (b->dev.pause_mask & PAUSE_GONE) && b->dev.mem.count == 0;
+}
+
+static void leave(struct vu_bench *b)
+{
+    close(b->peer);
+    b->peer = -1;
+}
+
+static void peer_is_known_by_name(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_peer peer;
+
+    assert_true(b->dev.pause_mask & PAUSE_GONE);
+    assert_false(vhost_user_peer(b->vu, &peer));
+    bench_wait(b, is_connected);
+    assert_true(vhost_user_peer(b->vu, &peer));
+    assert_int_equal(peer.pid, getpid());
+    assert_int_equal(peer.uid, getuid());
+    assert_true(strlen(peer.comm) > 0);
+    assert_false(b->dev.pause_mask & PAUSE_GONE);
+    bench_expect_log(b, ") connected\n");
+}
+
+static void second_client_is_refused(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vu_answer answer;
+    int second;
+
+    bench_wait(b, is_connected);
+    second = bench_connect(b);
+    assert_false(bench_receive_on(b, second, &answer));
+    close(second);
+    bench_expect_log(b, "refused");
+    bench_expect_log(b, ") is connected\n");
+    bench_get_u64(b, VHOST_USER_GET_FEATURES); /* the first goes on */
+}
+
+/* Whether or not the loop has seen the first one leave. */
+static void client_that_comes_back_at_once_is_served(void **state)
+{
+    struct vu_bench *b = *state;
+
+    for (unsigned i = 0; i < 5; i++) {
+        bench_negotiate(b);
+        bench_share_memory(b);
+        close(b->peer);
+        b->peer = bench_connect(b);
+    }
+    bench_negotiate(b);
+    assert_false(bench_has_log(b, "refused"));
+}
+
+/* As libblkio does: a probe, then for good; the second waits in the listener's queue. */
+static void client_waits_while_the_first_one_drains(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    bench_share_memory(b);
+    bench_start_ring(b);
+    bench_offer(b);
+    bench_pump(b, 10);
+    assert_int_equal(b->dev.stats.inflight, 1);
+    close(b->peer);
+    b->peer = bench_connect(b);
+    bench_pump(b, 10);
+    assert_int_equal(b->dev.stats.inflight, 1);
+    assert_int_equal(b->dev.mem.count, 1); /* not pulled away under the request */
+    bench_negotiate(b);
+    assert_int_equal(b->dev.stats.inflight, 0);
+    assert_int_equal(bench_used_idx(b), 1);
+    assert_int_equal(b->dev.mem.count, 0);
+}
+
+static void disconnect_forgets_everything(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    bench_share_memory(b);
+    bench_start_ring(b);
+    assert_int_equal(device_rings_running(&b->dev), 1);
+    leave(b);
+    bench_wait(b, is_gone);
+    bench_expect_log(b, "disconnected");
+    assert_int_equal(device_rings_running(&b->dev), 0);
+    assert_int_equal(b->dev.features, 0);
+}
+
+static void peer_that_reads_no_replies_is_not_read_from(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_header header = {.request = VHOST_USER_GET_FEATURES,
+                                       .flags = VHOST_USER_VERSION};
+    unsigned sent = 0;
+
+    bench_wait(b, is_connected);
+    for (unsigned quiet = 0; quiet < 50;) {
+        if (write(b->peer, &header, sizeof(header)) == sizeof(header)) {
+            sent++;
+            quiet = 0;
+        } else {
+            quiet++;
+        }
+        bench_pump(b, 0);
+    }
+    assert_true(sent > 100);
+    for (unsigned i = 0; i < sent; i++) { /* none is lost */
+        struct vu_answer answer;
+
+        assert_true(bench_receive(b, &answer));
+        assert_int_equal(answer.header.request, VHOST_USER_GET_FEATURES);
+    }
+}
+
+static void peer_may_leave_without_reading_replies(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_header header = {.request = VHOST_USER_GET_FEATURES,
+                                       .flags = VHOST_USER_VERSION};
+
+    bench_wait(b, is_connected);
+    for (unsigned i = 0; i < 100; i++) {
+        bench_send_raw(b->peer, &header, sizeof(header), NULL, 0);
+    }
+    bench_pump(b, 2);
+    leave(b);
+    bench_wait(b, is_gone);
+}
+
+static void unlisten_keeps_the_connection(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    vhost_user_unlisten(b->vu);
+    assert_int_equal(access(b->path, F_OK), -1);
+    bench_get_u64(b, VHOST_USER_GET_FEATURES);
+}
+
+static void on_stopped(void *arg)
+{
+    struct vu_bench *b = arg;
+
+    b->vu = NULL;
+}
+
+static void stop_cuts_the_client_off(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    bench_share_memory(b);
+    bench_start_ring(b);
+    device_pause(&b->dev, PAUSE_EXIT, NULL);
+    vhost_user_stop(b->vu, on_stopped, b);
+    bench_expect_closed(b);
+    bench_pump(b, 5);
+    assert_null(b->vu);
+    assert_int_equal(b->dev.mem.count, 0);
+}
+
+static void stop_while_nobody_is_connected(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_wait(b, is_connected);
+    leave(b);
+    bench_wait(b, is_gone);
+    bench_pump(b, 2);
+}
+
+/* The message waits for a drain that the transport's end comes before. */
+static void stop_while_a_message_waits(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_vring_state ring = {.index = 0};
+
+    bench_negotiate(b);
+    bench_share_memory(b);
+    bench_start_ring(b);
+    bench_offer(b);
+    bench_pump(b, 10);
+    bench_send(b, VHOST_USER_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
+    bench_pump(b, 10);
+    assert_int_equal(b->dev.stats.inflight, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        bench_test(peer_is_known_by_name),
+        bench_test(second_client_is_refused),
+        bench_test(client_that_comes_back_at_once_is_served),
+        bench_test_slow(client_waits_while_the_first_one_drains),
+        bench_test(disconnect_forgets_everything),
+        bench_test(peer_that_reads_no_replies_is_not_read_from),
+        bench_test(peer_may_leave_without_reading_replies),
+        bench_test(unlisten_keeps_the_connection),
+        bench_test(stop_cuts_the_client_off),
+        bench_test(stop_while_nobody_is_connected),
+        bench_test_slow(stop_while_a_message_waits),
+    };
+
+    return unit_run(tests);
+}

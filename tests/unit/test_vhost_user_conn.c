@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/vu_bench.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* One message as it goes over the socket. */
+struct raw {
+    struct vhost_user_header header;
+    uint64_t u64;
+} __attribute__((packed));
+
+static struct raw raw_u64(uint32_t request, uint64_t value)
+{
+    return (struct raw){{request, VHOST_USER_VERSION | VHOST_USER_NEED_REPLY, 8}, value};
+}
+
+static void expect_ack(struct vu_bench *b, uint32_t request, uint64_t result)
+{
+    struct vu_answer answer;
+
+    assert_true(bench_receive(b, &answer));
+    assert_int_equal(answer.header.request, request);
+    assert_int_equal(answer.payload.u64, result);
+}
+
+static void message_in_pieces_is_served(void **state)
+{
+    struct vu_bench *b = *state;
+    struct raw raw;
+
+    bench_negotiate(b);
+    raw = raw_u64(VHOST_USER_SET_VRING_CALL, 0);
+    for (unsigned i = 0; i < sizeof(raw); i++) {
+        bench_send_raw(b->peer, (uint8_t *)&raw + i, 1, &b->call, i == 0 ? 1 : 0);
+        bench_pump(b, 0);
+        bench_pump(b, 0);
+    }
+    expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
+    assert_true(b->dev.ring[0].call_fd >= 0);
+}
+
+/* Fds are not bound to the first byte of their message. */
+static void fd_that_comes_with_the_payload_is_its_own(void **state)
+{
+    struct vu_bench *b = *state;
+    struct raw raw;
+
+    bench_negotiate(b);
+    raw = raw_u64(VHOST_USER_SET_VRING_CALL, 0);
+    bench_send_raw(b->peer, &raw.header, sizeof(raw.header), NULL, 0);
+    bench_send_raw(b->peer, &raw.u64, sizeof(raw.u64), &b->call, 1);
+    expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
+}
+
+/* Each fd belongs to the message that it was sent with, although all are there at once. */
+static void messages_back_to_back_keep_their_fds(void **state)
+{
+    struct vu_bench *b = *state;
+    struct raw raw;
+
+    bench_negotiate(b);
+    for (unsigned i = 0; i < 40; i++) {
+        bool has_fd = i % 3 != 0;
+
+        raw = raw_u64(VHOST_USER_SET_VRING_CALL, has_fd ? 1 : VHOST_USER_VRING_NO_FD);
+        bench_send_raw(b->peer, &raw, sizeof(raw), &b->call, has_fd ? 1 : 0);
+    }
+    for (unsigned i = 0; i < 40; i++) {
+        expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
+    }
+    assert_int_equal(b->dev.ring[0].call_fd, -1);
+    assert_true(b->dev.ring[1].call_fd >= 0);
+}
+
+static void many_messages_in_one_write_are_served(void **state)
+{
+    struct vu_bench *b = *state;
+    struct raw raw[30];
+
+    bench_negotiate(b);
+    for (unsigned i = 0; i < ARRAY_SIZE(raw); i++) {
+        raw[i] = raw_u64(VHOST_USER_SET_VRING_ERR, VHOST_USER_VRING_NO_FD);
+    }
+    bench_send_raw(b->peer, raw, sizeof(raw), NULL, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(raw); i++) {
+        expect_ack(b, VHOST_USER_SET_VRING_ERR, 0);
+    }
+}
+
+static void other_version_is_refused(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_header header = {.request = VHOST_USER_GET_FEATURES, .flags = 2};
+
+    bench_send_raw(b->peer, &header, sizeof(header), NULL, 0);
+    bench_expect_closed(b);
+    bench_expect_log(b, "message 1: version 2, this is version 1, connection closed");
+}
+
+static void huge_payload_is_refused_before_it_comes(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_header header = {
+        .request = VHOST_USER_SET_MEM_TABLE, .flags = VHOST_USER_VERSION, .size = UINT32_MAX};
+
+    bench_send_raw(b->peer, &header, sizeof(header), NULL, 0);
+    bench_expect_closed(b);
+    bench_expect_log(b, "payload of 4294967295 bytes");
+}
+
+static void more_fds_than_a_message_may_have_are_refused(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_table table = {.count = 8};
+    int fds[9];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+        fds[i] = b->mem_fd;
+    }
+    bench_send(b, VHOST_USER_SET_MEM_TABLE, 0, &table, sizeof(table), fds, ARRAY_SIZE(fds));
+    bench_expect_closed(b);
+    bench_expect_log(b, "more than 8 file descriptors");
+}
+
+static void fds_in_small_portions_are_counted_as_well(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_header header = {
+        .request = VHOST_USER_SET_MEM_TABLE, .flags = VHOST_USER_VERSION, .size = 264};
+
+    for (unsigned i = 0; i < 10; i++) {
+        const int fds[] = {b->mem_fd, b->kick};
+
+        bench_send_raw(b->peer, (uint8_t *)&header + i, 1, fds, i < 5 ? 2 : 0);
+    }
+    bench_expect_closed(b);
+    bench_expect_log(b, "more than 8 file descriptors");
+}
+
+static void leaving_in_the_middle_of_a_message_is_told(void **state)
+{
+    struct vu_bench *b = *state;
+    struct raw raw = raw_u64(VHOST_USER_SET_VRING_CALL, 0);
+
+    bench_send_raw(b->peer, &raw, sizeof(raw) - 1, &b->call, 1);
+    bench_pump(b, 2);
+    close(b->peer);
+    b->peer = -1;
+    bench_expect_log(b, "closed in the middle of a message");
+}
+
+static void half_closed_connection_is_at_its_end(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    assert_int_equal(shutdown(b->peer, SHUT_WR), 0);
+    bench_expect_closed(b);
+    bench_expect_log(b, "disconnected");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        bench_test(message_in_pieces_is_served),
+        bench_test(fd_that_comes_with_the_payload_is_its_own),
+        bench_test(messages_back_to_back_keep_their_fds),
+        bench_test(many_messages_in_one_write_are_served),
+        bench_test(other_version_is_refused),
+        bench_test(huge_payload_is_refused_before_it_comes),
+        bench_test(more_fds_than_a_message_may_have_are_refused),
+        bench_test(fds_in_small_portions_are_counted_as_well),
+        bench_test(leaving_in_the_middle_of_a_message_is_told),
+        bench_test(half_closed_connection_is_at_its_end),
+    };
+
+    return unit_run(tests);
+}
