@@ -1,0 +1,850 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/backend.h"
+#include "core/bounce.h"
+#include "tests/unit/operation.h"
+
+#define IMAGE_BYTES (4u << 20)
+#define BLOCK       4096u
+
+/* A directory of its own on the file system that we are built on, with one image in it. */
+struct world {
+    char dir[64];
+    char image[96];
+    char other[96]; /* does not exist yet */
+    struct err err;
+    struct backend *backend;
+};
+
+static void make_image(const char *path, off_t size)
+{
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+    assert(fd >= 0 && ftruncate(fd, size) == 0);
+    close(fd);
+}
+
+static int world_start_in(void **state, const char *template)
+{
+    static struct world world;
+
+    memset(&world, 0, sizeof(world));
+    strcpy(world.dir, template);
+    assert(mkdtemp(world.dir));
+    snprintf(world.image, sizeof(world.image), "%s/image", world.dir);
+    snprintf(world.other, sizeof(world.other), "%s/other", world.dir);
+    make_image(world.image, IMAGE_BYTES);
+    *state = &world;
+    return 0;
+}
+
+static int world_start(void **state)
+{
+    return world_start_in(state, "./test_backend_file.XXXXXX");
+}
+
+static int world_stop(void **state)
+{
+    struct world *w = *state;
+
+    if (w->backend) {
+        backend_close(w->backend);
+    }
+    unlink(w->image);
+    unlink(w->other);
+    rmdir(w->dir);
+    return 0;
+}
+
+static struct backend_opts opts_for(const char *path, enum cache_mode cache)
+{
+    return (struct backend_opts){.type = "file", .path = path, .cache = cache, .max_inflight = 64};
+}
+
+static bool has_direct(const struct world *w)
+{
+    int fd = open(w->image, O_RDWR | O_DIRECT | O_CLOEXEC);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+static struct backend *open_image(struct world *w, enum cache_mode cache)
+{
+    struct backend_opts opts = opts_for(w->image, cache);
+
+    if (cache_is_direct(cache) && !has_direct(w)) {
+        skip();
+    }
+    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    return w->backend;
+}
+
+static int try_open(struct world *w, const struct backend_opts *opts)
+{
+    struct backend *backend = NULL;
+    int ret;
+
+    w->err.text[0] = '\0';
+    ret = backend_open(&backend, opts, &w->err);
+    if (ret == 0) {
+        backend_close(backend);
+    } else {
+        assert_string_not_equal(w->err.text, "");
+    }
+    return ret;
+}
+
+/* Bytes that tell their own place. */
+static void fill(uint8_t *data, size_t len, unsigned seed)
+{
+    for (size_t i = 0; i < len; i++) {
+        data[i] = (uint8_t)((i >> 8) * 31 + i + seed * 17);
+    }
+}
+
+static uint8_t *aligned_buffer(size_t len)
+{
+    void *buffer;
+
+    assert(posix_memalign(&buffer, BLOCK, len) == 0);
+    memset(buffer, 0xcc, len);
+    return buffer;
+}
+
+/* Write through one backend, look at the file itself. */
+static void round_trip(struct world *w, enum cache_mode cache)
+{
+    struct backend *backend = open_image(w, cache);
+    uint8_t *out = aligned_buffer(8 * BLOCK);
+    uint8_t *in = aligned_buffer(8 * BLOCK);
+    int fd = open(w->image, O_RDONLY | O_CLOEXEC);
+
+    fill(out, 8 * BLOCK, 1);
+    assert_int_equal(operation_do(backend, IO_WRITE, 16 * BLOCK, out, 8 * BLOCK), 0);
+    assert_int_equal(pread(fd, in, 8 * BLOCK, 16 * BLOCK), 8 * BLOCK);
+    assert_memory_equal(in, out, 8 * BLOCK);
+    memset(in, 0, 8 * BLOCK);
+    assert_int_equal(operation_do(backend, IO_READ, 16 * BLOCK, in, 8 * BLOCK), 0);
+    assert_memory_equal(in, out, 8 * BLOCK);
+    assert_int_equal(operation_do(backend, IO_FLUSH, 0, NULL, 0), 0);
+    close(fd);
+    free(in);
+    free(out);
+}
+
+static void direct_io_writes_and_reads_back(void **state)
+{
+    round_trip(*state, CACHE_NONE);
+}
+
+static void buffered_io_writes_and_reads_back(void **state)
+{
+    round_trip(*state, CACHE_WRITEBACK);
+}
+
+static void facts_are_those_of_the_file(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+
+    assert_int_equal(backend->size, IMAGE_BYTES);
+    assert_int_equal(backend->block_size, 512);
+    assert_true(backend->physical_block >= backend->block_size);
+    assert_true(backend->max_inflight >= 16);
+}
+
+static void direct_io_states_the_alignment_it_needs(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    uint8_t *data = aligned_buffer(65536);
+
+    assert_true(is_power_of_2(backend->block_size));
+    assert_true(backend->block_size >= 512);
+    assert_int_equal(operation_do(backend, IO_READ, backend->block_size, data, backend->block_size),
+                     0);
+    free(data);
+}
+
+static void holes_read_as_zeroes(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    uint8_t data[BLOCK];
+
+    memset(data, 0xff, sizeof(data));
+    assert_int_equal(operation_do(backend, IO_READ, 0, data, sizeof(data)), 0);
+    for (unsigned i = 0; i < sizeof(data); i++) {
+        assert_int_equal(data[i], 0);
+    }
+}
+
+static void scattered_buffers_are_filled_in_order(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    uint8_t out[2048], in[2048];
+    struct operation op;
+
+    fill(out, sizeof(out), 2);
+    assert_int_equal(operation_do(backend, IO_WRITE, 512, out, sizeof(out)), 0);
+    operation_init(&op, IO_READ, 512, in, 100);
+    operation_add(&op, in + 100, 1);
+    operation_add(&op, in + 101, 1947);
+    operation_queue(&op, backend);
+    assert_true(operations_run(backend, &op, 1));
+    assert_int_equal(op.io.result, 0);
+    assert_memory_equal(in, out, sizeof(in));
+}
+
+/* ---- the bounce pool ---- */
+
+static void unaligned_buffers_work_with_direct_io(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    uint8_t *out = aligned_buffer(4 * BLOCK);
+    uint8_t *in = aligned_buffer(4 * BLOCK);
+
+    fill(out, 4 * BLOCK, 3);
+    assert_int_equal(operation_do(backend, IO_WRITE, 0, out + 1, 2 * BLOCK), 0);
+    assert_int_equal(operation_do(backend, IO_READ, 0, in + 3, 2 * BLOCK), 0);
+    assert_memory_equal(in + 3, out + 1, 2 * BLOCK);
+    assert_int_equal(in[2], 0xcc);
+    assert_int_equal(in[3 + 2 * BLOCK], 0xcc);
+    free(in);
+    free(out);
+}
+
+static void crooked_cuts_work_with_direct_io(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    uint8_t *out = aligned_buffer(4 * BLOCK);
+    uint8_t *in = aligned_buffer(4 * BLOCK);
+    struct operation op;
+
+    fill(out, 4 * BLOCK, 4);
+    operation_init(&op, IO_WRITE, BLOCK, out, 1);
+    operation_add(&op, out + 1, 4000);
+    operation_add(&op, out + 4001, BLOCK - 4001);
+    operation_queue(&op, backend);
+    assert_true(operations_run(backend, &op, 1));
+    assert_int_equal(op.io.result, 0);
+    operation_init(&op, IO_READ, BLOCK, in, 513);
+    operation_add(&op, in + 513, BLOCK - 513);
+    operation_queue(&op, backend);
+    assert_true(operations_run(backend, &op, 1));
+    assert_int_equal(op.io.result, 0);
+    assert_memory_equal(in, out, BLOCK);
+    free(in);
+    free(out);
+}
+
+static void bounced_request_may_be_larger_than_a_buffer(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    size_t len = 5 * BOUNCE_BYTES + BLOCK;
+    uint8_t *out = aligned_buffer(len + BLOCK);
+    uint8_t *in = aligned_buffer(len + BLOCK);
+
+    fill(out, len + BLOCK, 5);
+    assert_int_equal(operation_do(backend, IO_WRITE, BLOCK, out + 1, len), 0);
+    assert_int_equal(operation_do(backend, IO_READ, BLOCK, in + 2, len), 0);
+    assert_memory_equal(in + 2, out + 1, len);
+    free(in);
+    free(out);
+}
+
+static void more_bounced_requests_than_buffers_all_end(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    static struct operation ops[4 * BOUNCE_BUFFERS];
+    uint8_t *data = aligned_buffer(ARRAY_SIZE(ops) * BLOCK + BLOCK);
+    uint8_t block[BLOCK];
+    int fd = open(w->image, O_RDONLY | O_CLOEXEC);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        memset(data + 1 + i * BLOCK, (int)i + 1, BLOCK);
+        operation_init(&ops[i], IO_WRITE, i * BLOCK, data + 1 + i * BLOCK, BLOCK);
+        operation_queue(&ops[i], backend);
+    }
+    assert_true(operations_run(backend, ops, ARRAY_SIZE(ops)));
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        assert_int_equal(ops[i].io.result, 0);
+        assert_int_equal(pread(fd, block, BLOCK, i * BLOCK), BLOCK);
+        assert_int_equal(block[0], i + 1);
+        assert_int_equal(block[BLOCK - 1], i + 1);
+    }
+    close(fd);
+    free(data);
+}
+
+/* ---- many at once ---- */
+
+static void batch_is_one_system_call(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    static struct operation ops[32];
+    static uint8_t data[512];
+    unsigned calls;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        operation_init(&ops[i], IO_READ, i * 512, data, 512);
+        operation_queue(&ops[i], backend);
+    }
+    assert_int_equal(backend->ops->submit(backend, &calls), ARRAY_SIZE(ops));
+    assert_int_equal(calls, 1);
+    assert_true(operations_run(backend, ops, ARRAY_SIZE(ops)));
+    backend->ops->submit(backend, &calls);
+    assert_int_equal(calls, 0);
+}
+
+static void more_requests_than_the_aio_context_all_end(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    static struct operation ops[500];
+    static uint8_t data[ARRAY_SIZE(ops)][512];
+    unsigned calls;
+
+    opts.max_inflight = 1;
+    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        memset(data[i], (int)i, 512);
+        operation_init(&ops[i], IO_WRITE, i * 512, data[i], 512);
+        operation_queue(&ops[i], w->backend);
+    }
+    w->backend->ops->submit(w->backend, &calls);
+    assert_true(w->backend->ops->is_held_back(w->backend));
+    assert_true(operations_run(w->backend, ops, ARRAY_SIZE(ops)));
+    assert_false(w->backend->ops->is_held_back(w->backend));
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        assert_int_equal(ops[i].io.result, 0);
+    }
+}
+
+static void flushes_and_writes_mix(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct operation ops[20];
+    static uint8_t data[512];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        operation_init(&ops[i], i % 2 ? IO_FLUSH : IO_WRITE, i * 512, data, i % 2 ? 0 : 512);
+        ops[i].io.is_fua = i % 4 == 0;
+        operation_queue(&ops[i], backend);
+    }
+    assert_true(operations_run(backend, ops, ARRAY_SIZE(ops)));
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        assert_int_equal(ops[i].io.result, 0);
+    }
+}
+
+static void fua_write_with_direct_io_succeeds(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_DIRECTSYNC);
+    uint8_t *data = aligned_buffer(BLOCK);
+    struct operation op;
+
+    operation_init(&op, IO_WRITE, 0, data, BLOCK);
+    op.io.is_fua = true;
+    operation_queue(&op, backend);
+    assert_true(operations_run(backend, &op, 1));
+    assert_int_equal(op.io.result, 0);
+    free(data);
+}
+
+/* ---- opening ---- */
+
+static void create_makes_a_sparse_file_of_the_size(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+    struct stat st;
+
+    opts.create = true;
+    opts.size = 1ull << 32;
+    assert_int_equal(try_open(w, &opts), 0);
+    assert_int_equal(stat(w->other, &st), 0);
+    assert_int_equal(st.st_size, 1ull << 32);
+    assert_true(st.st_blocks < 1024);
+    assert_int_equal(st.st_mode & 077, 0);
+}
+
+static void create_refuses_what_exists_and_leaves_it(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct stat st;
+
+    opts.create = true;
+    opts.size = 1 << 20;
+    assert_int_equal(try_open(w, &opts), -EEXIST);
+    assert_int_equal(stat(w->image, &st), 0);
+    assert_int_equal(st.st_size, IMAGE_BYTES);
+}
+
+static void failed_create_leaves_no_file(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+
+    opts.create = true;
+    opts.size = INT64_MAX - 511; /* more than a file system can hold */
+    assert_int_not_equal(try_open(w, &opts), 0);
+    assert_int_equal(access(w->other, F_OK), -1);
+}
+
+static void missing_image_is_named(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+
+    assert_int_equal(try_open(w, &opts), -ENOENT);
+    assert_non_null(strstr(w->err.text, w->other));
+    assert_non_null(strstr(w->err.text, "--create"));
+}
+
+static void directory_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->dir, CACHE_WRITEBACK);
+
+    assert_int_equal(try_open(w, &opts), -EISDIR);
+    assert_non_null(strstr(w->err.text, "directory"));
+}
+
+/* Opening one for reading would block until somebody writes. */
+static void fifo_is_refused_without_waiting(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+
+    assert_int_equal(mkfifo(w->other, 0600), 0);
+    opts.is_readonly = true;
+    assert_int_equal(try_open(w, &opts), -EINVAL);
+    assert_non_null(strstr(w->err.text, "FIFO"));
+}
+
+static void character_device_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for("/dev/null", CACHE_WRITEBACK);
+
+    assert_int_equal(try_open(w, &opts), -EINVAL);
+}
+
+static void unreadable_image_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    uid_t uid = geteuid();
+    int ret;
+
+    assert_int_equal(chmod(w->image, 0), 0);
+    if (uid == 0) {
+        assert_int_equal(chmod(w->dir, 0755), 0);
+        assert_int_equal(seteuid(65534), 0);
+    }
+    ret = try_open(w, &opts);
+    if (uid == 0) {
+        assert_int_equal(seteuid(0), 0);
+    }
+    assert_int_equal(ret, -EACCES);
+}
+
+static void readonly_image_refuses_to_be_written(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    uint8_t data[512];
+
+    opts.is_readonly = true;
+    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    assert_int_equal(operation_do(w->backend, IO_READ, 0, data, 512), 0);
+    assert_true(operation_do(w->backend, IO_WRITE, 0, data, 512) < 0);
+}
+
+static void tmpfs_works_or_says_what_to_do(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_NONE);
+    int ret = try_open(w, &opts);
+
+    if (ret != 0) {
+        assert_int_equal(ret, -EINVAL);
+        assert_non_null(strstr(w->err.text, "O_DIRECT"));
+        assert_non_null(strstr(w->err.text, "--cache writeback"));
+    }
+    round_trip(w, CACHE_WRITEBACK);
+}
+
+/* ---- a world that changes under us ---- */
+
+static void shrunk_image_fails(struct world *w, enum cache_mode cache)
+{
+    struct backend *backend = open_image(w, cache);
+    uint8_t *data = aligned_buffer(2 * BLOCK);
+
+    assert_int_equal(truncate(w->image, IMAGE_BYTES / 2), 0);
+    assert_true(operation_do(backend, IO_READ, IMAGE_BYTES / 2, data, BLOCK) < 0);
+    assert_true(operation_do(backend, IO_READ, IMAGE_BYTES - BLOCK, data, BLOCK) < 0);
+    assert_true(operation_do(backend, IO_READ, IMAGE_BYTES / 2 - BLOCK, data, 2 * BLOCK) < 0);
+    assert_int_equal(operation_do(backend, IO_READ, IMAGE_BYTES / 2 - BLOCK, data, BLOCK), 0);
+    free(data);
+}
+
+static void read_of_a_shrunk_image_fails_with_direct_io(void **state)
+{
+    shrunk_image_fails(*state, CACHE_NONE);
+}
+
+static void read_of_a_shrunk_image_fails_buffered(void **state)
+{
+    shrunk_image_fails(*state, CACHE_WRITEBACK);
+}
+
+static void bounced_read_of_a_shrunk_image_fails(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_NONE);
+    uint8_t *data = aligned_buffer(3 * BLOCK);
+
+    assert_int_equal(truncate(w->image, IMAGE_BYTES / 2), 0);
+    assert_true(operation_do(backend, IO_READ, IMAGE_BYTES / 2, data + 1, BLOCK) < 0);
+    assert_true(operation_do(backend, IO_READ, IMAGE_BYTES / 2 - BLOCK, data + 1, 2 * BLOCK) < 0);
+    free(data);
+}
+
+static void removed_image_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    uint8_t data[512];
+
+    assert_int_equal(unlink(w->image), 0);
+    assert_int_equal(operation_do(backend, IO_WRITE, 0, data, 512), 0);
+}
+
+static void write_past_the_file_size_limit_fails(void **state)
+{
+    struct world *w = *state;
+    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct rlimit old, limit;
+    uint8_t data[512] = {0};
+    int64_t result;
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    limit = old;
+    limit.rlim_cur = 1 << 20;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    result = operation_do(backend, IO_WRITE, 2 << 20, data, 512);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(result, -EFBIG);
+    assert_int_equal(operation_do(backend, IO_WRITE, 0, data, 512), 0);
+}
+
+/* A tmpfs of 1 MiB under an image of 4: needs the right to mount. */
+static void full_file_system_fails_writes_and_nothing_else(void **state)
+{
+    struct world *w = *state;
+    static uint8_t data[1 << 16];
+    int64_t result = 0;
+
+    assert_int_equal(unlink(w->image), 0);
+    if (mount("none", w->dir, "tmpfs", 0, "size=1m") < 0) {
+        make_image(w->image, IMAGE_BYTES);
+        skip();
+    }
+    make_image(w->image, IMAGE_BYTES);
+    memset(data, 1, sizeof(data));
+    open_image(w, CACHE_WRITEBACK);
+    for (unsigned i = 0; i < 32 && result == 0; i++) {
+        result = operation_do(w->backend, IO_WRITE, i * sizeof(data), data, sizeof(data));
+    }
+    int64_t read_result = operation_do(w->backend, IO_READ, 0, data, sizeof(data));
+
+    backend_close(w->backend);
+    w->backend = NULL;
+    unlink(w->image);
+    assert_int_equal(umount(w->dir), 0);
+    assert_int_equal(result, -ENOSPC);
+    assert_int_equal(read_result, 0);
+    assert_int_equal(data[0], 1);
+}
+
+/* ---- locks ---- */
+
+static int try_image(struct world *w, bool is_readonly)
+{
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+
+    opts.is_readonly = is_readonly;
+    return try_open(w, &opts);
+}
+
+static void hold_image(struct world *w, bool is_readonly)
+{
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+
+    opts.is_readonly = is_readonly;
+    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+}
+
+static void second_writer_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, false);
+    assert_int_equal(try_image(w, false), -EBUSY);
+    assert_non_null(strstr(w->err.text, "in use"));
+}
+
+static void reader_beside_a_writer_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, false);
+    assert_int_equal(try_image(w, true), -EBUSY);
+}
+
+static void writer_beside_a_reader_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, true);
+    assert_int_equal(try_image(w, false), -EBUSY);
+}
+
+static void readers_share_an_image(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, true);
+    assert_int_equal(try_image(w, true), 0);
+}
+
+static void refused_try_leaves_the_lock_in_place(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, false);
+    assert_int_equal(try_image(w, false), -EBUSY);
+    assert_int_equal(try_image(w, false), -EBUSY);
+}
+
+static void closed_image_is_free_again(void **state)
+{
+    struct world *w = *state;
+
+    hold_image(w, false);
+    backend_close(w->backend);
+    w->backend = NULL;
+    assert_int_equal(try_image(w, false), 0);
+}
+
+static bool is_installed(const char *program)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
+    return system(command) == 0;
+}
+
+/* Run qemu-io on the image; true when it could open it. */
+static bool qemu_io_opens(const struct world *w, const char *options)
+{
+    char command[256];
+
+    snprintf(command, sizeof(command), "qemu-io -f raw %s -c 'read 0 512' %s >/dev/null 2>&1",
+             options, w->image);
+    return system(command) == 0;
+}
+
+static void qemu_is_kept_off_an_image_that_we_write(void **state)
+{
+    struct world *w = *state;
+
+    if (!is_installed("qemu-io")) {
+        skip();
+    }
+    assert_true(qemu_io_opens(w, ""));
+    hold_image(w, false);
+    assert_false(qemu_io_opens(w, ""));
+    assert_true(qemu_io_opens(w, "-r -U"));
+}
+
+static void qemu_may_read_what_we_read(void **state)
+{
+    struct world *w = *state;
+
+    if (!is_installed("qemu-io")) {
+        skip();
+    }
+    hold_image(w, true);
+    assert_true(qemu_io_opens(w, "-r"));
+    assert_false(qemu_io_opens(w, ""));
+}
+
+/*
+ * Open the image while a program of QEMU's holds it, which it does when it has answered
+ * `input` with a line that contains `answer`.
+ */
+static int open_beside(struct world *w, const char *program, const char *input, const char *answer,
+                       bool is_readonly)
+{
+    char command[256];
+    char line[256];
+    int to[2], from[2], ret = -ECHILD;
+    pid_t pid;
+    FILE *answers;
+
+    snprintf(command, sizeof(command), "exec %s%s", program, w->image);
+    assert(pipe2(to, O_CLOEXEC) == 0 && pipe2(from, O_CLOEXEC) == 0);
+    pid = fork();
+    if (pid == 0) {
+        dup2(to[0], STDIN_FILENO);
+        dup2(from[1], STDOUT_FILENO);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(to[0]);
+    close(from[1]);
+    if (write(to[1], input, strlen(input)) < 0) {
+        ret = -EPIPE;
+    }
+    answers = fdopen(from[0], "r");
+    while (fgets(line, sizeof(line), answers)) {
+        if (strstr(line, answer)) {
+            ret = try_image(w, is_readonly);
+            break;
+        }
+    }
+    close(to[1]);
+    kill(pid, SIGTERM);
+    fclose(answers);
+    waitpid(pid, NULL, 0);
+    return ret;
+}
+
+static int beside_qemu_io(struct world *w, const char *program, bool is_readonly)
+{
+    return open_beside(w, program, "read 0 512\n", "512/512", is_readonly);
+}
+
+static void we_are_kept_off_an_image_that_qemu_io_writes(void **state)
+{
+    struct world *w = *state;
+
+    if (!is_installed("qemu-io")) {
+        skip();
+    }
+    assert_int_equal(beside_qemu_io(w, "qemu-io -f raw ", false), -EBUSY);
+    assert_int_equal(beside_qemu_io(w, "qemu-io -f raw ", true), -EBUSY);
+    assert_int_equal(beside_qemu_io(w, "qemu-io -r -f raw ", true), 0);
+}
+
+/* A guest's disk shares less than qemu-io does: not even another reader for its writes. */
+static void we_are_kept_off_the_disk_of_a_qemu_guest(void **state)
+{
+    static const char writer[] = "qemu-system-x86_64 -S -nodefaults -display none -qmp stdio "
+                                 "-drive if=virtio,format=raw,file=";
+    static const char reader[] = "qemu-system-x86_64 -S -nodefaults -display none -qmp stdio "
+                                 "-drive if=virtio,format=raw,readonly=on,file=";
+    static const char ask[] = "{'execute': 'qmp_capabilities'} {'execute': 'query-block'}";
+    struct world *w = *state;
+
+    if (!is_installed("qemu-system-x86_64")) {
+        skip();
+    }
+    assert_int_equal(open_beside(w, writer, ask, "inserted", false), -EBUSY);
+    assert_int_equal(open_beside(w, writer, ask, "inserted", true), -EBUSY);
+    assert_int_equal(open_beside(w, reader, ask, "inserted", false), -EBUSY);
+    assert_int_equal(open_beside(w, reader, ask, "inserted", true), 0);
+}
+
+static int tmpfs_start(void **state)
+{
+    struct statfs fs;
+
+    if (statfs("/dev/shm", &fs) == 0 && fs.f_type == TMPFS_MAGIC) {
+        return world_start_in(state, "/dev/shm/test_backend_file.XXXXXX");
+    }
+    return world_start(state);
+}
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
+#define on_tmpfs(test) cmocka_unit_test_setup_teardown(test, tmpfs_start, world_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_world(direct_io_writes_and_reads_back),
+        in_world(buffered_io_writes_and_reads_back),
+        in_world(facts_are_those_of_the_file),
+        in_world(direct_io_states_the_alignment_it_needs),
+        in_world(holes_read_as_zeroes),
+        in_world(scattered_buffers_are_filled_in_order),
+        in_world(unaligned_buffers_work_with_direct_io),
+        in_world(crooked_cuts_work_with_direct_io),
+        in_world(bounced_request_may_be_larger_than_a_buffer),
+        in_world(more_bounced_requests_than_buffers_all_end),
+        in_world(batch_is_one_system_call),
+        in_world(more_requests_than_the_aio_context_all_end),
+        in_world(flushes_and_writes_mix),
+        in_world(fua_write_with_direct_io_succeeds),
+        in_world(create_makes_a_sparse_file_of_the_size),
+        in_world(create_refuses_what_exists_and_leaves_it),
+        in_world(failed_create_leaves_no_file),
+        in_world(missing_image_is_named),
+        in_world(directory_is_refused),
+        in_world(fifo_is_refused_without_waiting),
+        in_world(character_device_is_refused),
+        in_world(unreadable_image_is_refused),
+        in_world(readonly_image_refuses_to_be_written),
+        on_tmpfs(tmpfs_works_or_says_what_to_do),
+        in_world(read_of_a_shrunk_image_fails_with_direct_io),
+        in_world(read_of_a_shrunk_image_fails_buffered),
+        in_world(bounced_read_of_a_shrunk_image_fails),
+        in_world(removed_image_goes_on),
+        in_world(write_past_the_file_size_limit_fails),
+        in_world(full_file_system_fails_writes_and_nothing_else),
+        in_world(second_writer_is_refused),
+        in_world(reader_beside_a_writer_is_refused),
+        in_world(writer_beside_a_reader_is_refused),
+        in_world(readers_share_an_image),
+        in_world(refused_try_leaves_the_lock_in_place),
+        in_world(closed_image_is_free_again),
+        in_world(qemu_is_kept_off_an_image_that_we_write),
+        in_world(qemu_may_read_what_we_read),
+        in_world(we_are_kept_off_an_image_that_qemu_io_writes),
+        in_world(we_are_kept_off_the_disk_of_a_qemu_guest),
+    };
+
+    return unit_run(tests);
+}
