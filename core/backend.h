@@ -24,15 +24,15 @@ enum io_op {
  */
 struct io {
     enum io_op op;
-    bool is_fua;       /* IO_WRITE: on stable storage before it is done */
+    bool is_fua; /* IO_WRITE: on stable storage before it is done */
     unsigned iov_count;
-    uint64_t offset;   /* bytes */
-    uint64_t length;   /* bytes, the sum of iov */
+    uint64_t offset; /* bytes */
+    uint64_t length; /* bytes, the sum of iov */
     struct iovec *iov;
-    int64_t result;    /* 0 or -errno */
+    int64_t result;              /* 0 or -errno */
     void (*done)(struct io *io); /* called once, from `submit` or `reap` */
-    struct io *next;   /* the list that the io is on, whose it ever is */
-    void *priv;        /* BACKEND_IO_SIZE bytes for the backend, 16-byte aligned */
+    struct io *next;             /* the list that the io is on, whose it ever is */
+    void *priv;                  /* BACKEND_IO_SIZE bytes for the backend, 16-byte aligned */
 };
 
 /* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
@@ -44,24 +44,24 @@ enum cache_mode {
 };
 
 struct backend_opts {
-    const char *type;          /* "file" or "null" */
-    const char *path;          /* file: lent for the time of the call */
-    uint64_t size;             /* bytes; null: the size; file: only with `create` */
-    uint32_t delay_ms;         /* null: how long each request takes */
-    unsigned max_inflight;     /* how many requests at once are worth preparing for */
+    const char *type;      /* "file" or "null" */
+    const char *path;      /* file: lent for the time of the call */
+    uint64_t size;         /* bytes; null: the size; file: only with `create` */
+    uint32_t delay_ms;     /* null: how long each request takes */
+    unsigned max_inflight; /* how many requests at once are worth preparing for */
     enum cache_mode cache;
     bool is_readonly;
-    bool create;               /* file: it must not exist; made sparse, `size` bytes long */
+    bool create; /* file: it must not exist; made sparse, `size` bytes long */
 };
 
 struct backend {
     const struct backend_ops *ops;
-    uint64_t size;            /* bytes */
-    uint32_t block_size;      /* smallest unit of I/O in bytes, a power of two, >= 512 */
-    uint32_t logical_block;   /* the medium's own, which the page cache may hide; 512 for files */
-    uint32_t physical_block;  /* what the medium likes */
-    uint32_t opt_io;          /* preferred I/O size in bytes, 0: unknown */
-    unsigned max_inflight;    /* operations that can be under way at once */
+    uint64_t size;           /* bytes */
+    uint32_t block_size;     /* smallest unit of I/O in bytes, a power of two, >= 512 */
+    uint32_t logical_block;  /* the medium's own, which the page cache may hide; 512 for files */
+    uint32_t physical_block; /* what the medium likes */
+    uint32_t opt_io;         /* preferred I/O size in bytes, 0: unknown */
+    unsigned max_inflight;   /* operations that can be under way at once */
 };
 
 /* The room that a request keeps for the backend; each backend asserts that it fits. */

@@ -124,8 +124,7 @@ static void prepare_bounced(struct file *file, struct file_io *fio)
 static bool needs_bounce(const struct file *file, const struct io *io)
 {
     return file->image.is_direct && io->op != IO_FLUSH &&
-           !iov_is_aligned(io->iov, io->iov_count, file->image.mem_align,
-                           file->backend.block_size);
+           !iov_is_aligned(io->iov, io->iov_count, file->image.mem_align, file->backend.block_size);
 }
 
 static void file_queue(struct backend *backend, struct io *io)

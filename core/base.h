@@ -22,13 +22,13 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define PRINTF_LIKE(fmt_arg, first_arg) __attribute__((format(printf, fmt_arg, first_arg)))
 
-#define containerof(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define containerof(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define min_of(a, b)             \
-    ({                           \
-        __typeof__(a) a_ = (a);  \
-        __typeof__(b) b_ = (b);  \
-        a_ < b_ ? a_ : b_;       \
+#define min_of(a, b)            \
+    ({                          \
+        __typeof__(a) a_ = (a); \
+        __typeof__(b) b_ = (b); \
+        a_ < b_ ? a_ : b_;      \
     })
 
 static inline bool is_power_of_2(uint64_t value)

@@ -11,9 +11,8 @@
 int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struct err *err)
 {
     if (!opts->logical_block) {
-        opts->logical_block = backend->logical_block > backend->block_size
-                                  ? backend->logical_block
-                                  : backend->block_size;
+        opts->logical_block = backend->logical_block > backend->block_size ? backend->logical_block
+                                                                           : backend->block_size;
     }
     if (!opts->physical_block) {
         opts->physical_block = opts->logical_block > backend->physical_block
@@ -22,8 +21,7 @@ int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struc
     }
     if (!is_power_of_2(opts->logical_block) || opts->logical_block < SECTOR_SIZE ||
         opts->logical_block > MAX_LOGICAL_BLOCK) {
-        return err_say(err, -EINVAL,
-                       "logical block size %u is no power of two between %u and %u",
+        return err_say(err, -EINVAL, "logical block size %u is no power of two between %u and %u",
                        opts->logical_block, SECTOR_SIZE, MAX_LOGICAL_BLOCK);
     }
     if (!is_power_of_2(opts->physical_block) || opts->physical_block < opts->logical_block) {
@@ -65,8 +63,7 @@ void blk_init(struct blk *blk, const struct blk_opts *opts)
     c->capacity = opts->capacity / SECTOR_SIZE;
     c->seg_max = opts->seg_max;
     c->blk_size = opts->logical_block;
-    c->physical_block_exp =
-        (__u8)__builtin_ctz(opts->physical_block / opts->logical_block);
+    c->physical_block_exp = (__u8)__builtin_ctz(opts->physical_block / opts->logical_block);
     c->min_io_size = (__u16)(opts->physical_block / opts->logical_block);
     c->opt_io_size = opts->opt_io / opts->logical_block;
     c->num_queues = (__u16)opts->queues;
@@ -156,8 +153,7 @@ static enum blk_verdict parse_out(struct blk *blk, struct request *request, uint
 {
     struct chain *chain = &request->chain;
 
-    if (blk->opts.is_readonly || chain->in_bytes > 0 ||
-        !data_ok(blk, sector, chain->out_bytes)) {
+    if (blk->opts.is_readonly || chain->in_bytes > 0 || !data_ok(blk, sector, chain->out_bytes)) {
         return refuse(request, VIRTIO_BLK_S_IOERR, stats);
     }
     request->io.op = IO_WRITE;
@@ -165,8 +161,7 @@ static enum blk_verdict parse_out(struct blk *blk, struct request *request, uint
      * A driver without FLUSH cannot ask for stable storage, so each write goes there.
      * Source: VIRTIO 1.2, 5.2.6.2 (writeback or writethrough, as negotiated).
      */
-    request->io.is_fua =
-        blk->opts.is_writethrough || !(blk->features & 1ull << VIRTIO_BLK_F_FLUSH);
+    request->io.is_fua = blk->opts.is_writethrough || !(blk->features & 1ull << VIRTIO_BLK_F_FLUSH);
     request->used_len = 1;
     return submit_data(request, sector, chain->out_bytes, out, chain->out_count);
 }

@@ -53,9 +53,9 @@ struct request {
     struct device_ring *ring; /* parent: where it came from */
     uint8_t *status;          /* in guest memory */
     uint64_t start_ns;
-    uint32_t used_len;        /* bytes written when it succeeds */
-    uint32_t type;            /* VIRTIO_BLK_T_* */
-    uint8_t status_on_error;  /* VIRTIO_BLK_S_* when io.result is not 0 */
+    uint32_t used_len;       /* bytes written when it succeeds */
+    uint32_t type;           /* VIRTIO_BLK_T_* */
+    uint8_t status_on_error; /* VIRTIO_BLK_S_* when io.result is not 0 */
     enum stats_type kind;
     _Alignas(16) uint8_t backend_private[BACKEND_IO_SIZE];
 };

@@ -44,8 +44,7 @@ static void tell_io_error(struct device *dev, const struct request *request)
     log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64 " failed: %s; the guest gets an "
               "I/O error, later ones like it are only counted",
               dev->name, verb[request->io.op], request->io.length, request->io.offset,
-              code == ENODATA ? "the image ends before that, it was shrunk"
-                              : strerror((int)code));
+              code == ENODATA ? "the image ends before that, it was shrunk" : strerror((int)code));
 }
 
 static void finish(struct request *request)

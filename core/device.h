@@ -52,8 +52,8 @@ struct device_ring {
     struct device *dev; /* parent */
     struct ring ring;
     struct watch *kick; /* owned, NULL: none; owns the kick fd */
-    int call_fd;             /* owned, -1: none */
-    int err_fd;              /* owned, -1: none */
+    int call_fd;        /* owned, -1: none */
+    int err_fd;         /* owned, -1: none */
     unsigned index;
     unsigned size; /* 0: not told yet */
     uint16_t base;
@@ -73,18 +73,18 @@ struct device_opts {
 struct device {
     uv_loop_t *loop; /* lent */
     uv_check_t check;
-    uv_idle_t idle; /* active while a turn must follow at once */
+    uv_idle_t idle;              /* active while a turn must follow at once */
     struct watch *backend_watch; /* owned, NULL: the image is closed */
     const char *name;
     unsigned pause_mask;
     unsigned queues;
     unsigned queue_size_max;
-    uint64_t features;    /* negotiated, ring bits included */
-    uint64_t ready;       /* rings that were kicked, or are to be looked at as if; bit = index */
-    uint64_t unpublished; /* rings that have finished requests to show */
-    uint64_t now_ns;      /* as of the last callback or turn */
-    bool has_turn_work;   /* the check phase has something to do */
-    bool is_memory_lost;  /* told once */
+    uint64_t features;       /* negotiated, ring bits included */
+    uint64_t ready;          /* rings that were kicked, or are to be looked at as if; bit = index */
+    uint64_t unpublished;    /* rings that have finished requests to show */
+    uint64_t now_ns;         /* as of the last callback or turn */
+    bool has_turn_work;      /* the check phase has something to do */
+    bool is_memory_lost;     /* told once */
     struct backend *backend; /* owned, NULL: the image is closed */
     struct blk blk;
     struct mem mem;

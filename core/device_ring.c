@@ -60,8 +60,8 @@ void device_ring_tell_fault(struct device_ring *r)
         return;
     }
     r->is_fault_told = true;
-    log_limited(&r->dev->guest_log, LOG_LEVEL_WARN, "%s: ring %u: %s, ring stopped",
-                r->dev->name, r->index, r->ring.fault);
+    log_limited(&r->dev->guest_log, LOG_LEVEL_WARN, "%s: ring %u: %s, ring stopped", r->dev->name,
+                r->index, r->ring.fault);
     signal_fd(r->err_fd);
 }
 

@@ -84,8 +84,7 @@ static int check_kind(const struct backend_opts *opts, struct err *err)
     }
     if (!S_ISREG(st.st_mode)) {
         return err_say(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-                       "image %s is %s: it has to be a regular file or a block device",
-                       opts->path,
+                       "image %s is %s: it has to be a regular file or a block device", opts->path,
                        S_ISDIR(st.st_mode)    ? "a directory"
                        : S_ISCHR(st.st_mode)  ? "a character device"
                        : S_ISFIFO(st.st_mode) ? "a FIFO"

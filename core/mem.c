@@ -98,8 +98,8 @@ static int map(struct mem_region *region, int fd, struct err *err)
     uint64_t page = page_size_of(fd);
     uint64_t start = round_down(l->offset, page);
     uint64_t size = round_up(l->offset - start + l->size, page);
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-                     (off_t)start);
+    void *map =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)start);
 
     if (map == MAP_FAILED) {
         int ret = -errno;

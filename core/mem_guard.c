@@ -33,9 +33,9 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
     struct mem_region *region = region_of(info->si_addr);
 
-    if (region && mmap(region->map, region->map_size, PROT_READ | PROT_WRITE,
-                       MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-                       0) != MAP_FAILED) {
+    if (region &&
+        mmap(region->map, region->map_size, PROT_READ | PROT_WRITE,
+             MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
         is_tripped = 1;
         return;
     }

@@ -51,16 +51,16 @@ struct ring_layout {
 struct ring {
     struct ring_layout layout;
     struct mem *mem; /* lent by the device */
-    uint8_t *slots;    /* owned; the pieces of all slots follow them in the same mapping */
+    uint8_t *slots;  /* owned; the pieces of all slots follow them in the same mapping */
     size_t slots_bytes;
     struct iovec *iov;
     size_t stride;
     unsigned inflight;
     uint16_t avail_idx; /* the driver's index when it was last read */
     uint16_t last_avail;
-    uint16_t used_idx;       /* private; the guest's copy is only ever written */
-    uint16_t published_idx;  /* what the guest has seen */
-    bool must_signal;        /* tell the driver at the next publish whatever it asked */
+    uint16_t used_idx;      /* private; the guest's copy is only ever written */
+    uint16_t published_idx; /* what the guest has seen */
+    bool must_signal;       /* tell the driver at the next publish whatever it asked */
     bool is_started;
     bool is_broken;
     const char *fault; /* why it is broken */

@@ -26,14 +26,14 @@ struct stats_requests {
 
 struct stats {
     struct stats_requests type[STATS_TYPES];
-    uint64_t invalid;     /* of the errors: refused before they reached the image */
-    uint64_t inflight;    /* taken and not yet answered */
+    uint64_t invalid;  /* of the errors: refused before they reached the image */
+    uint64_t inflight; /* taken and not yet answered */
     uint64_t inflight_max;
-    uint64_t kicks;       /* notifications read from kick fds */
-    uint64_t interrupts;  /* call fds signalled */
+    uint64_t kicks;                 /* notifications read from kick fds */
+    uint64_t interrupts;            /* call fds signalled */
     uint64_t interrupts_suppressed; /* batches published that the driver need not be told of */
-    uint64_t submissions; /* system calls that started I/O */
-    uint64_t submitted;   /* operations that those started */
+    uint64_t submissions;           /* system calls that started I/O */
+    uint64_t submitted;             /* operations that those started */
 };
 
 const char *stats_type_name(enum stats_type type);
