@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/ctl/args.h"
+
+#include <config.h>
+
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/ctl/help.h"
+#include "cmd/ctl/image.h"
+#include "cmd/ctl/size.h"
+
+/* Letters that getopt_long returns: the index of the option, out of the way of '?'. */
+#define OPTION_BASE 1000
+
+/* ---- one value ---- */
+
+static int complain(const struct args *args, const struct err *err)
+{
+    (void)fprintf(stderr, "vblkctl: %s\n", err->text);
+    help_hint(args->command);
+    return STATUS_USAGE;
+}
+
+static json_t *parse_size(const struct arg *arg, const char *text, struct err *err)
+{
+    uint64_t bytes;
+    int ret = size_parse(text, &bytes);
+
+    if (ret < 0) {
+        (void)err_say(err, ret, "--%s: \"%s\" is %s", arg->option, text,
+                      ret == -ERANGE ? "too large for a size"
+                                     : "no size, such as 10G, 512M or 4096");
+        return NULL;
+    }
+    return json_integer((json_int_t)bytes);
+}
+
+static json_t *parse_number(const struct arg *arg, const char *text, struct err *err)
+{
+    char *end = NULL;
+    long long value;
+
+    errno = 0;
+    value = strtoll(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
+        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no whole number", arg->option, text);
+        return NULL;
+    }
+    return json_integer(value);
+}
+
+/* A day is more than anybody waits. */
+static json_t *parse_seconds(const struct arg *arg, const char *text, struct err *err)
+{
+    char *end = NULL;
+    double value = strtod(text, &end);
+
+    if ((text[0] != '.' && (text[0] < '0' || text[0] > '9')) || *end != '\0' || !isfinite(value) ||
+        value > 86400) {
+        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no number of seconds up to 86400", arg->option,
+                      text);
+        return NULL;
+    }
+    return json_integer((json_int_t)(value * 1000 + 0.5));
+}
+
+static json_t *parse_path(const struct arg *arg, const char *text, struct err *err)
+{
+    char *path = text[0] ? image_absolute(text) : NULL;
+    json_t *value = path ? json_string(path) : NULL;
+
+    free(path);
+    if (!value) {
+        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no path that can be sent", arg->option, text);
+    }
+    return value;
+}
+
+static json_t *parse_text(const struct arg *arg, const char *text, struct err *err)
+{
+    json_t *value = json_string(text);
+
+    if (!value) {
+        (void)err_say(err, -EINVAL, "%s%s: \"%s\" is not UTF-8", arg->option ? "--" : "",
+                      arg->option ? arg->option : arg->word, text);
+    }
+    return value;
+}
+
+static json_t *parse_value(const struct arg *arg, const char *text, struct err *err)
+{
+    switch (arg->kind) {
+    case ARG_FLAG:
+        return json_true();
+    case ARG_SIZE:
+        return parse_size(arg, text, err);
+    case ARG_NUMBER:
+        return parse_number(arg, text, err);
+    case ARG_SECONDS:
+        return parse_seconds(arg, text, err);
+    case ARG_PATH:
+        return parse_path(arg, text, err);
+    default:
+        return parse_text(arg, text, err);
+    }
+}
+
+/* "image.size" goes into the object "image", which is made when it is not there. */
+static json_t *object_of(json_t *params, const char **param)
+{
+    const char *dot = strchr(*param, '.');
+    char name[32];
+    json_t *object;
+
+    if (!dot) {
+        return params;
+    }
+    (void)snprintf(name, sizeof(name), "%.*s", (int)(dot - *param), *param);
+    *param = dot + 1;
+    object = json_object_get(params, name);
+    if (!object) {
+        object = json_object();
+        (void)json_object_set_new(params, name, object);
+    }
+    return object;
+}
+
+static int set_value(struct args *args, const struct arg *arg, const char *text)
+{
+    struct err err = {0};
+    const char *param = arg->param ? arg->param : arg->option;
+    json_t *object = arg->param ? object_of(args->params, &param) : args->own;
+
+    if (arg->kind == ARG_IMAGE) {
+        json_t *image = json_object_get(args->params, arg->param);
+
+        if (!image) {
+            image = json_object();
+            (void)json_object_set_new(args->params, arg->param, image);
+        }
+        (void)image_parse(text, image, &err);
+    } else {
+        json_t *value = parse_value(arg, text, &err);
+
+        if (value) {
+            (void)json_object_set_new(object, param, value);
+        }
+    }
+    return err.code < 0 ? complain(args, &err) : STATUS_OK;
+}
+
+/* ---- options ---- */
+
+/* The global ones and, after the command, its own.  `list` has room for all. */
+static void fill_list(struct option *list, const struct arg *args, int base)
+{
+    for (int i = 0; args[i].kind != ARG_END; i++) {
+        list[i].name = args[i].option;
+        list[i].has_arg = args[i].kind == ARG_FLAG ? no_argument : required_argument;
+        list[i].val = base + i;
+    }
+}
+
+static int count_args(const struct arg *args)
+{
+    int count = 0;
+
+    while (args[count].kind != ARG_END) {
+        count++;
+    }
+    return count;
+}
+
+static int print_version(void)
+{
+    printf("vblkctl %s\n", PACKAGE_VERSION);
+    return STATUS_OK;
+}
+
+/* Returns an exit status, or -1 to go on. */
+static int set_global(struct args *args, const struct arg *arg, const char *value)
+{
+    if (strcmp(arg->option, "help") == 0) {
+        help_print(args->command);
+        return STATUS_OK;
+    }
+    if (strcmp(arg->option, "version") == 0) {
+        return print_version();
+    }
+    if (strcmp(arg->option, "json") == 0) {
+        args->is_json = true;
+    } else {
+        args->control = value;
+    }
+    return -1;
+}
+
+/* `mode` "+": stop at the first operand.  Returns an exit status, or -1 to go on. */
+static int parse_options(struct args *args, int argc, char **argv, const char *mode)
+{
+    struct option list[COMMAND_OPTIONS * 2] = {{0}};
+    const struct arg *own = args->command ? args->command->options : NULL;
+    int globals = count_args(global_options);
+    int letter;
+    int ret = -1;
+
+    fill_list(list, global_options, OPTION_BASE);
+    if (own) {
+        fill_list(list + globals, own, OPTION_BASE + globals);
+    }
+    while (ret < 0 && (letter = getopt_long(argc, argv, mode, list, NULL)) != -1) {
+        if (letter < OPTION_BASE) {
+            help_hint(args->command);
+            return STATUS_USAGE;
+        }
+        if (letter < OPTION_BASE + globals) {
+            ret = set_global(args, &global_options[letter - OPTION_BASE], optarg);
+        } else {
+            int status = set_value(args, &own[letter - OPTION_BASE - globals], optarg);
+
+            ret = status == STATUS_OK ? -1 : status;
+        }
+    }
+    return ret;
+}
+
+/* ---- operands ---- */
+
+static int parse_operands(struct args *args, int count, char **operands)
+{
+    const struct command *command = args->command;
+    struct err err = {0};
+    int max = count_args(command->operands);
+
+    for (int i = 0; i < max; i++) {
+        const struct arg *arg = &command->operands[i];
+        int ret = STATUS_OK;
+
+        if (i < count) {
+            ret = set_value(args, arg, operands[i]);
+        } else if (!arg->is_optional) {
+            (void)err_say(&err, -EINVAL, "%s: %s is missing", command->name, arg->word);
+            return complain(args, &err);
+        }
+        if (ret != STATUS_OK) {
+            return ret;
+        }
+    }
+    if (count > max) {
+        (void)err_say(&err, -EINVAL, "%s: unexpected argument \"%s\"", command->name,
+                      operands[max]);
+        return complain(args, &err);
+    }
+    return -1;
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (const struct command *command = commands; command->name; command++) {
+        if (strcmp(command->name, name) == 0) {
+            return command;
+        }
+    }
+    return NULL;
+}
+
+static int parse_command(struct args *args, int argc, char **argv)
+{
+    static char title[64];
+    int ret;
+
+    args->command = find_command(argv[0]);
+    if (!args->command) {
+        (void)fprintf(stderr, "vblkctl: \"%s\" is no command\n", argv[0]);
+        help_hint(NULL);
+        return STATUS_USAGE;
+    }
+    (void)snprintf(title, sizeof(title), "vblkctl %s", args->command->name);
+    argv[0] = title; /* getopt begins its complaints with it */
+    optind = 0;      /* start over, with the new list */
+    ret = parse_options(args, argc, argv, "");
+    return ret < 0 ? parse_operands(args, argc - optind, argv + optind) : ret;
+}
+
+int args_parse(struct args *args, int argc, char **argv)
+{
+    static char title[] = "vblkctl";
+    int ret;
+
+    memset(args, 0, sizeof(*args));
+    args->params = json_object();
+    args->own = json_object();
+    args->control = getenv("VBLK_CONTROL");
+    argv[0] = title;
+    ret = parse_options(args, argc, argv, "+");
+    if (ret >= 0) {
+        return ret;
+    }
+    if (optind >= argc) {
+        (void)fprintf(stderr, "vblkctl: no command\n");
+        help_hint(NULL);
+        return STATUS_USAGE;
+    }
+    return parse_command(args, argc - optind, argv + optind);
+}
+
+void args_free(struct args *args)
+{
+    json_decref(args->params);
+    json_decref(args->own);
+}
+
+int64_t args_own(const struct args *args, const char *option, int64_t otherwise)
+{
+    const json_t *value = json_object_get(args->own, option);
+
+    return value ? json_integer_value(value) : otherwise;
+}

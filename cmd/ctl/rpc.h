@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A connection to vblkd: one request at a time, each with a time-out.
+ */
+
+#include <jansson.h>
+
+#include "core/err.h"
+
+struct rpc {
+    int fd;
+    const char *path; /* lent */
+    char *input;      /* owned: what came after the last line that was read */
+    size_t used;
+    size_t room;
+    json_int_t last_id;
+};
+
+/* Returns 0, or the exit status with a sentence in `err`.  `path` is lent for rpc's life. */
+int rpc_open(struct rpc *rpc, const char *path, struct err *err);
+void rpc_close(struct rpc *rpc);
+
+/* The same.  `params` is lent; `*result` is the caller's. */
+int rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned wait_ms,
+             json_t **result, struct err *err);
+
+/* Until the daemon has closed the connection.  Returns false when it has not by then. */
+bool rpc_wait_closed(struct rpc *rpc, unsigned wait_ms);

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/ctl/show.h"
+
+#include <inttypes.h>
+#include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/ctl/print.h"
+#include "cmd/ctl/size.h"
+
+/* ---- list ---- */
+
+static void list_row(struct grid *grid, const json_t *disk)
+{
+    const json_t *client = json_object_get(disk, "client");
+    const json_t *image = json_object_get(disk, "image");
+    const char *path = print_text_of(image, "path");
+    char size[SIZE_TEXT_BYTES];
+
+    grid_row(grid);
+    grid_cell(grid, 0, "%s", print_text_of(disk, "name"));
+    grid_cell(grid, 1, "%s", print_text_of(disk, "state"));
+    grid_cell(grid, 2, "%s", size_format(print_number_of(disk, "size"), size));
+    if (json_is_object(client)) {
+        grid_cell(grid, 3, "%s/%" PRIu64, print_text_of(client, "comm"),
+                  print_number_of(client, "pid"));
+    } else {
+        grid_cell(grid, 3, "-");
+    }
+    grid_cell(grid, 4, "%" PRIu64 "/%" PRIu64, print_number_of(disk, "queues_running"),
+              print_number_of(disk, "queues"));
+    grid_cell(grid, 5, "%s%s", path[0] ? path : print_text_of(image, "type"),
+              json_is_true(json_object_get(disk, "readonly")) ? " (read-only)" : "");
+}
+
+void show_list(const json_t *result, const struct args *args)
+{
+    static const char *const header[] = {"NAME", "STATE", "SIZE", "CLIENT", "QUEUES", "IMAGE"};
+    const json_t *disks = json_object_get(result, "disks");
+    struct grid grid = {.right = 1u << 2 | 1u << 4};
+    size_t i;
+    json_t *disk;
+
+    grid_row(&grid);
+    for (unsigned column = 0; column < ARRAY_SIZE(header); column++) {
+        grid_cell(&grid, column, "%s", header[column]);
+    }
+    json_array_foreach(disks, i, disk)
+    {
+        list_row(&grid, disk);
+    }
+    grid_print(&grid);
+    json_array_foreach(disks, i, disk)
+    {
+        if (print_text_of(disk, "reason")[0]) {
+            print_field(print_text_of(disk, "name"), "%s", print_text_of(disk, "reason"));
+        }
+    }
+}
+
+/* ---- show ---- */
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} feature_names[] = {
+    {VIRTIO_BLK_F_SIZE_MAX, "size_max"},
+    {VIRTIO_BLK_F_SEG_MAX, "seg_max"},
+    {VIRTIO_BLK_F_RO, "ro"},
+    {VIRTIO_BLK_F_BLK_SIZE, "blk_size"},
+    {VIRTIO_BLK_F_FLUSH, "flush"},
+    {VIRTIO_BLK_F_TOPOLOGY, "topology"},
+    {VIRTIO_BLK_F_CONFIG_WCE, "config_wce"},
+    {VIRTIO_BLK_F_MQ, "mq"},
+    {VIRTIO_BLK_F_DISCARD, "discard"},
+    {VIRTIO_BLK_F_WRITE_ZEROES, "write_zeroes"},
+    {VIRTIO_F_ANY_LAYOUT, "any_layout"},
+    {VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc"},
+    {VIRTIO_RING_F_EVENT_IDX, "event_idx"},
+    {VIRTIO_F_VERSION_1, "version_1"},
+};
+
+static void show_features(uint64_t features)
+{
+    char names[256] = "";
+    size_t used = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(feature_names) && used < sizeof(names); i++) {
+        if (features >> feature_names[i].bit & 1) {
+            used +=
+                (size_t)snprintf(names + used, sizeof(names) - used, " %s", feature_names[i].name);
+        }
+    }
+    print_field("features", "0x%" PRIx64 "%s", features, names);
+}
+
+static void show_client(const json_t *disk)
+{
+    const json_t *client = json_object_get(disk, "client");
+    const json_t *memory = json_object_get(disk, "memory");
+    char size[SIZE_TEXT_BYTES];
+
+    if (!json_is_object(client)) {
+        print_field("client", "none");
+        return;
+    }
+    print_field("client", "%s, process %" PRIu64 ", user %" PRIu64, print_text_of(client, "comm"),
+                print_number_of(client, "pid"), print_number_of(client, "uid"));
+    print_field("guest memory", "%s in %" PRIu64 " regions%s",
+                size_format(print_number_of(memory, "bytes"), size),
+                print_number_of(memory, "regions"),
+                json_is_true(json_object_get(memory, "lost")) ? ", some of it was taken away" : "");
+    show_features(print_number_of(disk, "features"));
+}
+
+static void show_image(const json_t *disk)
+{
+    const json_t *image = json_object_get(disk, "image");
+
+    if (strcmp(print_text_of(image, "type"), "file") == 0) {
+        print_field("image", "%s", print_text_of(image, "path"));
+        print_field("cache", "%s", print_text_of(image, "cache"));
+    } else {
+        print_field("image", "%s, each request takes %" PRIu64 " ms", print_text_of(image, "type"),
+                    print_number_of(image, "delay_ms"));
+    }
+    if (!json_is_true(json_object_get(image, "open"))) {
+        print_field("image is", "closed");
+        return;
+    }
+    print_field("image is", "open, %" PRIu64 " bytes, in blocks of %" PRIu64 ", at best %" PRIu64,
+                print_number_of(image, "size"), print_number_of(image, "block_size"),
+                print_number_of(image, "physical_block_size"));
+}
+
+static void show_inflight(const json_t *disk)
+{
+    const json_t *oldest = json_object_get(disk, "oldest");
+
+    print_field("in flight", "%" PRIu64, print_number_of(disk, "inflight"));
+    if (json_is_object(oldest)) {
+        print_field("oldest",
+                    "%s of %" PRIu64 " bytes at offset %" PRIu64 ", ring %" PRIu64 ", for %.3f s",
+                    print_text_of(oldest, "type"), print_number_of(oldest, "length"),
+                    print_number_of(oldest, "offset"), print_number_of(oldest, "ring"),
+                    print_number_of(oldest, "age_ns") / 1e9);
+    }
+}
+
+static void show_paused(const json_t *disk)
+{
+    char text[128] = "";
+    size_t used = 0;
+    size_t i;
+    json_t *reason;
+
+    json_array_foreach(json_object_get(disk, "paused_by"), i, reason)
+    {
+        if (used < sizeof(text)) {
+            used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", i > 0 ? ", " : "",
+                                     json_string_value(reason));
+        }
+    }
+    print_field("paused by", "%s", text[0] ? text : "nothing");
+}
+
+static void show_rings(const json_t *rings)
+{
+    static const char *const header[] = {"RING",       "SIZE",       "STATE", "IN FLIGHT",
+                                         "NEXT AVAIL", "USED INDEX", "FAULT"};
+    struct grid grid = {.right = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5};
+    size_t i;
+    json_t *ring;
+
+    if (json_array_size(rings) == 0) {
+        return;
+    }
+    grid_row(&grid);
+    for (unsigned column = 0; column < ARRAY_SIZE(header); column++) {
+        grid_cell(&grid, column, "%s", header[column]);
+    }
+    json_array_foreach(rings, i, ring)
+    {
+        bool is_running = json_is_true(json_object_get(ring, "running"));
+        bool is_enabled = json_is_true(json_object_get(ring, "enabled"));
+
+        grid_row(&grid);
+        grid_cell(&grid, 0, "%" PRIu64, print_number_of(ring, "index"));
+        grid_cell(&grid, 1, "%" PRIu64, print_number_of(ring, "size"));
+        grid_cell(&grid, 2, "%s",
+                  print_text_of(ring, "fault")[0] ? "broken"
+                  : !is_running                   ? "stopped"
+                  : is_enabled                    ? "running"
+                                                  : "disabled");
+        grid_cell(&grid, 3, "%" PRIu64, print_number_of(ring, "inflight"));
+        grid_cell(&grid, 4, "%" PRIu64, print_number_of(ring, "last_avail"));
+        grid_cell(&grid, 5, "%" PRIu64, print_number_of(ring, "used"));
+        grid_cell(&grid, 6, "%s", print_text_of(ring, "fault"));
+    }
+    printf("\n");
+    grid_print(&grid);
+}
+
+void show_disk(const json_t *disk, const struct args *args)
+{
+    uint64_t size = print_number_of(disk, "size");
+    char text[SIZE_TEXT_BYTES];
+
+    print_field("name", "%s", print_text_of(disk, "name"));
+    print_field("state", "%s", print_text_of(disk, "state"));
+    if (print_text_of(disk, "reason")[0]) {
+        print_field("reason", "%s", print_text_of(disk, "reason"));
+    }
+    print_field("size", "%s (%" PRIu64 " bytes)", size_format(size, text), size);
+    print_field("readonly", "%s", json_is_true(json_object_get(disk, "readonly")) ? "yes" : "no");
+    print_field("serial", "%s", print_text_of(disk, "serial"));
+    print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 ", best I/O size %" PRIu64,
+                print_number_of(disk, "logical_block_size"),
+                print_number_of(disk, "physical_block_size"), print_number_of(disk, "opt_io_size"));
+    show_image(disk);
+    print_field("socket", "%s%s", print_text_of(disk, "socket"),
+                json_is_true(json_object_get(disk, "listening")) ? "" : " (closed)");
+    show_client(disk);
+    print_field("queues", "%" PRIu64 " running of %" PRIu64 ", each up to %" PRIu64,
+                print_number_of(disk, "queues_running"), print_number_of(disk, "queues"),
+                print_number_of(disk, "queue_size"));
+    show_paused(disk);
+    show_inflight(disk);
+    print_field("thread", "%" PRIu64, print_number_of(disk, "thread"));
+    show_rings(json_object_get(disk, "rings"));
+}
+
+void show_change(const json_t *disk, const struct args *args)
+{
+    printf("%s: %s%s\n", print_text_of(disk, "name"), print_text_of(disk, "state"),
+           json_is_false(json_object_get(disk, "changed")) ? ", as it was before" : "");
+}
+
+void show_removed(const json_t *result, const struct args *args)
+{
+    printf("%s: removed\n", print_text_of(result, "name"));
+}

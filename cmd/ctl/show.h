@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What `list`, `show`, `start`, `stop` and `remove` print.
+ */
+
+#include <jansson.h>
+
+#include "cmd/ctl/command.h"
+
+void show_list(const json_t *result, const struct args *args);
+void show_disk(const json_t *disk, const struct args *args);
+
+/* "vda: stopped", or that it was so already. */
+void show_change(const json_t *disk, const struct args *args);
+void show_removed(const json_t *result, const struct args *args);

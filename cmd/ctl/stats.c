@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/ctl/stats.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cmd/ctl/args.h"
+#include "cmd/ctl/help.h"
+#include "cmd/ctl/print.h"
+#include "cmd/ctl/rpc.h"
+
+/* Samples between two headers, about a screen of them. */
+#define HEADER_EVERY 20
+
+static const char *const types[] = {"read", "write", "flush", "discard", "other"};
+
+/* ---- since the disk was added ---- */
+
+static double ratio(double value, double by)
+{
+    return by > 0 ? value / by : 0;
+}
+
+static void print_types(const json_t *requests)
+{
+    static const char *const header[] = {"TYPE",   "REQUESTS", "BYTES",
+                                         "ERRORS", "TIME ms",  "MEAN us"};
+    struct grid grid = {.right = 0x3e};
+
+    grid_row(&grid);
+    for (unsigned column = 0; column < ARRAY_SIZE(header); column++) {
+        grid_cell(&grid, column, "%s", header[column]);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        const json_t *type = json_object_get(requests, types[i]);
+        uint64_t count = print_number_of(type, "requests");
+        double time_ns = (double)print_number_of(type, "time_ns");
+
+        grid_row(&grid);
+        grid_cell(&grid, 0, "%s", types[i]);
+        grid_cell(&grid, 1, "%" PRIu64, count);
+        grid_cell(&grid, 2, "%" PRIu64, print_number_of(type, "bytes"));
+        grid_cell(&grid, 3, "%" PRIu64, print_number_of(type, "errors"));
+        grid_cell(&grid, 4, "%.1f", time_ns / 1e6);
+        grid_cell(&grid, 5, "%.1f", ratio(time_ns / 1e3, (double)count));
+    }
+    grid_print(&grid);
+}
+
+static void print_totals(const json_t *disk)
+{
+    uint64_t submissions = print_number_of(disk, "submissions");
+
+    printf("%s: %" PRIu64 " in flight, at most %" PRIu64 "\n", print_text_of(disk, "name"),
+           print_number_of(disk, "inflight"), print_number_of(disk, "inflight_max"));
+    print_types(json_object_get(disk, "requests"));
+    printf("refused before they reached the image: %" PRIu64 "\n",
+           print_number_of(disk, "invalid"));
+    printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent, %" PRIu64 " suppressed\n",
+           print_number_of(disk, "kicks"), print_number_of(disk, "interrupts"),
+           print_number_of(disk, "interrupts_suppressed"));
+    printf("submissions: %" PRIu64 ", requests per submission: %.2f\n", submissions,
+           ratio((double)print_number_of(disk, "submitted"), (double)submissions));
+}
+
+/* ---- over an interval ---- */
+
+/* How much a counter has grown; 0 when the disk is another one of the same name. */
+static double growth(const json_t *now, const json_t *before, const char *member)
+{
+    uint64_t a = print_number_of(before, member);
+    uint64_t b = print_number_of(now, member);
+
+    return b >= a ? (double)(b - a) : 0;
+}
+
+struct rates {
+    double requests;
+    double bytes;
+    double time_ns;
+};
+
+static struct rates rates_of(const json_t *now, const json_t *before, const char *type)
+{
+    const json_t *a = json_object_get(json_object_get(before, "requests"), type);
+    const json_t *b = json_object_get(json_object_get(now, "requests"), type);
+
+    return (struct rates){
+        .requests = growth(b, a, "requests"),
+        .bytes = growth(b, a, "bytes"),
+        .time_ns = growth(b, a, "time_ns"),
+    };
+}
+
+static void print_rates_header(void)
+{
+    printf("%-16s %9s %9s %9s %11s %11s %8s %8s %8s %8s %8s\n", "DISK", "r/s", "w/s", "f/s",
+           "rkB/s", "wkB/s", "r_ms", "w_ms", "f_ms", "inflight", "req/sub");
+}
+
+static void print_rates(const json_t *now, const json_t *before)
+{
+    double seconds = growth(now, before, "time_ns") / 1e9;
+    struct rates r = rates_of(now, before, "read");
+    struct rates w = rates_of(now, before, "write");
+    struct rates f = rates_of(now, before, "flush");
+
+    if (seconds <= 0) {
+        return;
+    }
+    printf("%-16s %9.1f %9.1f %9.1f %11.1f %11.1f %8.3f %8.3f %8.3f %8" PRIu64 " %8.2f\n",
+           print_text_of(now, "name"), r.requests / seconds, w.requests / seconds,
+           f.requests / seconds, r.bytes / seconds / 1024, w.bytes / seconds / 1024,
+           ratio(r.time_ns / 1e6, r.requests), ratio(w.time_ns / 1e6, w.requests),
+           ratio(f.time_ns / 1e6, f.requests), print_number_of(now, "inflight"),
+           ratio(growth(now, before, "submitted"), growth(now, before, "submissions")));
+}
+
+static const json_t *find_disk(const json_t *disks, const char *name)
+{
+    size_t i;
+    json_t *disk;
+
+    json_array_foreach(disks, i, disk)
+    {
+        if (strcmp(print_text_of(disk, "name"), name) == 0) {
+            return disk;
+        }
+    }
+    return NULL;
+}
+
+static void print_sample(const json_t *now, const json_t *before)
+{
+    size_t i;
+    json_t *disk;
+
+    json_array_foreach(now, i, disk)
+    {
+        const json_t *earlier = find_disk(before, print_text_of(disk, "name"));
+
+        if (print_text_of(disk, "error")[0]) {
+            print_field(print_text_of(disk, "name"), "%s", print_text_of(disk, "error"));
+        } else if (earlier && !print_text_of(earlier, "error")[0]) {
+            print_rates(disk, earlier);
+        }
+    }
+}
+
+/* ---- sampling ---- */
+
+/* An array of disks, also when one was asked for. */
+static int sample(struct rpc *rpc, const struct args *args, json_t **disks, json_t **result)
+{
+    struct err err = {0};
+    int status =
+        rpc_call(rpc, args->command->method, args->params, args->command->wait_ms, result, &err);
+
+    if (status != STATUS_OK) {
+        (void)fprintf(stderr, "vblkctl: %s\n", err.text);
+        return status;
+    }
+    *disks = json_object_get(*result, "disks");
+    if (*disks) {
+        json_incref(*disks);
+    } else {
+        *disks = json_pack("[O]", *result);
+    }
+    return STATUS_OK;
+}
+
+static int print_once(struct rpc *rpc, const struct args *args)
+{
+    json_auto_t *result = NULL;
+    json_auto_t *disks = NULL;
+    int status = sample(rpc, args, &disks, &result);
+    size_t i;
+    json_t *disk;
+
+    if (status == STATUS_OK && args->is_json) {
+        (void)json_dumpf(result, stdout, JSON_COMPACT);
+        printf("\n");
+        return status;
+    }
+    json_array_foreach(disks, i, disk)
+    {
+        if (i > 0) {
+            printf("\n");
+        }
+        if (print_text_of(disk, "error")[0]) {
+            print_field(print_text_of(disk, "name"), "%s", print_text_of(disk, "error"));
+        } else {
+            print_totals(disk);
+        }
+    }
+    return status;
+}
+
+/* To the beat, however long printing takes. */
+static void sleep_until(struct timespec *beat, int64_t interval_ms)
+{
+    int64_t ns = beat->tv_nsec + interval_ms % 1000 * (int64_t)NS_PER_MS;
+
+    beat->tv_sec += interval_ms / 1000 + ns / (int64_t)NS_PER_S;
+    beat->tv_nsec = ns % (int64_t)NS_PER_S;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, beat, NULL) != 0) {
+    }
+}
+
+static int print_json_samples(struct rpc *rpc, const struct args *args, int64_t interval_ms,
+                              int64_t count)
+{
+    struct timespec beat;
+    int status = STATUS_OK;
+
+    clock_gettime(CLOCK_MONOTONIC, &beat);
+    for (int64_t i = 0; status == STATUS_OK && (count == 0 || i < count); i++) {
+        if (i > 0) {
+            sleep_until(&beat, interval_ms);
+        }
+        status = print_once(rpc, args);
+        (void)fflush(stdout);
+    }
+    return status;
+}
+
+static int print_rate_samples(struct rpc *rpc, const struct args *args, int64_t interval_ms,
+                              int64_t count)
+{
+    json_t *before = NULL;
+    struct timespec beat;
+    int status = STATUS_OK;
+
+    clock_gettime(CLOCK_MONOTONIC, &beat);
+    for (int64_t i = 0; status == STATUS_OK && (count == 0 || i <= count); i++) {
+        json_auto_t *result = NULL;
+        json_t *now = NULL;
+
+        if (i > 0) {
+            sleep_until(&beat, interval_ms);
+        }
+        status = sample(rpc, args, &now, &result);
+        if (status == STATUS_OK && i > 0) {
+            if ((i - 1) % HEADER_EVERY == 0) {
+                print_rates_header();
+            }
+            print_sample(now, before);
+            (void)fflush(stdout);
+        }
+        json_decref(before);
+        before = now;
+    }
+    json_decref(before);
+    return status;
+}
+
+int stats_run(struct rpc *rpc, const struct args *args)
+{
+    int64_t interval_ms = args_own(args, "interval", -1);
+    int64_t count = args_own(args, "count", -1);
+
+    if (interval_ms == 0 || count == 0 || (count > 0 && interval_ms < 0)) {
+        (void)fprintf(stderr, "vblkctl: %s\n",
+                      interval_ms == 0 ? "--interval: must be at least 0.001"
+                      : count == 0     ? "--count: must be at least 1"
+                                       : "--count: goes with --interval only");
+        help_hint(args->command);
+        return STATUS_USAGE;
+    }
+    if (interval_ms < 0) {
+        return print_once(rpc, args);
+    }
+    count = count < 0 ? 0 : count;
+    return args->is_json ? print_json_samples(rpc, args, interval_ms, count)
+                         : print_rate_samples(rpc, args, interval_ms, count);
+}

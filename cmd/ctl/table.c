@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * The one list of commands, operands and options.
+ */
+
+#include "cmd/ctl/command.h"
+
+#include "cmd/ctl/attach.h"
+#include "cmd/ctl/daemon.h"
+#include "cmd/ctl/show.h"
+#include "cmd/ctl/stats.h"
+#include "daemon/protocol.h"
+
+/* What the daemon itself may take, and time for a busy machine. */
+#define WAIT_MS       10000
+#define WAIT_OPEN_MS  (PROTOCOL_OPEN_MS + WAIT_MS)
+#define WAIT_DRAIN_MS (PROTOCOL_GRACE_MS + WAIT_MS)
+
+#define OPTION(kind_, option_, word_, param_, help_)                                    \
+    {                                                                                   \
+        .kind = kind_, .option = option_, .word = word_, .param = param_, .help = help_ \
+    }
+#define OPERAND(kind_, word_, param_, help_)                         \
+    {                                                                \
+        .kind = kind_, .word = word_, .param = param_, .help = help_ \
+    }
+
+#define NAME_OPERAND OPERAND(ARG_TEXT, "NAME", "name", "of the disk")
+#define TIMEOUT_OPTION                                \
+    OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms", \
+           "how long to wait for requests in flight [30]")
+
+const struct arg global_options[] = {
+    OPTION(ARG_TEXT, "control", "PATH", NULL,
+           "control socket of vblkd [$VBLK_CONTROL, or its default]"),
+    OPTION(ARG_FLAG, "json", NULL, NULL, "print the answer as JSON"),
+    OPTION(ARG_FLAG, "version", NULL, NULL, "print the version and end"),
+    OPTION(ARG_FLAG, "help", NULL, NULL, "print this and end"),
+    {.kind = ARG_END},
+};
+
+const struct command commands[] = {
+    {
+        .name = "add",
+        .method = "disk.add",
+        .help = "serve an image as a disk",
+        .operands =
+            {
+                OPERAND(ARG_TEXT, "NAME", "name", "letters, digits, '.', '_' and '-'"),
+                OPERAND(ARG_IMAGE, "IMAGE", "image",
+                        "file, block device, or null:SIZE[,delay-ms=N]"),
+            },
+        .options =
+            {
+                OPTION(ARG_SIZE, "size", "SIZE", "image.size", "with --create: how large"),
+                OPTION(ARG_FLAG, "create", NULL, "image.create",
+                       "make the file; it must not exist"),
+                OPTION(ARG_FLAG, "readonly", NULL, "readonly", "the guest cannot write"),
+                OPTION(ARG_TEXT, "serial", "TEXT", "serial",
+                       "serial number, up to 20 bytes [the name]"),
+                OPTION(ARG_NUMBER, "queues", "N", "queues",
+                       "the most that a guest may use, 1-64 [16]"),
+                OPTION(ARG_NUMBER, "queue-size", "N", "queue_size",
+                       "the largest a guest may set, a power of two, 2-1024 [256]"),
+                OPTION(ARG_TEXT, "cache", "MODE", "image.cache",
+                       "none, directsync, writeback or writethrough [none]"),
+                OPTION(ARG_SIZE, "logical-block-size", "N", "logical_block_size",
+                       "bytes, 512-32768 [as the image suggests]"),
+                OPTION(ARG_SIZE, "physical-block-size", "N", "physical_block_size",
+                       "bytes [as the image suggests]"),
+                OPTION(ARG_PATH, "socket", "PATH", "socket", "vhost-user socket [DIR/NAME.sock]"),
+            },
+        .wait_ms = WAIT_OPEN_MS,
+        .print = attach_print,
+    },
+    {
+        .name = "remove",
+        .method = "disk.remove",
+        .help = "take no more requests, answer those in flight, close everything",
+        .operands = {NAME_OPERAND},
+        .options =
+            {
+                OPTION(ARG_FLAG, "force", NULL, "force", "also while a guest is connected"),
+                TIMEOUT_OPTION,
+            },
+        .wait_ms = WAIT_DRAIN_MS,
+        .print = show_removed,
+    },
+    {
+        .name = "list",
+        .method = "disk.list",
+        .help = "all disks, a line each",
+        .wait_ms = WAIT_MS,
+        .print = show_list,
+    },
+    {
+        .name = "show",
+        .method = "disk.show",
+        .help = "all that is known of one disk",
+        .operands = {NAME_OPERAND},
+        .wait_ms = WAIT_MS,
+        .print = show_disk,
+    },
+    {
+        .name = "stats",
+        .method = "disk.stats",
+        .help = "counters since the disk was added, or rates",
+        .operands = {{.kind = ARG_TEXT,
+                      .word = "NAME",
+                      .param = "name",
+                      .help = "of the disk [all disks]",
+                      .is_optional = true}},
+        .options =
+            {
+                OPTION(ARG_SECONDS, "interval", "S", NULL, "rates over S seconds, again and again"),
+                OPTION(ARG_NUMBER, "count", "N", NULL, "with --interval: end after N times"),
+            },
+        .wait_ms = WAIT_MS,
+        .run = stats_run,
+    },
+    {
+        .name = "start",
+        .method = "disk.start",
+        .help = "open the image again and go on where stop left off",
+        .operands = {NAME_OPERAND},
+        .wait_ms = WAIT_OPEN_MS,
+        .print = show_change,
+    },
+    {
+        .name = "stop",
+        .method = "disk.stop",
+        .help = "take no more requests, answer those in flight, close the image",
+        .operands = {NAME_OPERAND},
+        .options = {TIMEOUT_OPTION},
+        .wait_ms = WAIT_DRAIN_MS,
+        .print = show_change,
+    },
+    {
+        .name = "version",
+        .method = "daemon.version",
+        .help = "versions of vblkctl and of the daemon",
+        .wait_ms = WAIT_MS,
+        .print = daemon_print_version,
+    },
+    {
+        .name = "ping",
+        .method = "daemon.ping",
+        .help = "does the daemon answer?",
+        .wait_ms = WAIT_MS,
+        .print = daemon_print_ping,
+    },
+    {
+        .name = "shutdown",
+        .method = "daemon.shutdown",
+        .help = "drain all disks and end the daemon",
+        .wait_ms = WAIT_MS,
+        .run = daemon_shutdown,
+    },
+    {.name = NULL},
+};
