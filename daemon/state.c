@@ -12,9 +12,9 @@
 
 #include "daemon/state_table.h"
 
-#define TABLE_NAME     "disks.json"
+#define TABLE_NAME "disks.json"
 #define TABLE_NEW_NAME "disks.json.new"
-#define LOCK_NAME      "lock"
+#define LOCK_NAME "lock"
 
 /* Far above what thousands of disks need: a file beyond it is none of ours. */
 #define TABLE_BYTES_MAX (64u << 20)

@@ -64,8 +64,8 @@ struct args {
     const struct command *command;
     const char *control; /* path of the socket */
     bool is_json;
-    json_t *params;      /* for the method */
-    json_t *own;         /* options without a parameter, by name */
+    json_t *params; /* for the method */
+    json_t *own;    /* options without a parameter, by name */
 };
 
 extern const struct command commands[];
