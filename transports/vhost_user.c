@@ -20,6 +20,9 @@
 /* Whoever may open the socket file may be the disk's front-end; its directory says who. */
 #define SOCKET_MODE 0600
 
+/* Messages are sent in one piece and replies waited for; this long is a peer that was stopped. */
+#define STALL_MS 30000
+
 /* How long to leave the listening socket alone when there is no fd for a connection. */
 #define ACCEPT_RETRY_MS 200
 
@@ -152,7 +155,7 @@ static void on_conn_closed(struct vu_conn *conn)
 }
 
 static const struct vu_conn_ops conn_ops = {
-    .message = on_message, .over = on_over, .closed = on_conn_closed};
+    .message = on_message, .over = on_over, .closed = on_conn_closed, .stall_ms = STALL_MS};
 
 static void connect_peer(struct vhost_user *vu, int fd)
 {

@@ -23,12 +23,14 @@ static void acknowledge(struct vu_session *session, uint64_t result)
     }
 }
 
+/* The text first: the peer may turn out to be gone when it is answered, and the message with it. */
 static void close_for_fault(struct vu_session *session)
 {
     char text[sizeof(session->err.text) + 64];
 
     snprintf(text, sizeof(text), "message %u (%s): %s", session->msg->header.request,
              session->handler->name, session->err.text);
+    acknowledge(session, 1);
     vu_conn_fail(session->conn, text);
 }
 
@@ -49,7 +51,6 @@ static void finish(struct vu_session *session, enum vu_verdict verdict)
         acknowledge(session, 1);
         break;
     case VU_BAD:
-        acknowledge(session, 1);
         close_for_fault(session);
         break;
     case VU_LATER:
