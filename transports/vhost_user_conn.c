@@ -39,8 +39,8 @@ void vu_conn_fail(struct vu_conn *conn, const char *fault)
         return;
     }
     conn->is_over = true;
-    uv_poll_stop(&conn->poll);
-    uv_timer_stop(&conn->stall);
+    (void)uv_poll_stop(&conn->poll);
+    (void)uv_timer_stop(&conn->stall);
     conn->ops->over(conn, fault);
 }
 
@@ -61,13 +61,16 @@ static void on_stall(uv_timer_t *timer)
 static void watch_stall(struct vu_conn *conn)
 {
     if (!has_unsent(conn) && (conn->is_suspended || conn->have == 0)) {
-        uv_timer_stop(&conn->stall);
+        (void)uv_timer_stop(&conn->stall);
     } else if (!uv_is_active((uv_handle_t *)&conn->stall)) {
-        uv_timer_start(&conn->stall, on_stall, conn->ops->stall_ms, 0);
+        (void)uv_timer_start(&conn->stall, on_stall, conn->ops->stall_ms, 0);
     }
 }
 
-/* Poll for what is to come next: room for a reply, or a message, or nothing. */
+/*
+ * Poll for what is to come next: room for a reply, or a message, or nothing.
+ * Neither polls nor timers that are open can fail to start.
+ */
 static void watch(struct vu_conn *conn)
 {
     if (conn->is_over) {
@@ -75,11 +78,11 @@ static void watch(struct vu_conn *conn)
     }
     watch_stall(conn);
     if (has_unsent(conn)) {
-        uv_poll_start(&conn->poll, UV_WRITABLE, on_poll);
+        (void)uv_poll_start(&conn->poll, UV_WRITABLE, on_poll);
     } else if (!conn->is_suspended) {
-        uv_poll_start(&conn->poll, UV_READABLE, on_poll);
+        (void)uv_poll_start(&conn->poll, UV_READABLE, on_poll);
     } else {
-        uv_poll_stop(&conn->poll);
+        (void)uv_poll_stop(&conn->poll);
     }
 }
 
@@ -302,7 +305,7 @@ int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_
     if (ret < 0) {
         return ret;
     }
-    uv_timer_init(loop, &conn->stall);
+    (void)uv_timer_init(loop, &conn->stall); /* cannot fail */
     conn->open_handles = 2;
     conn->fd = fd;
     conn->ops = ops;

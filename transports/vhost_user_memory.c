@@ -84,7 +84,7 @@ static const struct device_ring *lost_ring(struct device *dev)
 
 static void settled(struct vu_session *session)
 {
-    uv_timer_stop(&session->settle);
+    (void)uv_timer_stop(&session->settle);
     session->is_settling = false;
     device_memory_changed(session->dev);
 }
@@ -110,7 +110,7 @@ void vu_memory_on_settle(uv_timer_t *timer)
 static void start_settling(struct vu_session *session)
 {
     session->is_settling = true;
-    uv_timer_start(&session->settle, vu_memory_on_settle, SETTLE_MS, 0);
+    (void)uv_timer_start(&session->settle, vu_memory_on_settle, SETTLE_MS, 0);
 }
 
 void vu_memory_settle(struct vu_session *session)

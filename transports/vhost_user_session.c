@@ -159,7 +159,7 @@ void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device 
                      struct vu_conn *conn)
 {
     *session = (struct vu_session){.dev = dev, .conn = conn, .backend_fd = -1};
-    uv_timer_init(loop, &session->settle);
+    (void)uv_timer_init(loop, &session->settle); /* cannot fail */
 }
 
 void vu_session_begin(struct vu_session *session, const char *label)
@@ -175,7 +175,7 @@ void vu_session_begin(struct vu_session *session, const char *label)
 void vu_session_end(struct vu_session *session)
 {
     device_drain_cancel(session->dev, &session->drain);
-    uv_timer_stop(&session->settle);
+    (void)uv_timer_stop(&session->settle);
     if (session->is_device_paused || session->is_settling) {
         device_resume(session->dev, PAUSE_MESSAGE);
     }
