@@ -60,7 +60,7 @@ static void hide_controls(char *text, size_t len)
     }
 }
 
-static void log_va(enum log_level level, const char *fmt, va_list args)
+PRINTF_LIKE(2, 0) static void log_va(enum log_level level, const char *fmt, va_list args)
 {
     char line[LINE_BYTES];
     int used = is_journal ? snprintf(line, sizeof(line), "<%c>", level_priority[level])
