@@ -26,7 +26,7 @@ static const struct param image_params[] = {
     {"create", BOOLEAN(image.create), .help = "file: make it, sparse; it must not exist"},
     {"delay_ms", INTEGER(image.delay_ms), .min = 0, .max = 3600000,
      .help = "null: how long each request takes, in milliseconds"},
-    {NULL},
+    {.name = NULL},
 };
 
 /* VIRTIO 1.2, 5.2.4 "Device configuration layout"; block sizes as blk_opts_resolve allows them. */
@@ -46,7 +46,7 @@ const struct param disk_config_params[] = {
     {"physical_block_size", INTEGER(physical_block_size), .min = 0, .max = 1 << 20,
      .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
     {"socket", STRING(socket), .help = "absolute path of the vhost-user socket [DIR/NAME.sock]"},
-    {NULL},
+    {.name = NULL},
 };
 
 static bool is_alphanumeric(char c)
