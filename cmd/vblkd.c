@@ -193,6 +193,7 @@ int main(int argc, char **argv)
     log_set_level(options.level);
     raise_fd_limit();
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
     mem_guard_install();
     return daemon_run(&opts);
 }
