@@ -117,6 +117,7 @@ const struct command commands[] = {
                 OPTION(ARG_NUMBER, "count", "N", NULL, "with --interval: end after N times"),
             },
         .wait_ms = WAIT_MS,
+        .check = stats_check,
         .run = stats_run,
     },
     {
