@@ -527,6 +527,17 @@ def test_examples():
     assert counted > 15, f"only {counted} examples found"
 
 
+def test_packages():
+    """the README installs the packages that scripts/deps has for building"""
+    deps = SRC / "scripts/deps"
+    if not deps.exists():
+        raise Skip("there is no scripts/deps")
+    wanted = re.search(r"^build=\(([^)]*)\)", deps.read_text(), re.M)[1].split()
+    readme = (SRC / "README.md").read_text().replace("\\\n", " ")
+    same("packages", "scripts/deps", wanted, "README.md",
+         re.search(r"^    apt-get install (.*)$", readme, re.M)[1].split())
+
+
 # ---- completion ----
 
 COMPLETE = """
