@@ -433,6 +433,14 @@ def test_python_example():
     assert re.search(r"^docs (running|stopped) 0$", printed.getvalue(), re.M), printed.getvalue()
 
 
+def test_aio_slots():
+    """vblkd(8) and vblkd-internals(7) have the number of AIO slots that a disk takes"""
+    source = (SRC / "daemon/plane_image.c").read_text()
+    slots = re.search(r"#define MAX_INFLIGHT (\d+)", source)[1]
+    assert f"at most {slots}," in plain(VBLKD_PAGE.section("IMAGES").raw)
+    assert f"At most {slots} are taken" in plain(PAGES["vblkd-internals.7.pod"].raw)
+
+
 # ---- what is installed ----
 
 
