@@ -34,9 +34,10 @@ wait_until() {
     local end=$((SECONDS + 1 + $(deadline "$1")))
 
     shift
-    until "$@"; do
+    until "$@" 2>/dev/null; do
         if [ "$SECONDS" -ge "$end" ]; then
             echo "never true: $*" >&2
+            "$@"
             return 1
         fi
         sleep 0.02
@@ -164,19 +165,22 @@ socket_of() {
 
 # stat_of DISK FIELD...: members of `stats`, dots descend, in one line and from one reading.
 stat_of() {
-    local disk=$1
+    local disk=$1 json
 
     shift
-    vblkctl --json stats "$disk" | python3 -c '
+    json=$(vblkctl --json stats "$disk") || return
+    python3 -c '
 import functools, json, sys
 stats = json.load(sys.stdin)
 print(*[functools.reduce(lambda d, k: d[k], name.split("."), stats) for name in sys.argv[1:]])
-' "$@"
+' "$@" <<<"$json"
 }
 
 # stat_reaches DISK FIELD VALUE: for wait_until.
 stat_reaches() {
-    [ "$(stat_of "$1" "$2")" -ge "$3" ]
+    local value
+
+    value=$(stat_of "$1" "$2") && [ "$value" -ge "$3" ]
 }
 
 # --- guests
