@@ -120,7 +120,7 @@ static bool sector_ok(const struct sector *sector, uint64_t offset_bytes, uint64
         complain("bad sector at %llu: no stamp, starts %016llx\n",
                  (unsigned long long)offset_bytes, (unsigned long long)sector->magic);
     } else {
-        complain("bad sector at %llu: holds offset %llu generation %llu, expected generation %llu\n",
+        complain("bad sector at %llu: holds offset %llu generation %llu, wanted generation %llu\n",
                  (unsigned long long)offset_bytes, (unsigned long long)sector->offset_bytes,
                  (unsigned long long)sector->generation, (unsigned long long)generation);
     }
