@@ -20,7 +20,7 @@
 #include "tests/unit/operation.h"
 
 #define IMAGE_BYTES (4u << 20)
-#define BLOCK       4096u
+#define BLOCK 4096u
 
 /* A directory of its own on the file system that we are built on, with one image in it. */
 struct world {
