@@ -116,8 +116,9 @@ process_status() {
 
 # --- vblkd
 
+# A daemon which hangs shall fail its test, with 124, and not stop the whole run.
 vblkctl() {
-    without_bats "$VBLKCTL" --control "$E2E_DIR/control" "$@"
+    without_bats timeout "$(deadline 60)" "$VBLKCTL" --control "$E2E_DIR/control" "$@"
 }
 
 vblkd_answers() {
