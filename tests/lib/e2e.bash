@@ -366,7 +366,7 @@ e2e_end_rest() {
 }
 
 e2e_teardown() {
-    local status=0 passed=$BATS_TEST_COMPLETED$BATS_TEST_SKIPPED
+    local status=0 passed=${BATS_TEST_COMPLETED:-}${BATS_TEST_SKIPPED:-}
 
     [ -d "${E2E_DIR:-}" ] || return 0
     e2e_end_vblkd || status=1
