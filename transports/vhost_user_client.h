@@ -18,9 +18,9 @@
 #include "core/base.h"
 #include "core/err.h"
 
-#define VHOST_USER_CLIENT_MAX_RINGS   64
+#define VHOST_USER_CLIENT_MAX_RINGS 64
 #define VHOST_USER_CLIENT_MAX_REGIONS 8 /* as many as one SET_MEM_TABLE holds */
-#define VHOST_USER_CLIENT_TIMEOUT_MS  5000
+#define VHOST_USER_CLIENT_TIMEOUT_MS 5000
 
 struct vhost_user_client;
 
@@ -98,9 +98,10 @@ int vhost_user_client_ring_start(struct vhost_user_client *client, unsigned inde
                                  const struct vhost_user_client_ring *ring, struct err *err);
 
 /*
- * Stop a ring and learn the next available index (`base` may be NULL).  Waits until its
- * requests are answered, without a time limit but for a back-end that goes away: then `base` is
- * the used index.  Afterwards nothing of it touches memory.  No error when it does not run.
+ * Stop a ring and learn the next available index (`base` may be NULL).  Waits, twelve times
+ * longer than for other answers, until its requests are answered: then nothing of it touches
+ * memory.  With a back-end that is or goes away, `base` is the used index.  No error when the
+ * ring does not run.
  */
 int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint16_t *base,
                                 struct err *err);
