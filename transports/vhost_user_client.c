@@ -12,7 +12,7 @@
 #include "transports/vhost_user_client_state.h"
 
 #define FIRST_RETRY_MS 10u
-#define LAST_RETRY_MS 1000
+#define LAST_RETRY_MS 1000u
 
 /* Make the fd readable in `ms`; 0: now. */
 static void wake_in(struct vhost_user_client *client, unsigned ms)
