@@ -101,12 +101,12 @@ static unsigned offered_queues(const struct blk_driver *blk)
     return config.num_queues > 0 ? config.num_queues : 1;
 }
 
-/* A legacy device dictates the size of its rings. */
+/* Source: VIRTIO 1.2, 4.1.5.1.3.1 "Legacy Interface: A Note on Virtqueue Configuration". */
 static unsigned ring_size(const struct blk_driver_opts *opts, unsigned max_size)
 {
     unsigned size = opts->queue_size;
 
-    if (opts->is_legacy || size > max_size) {
+    if (opts->is_size_fixed || size > max_size) {
         size = max_size;
     }
     return is_power_of_2(size) && size <= BLK_DRIVER_MAX_SIZE ? size : 0;

@@ -72,10 +72,11 @@ enum blk_driver_nature {
 struct blk_driver_opts {
     const struct blk_driver_ops *ops;
     void *bus;
-    bool is_legacy;  /* no FEATURES_OK, ring layout of old */
-    uint64_t refuse; /* features not to accept */
-    uint64_t offset; /* device address - our pointer, for all memory */
-    unsigned queues; /* asked for; fewer when the device has fewer */
+    bool is_legacy;     /* no FEATURES_OK, ring layout of old */
+    bool is_size_fixed; /* by the device: legacy PCI */
+    uint64_t refuse;    /* features not to accept */
+    uint64_t offset;    /* device address - our pointer, for all memory */
+    unsigned queues;    /* asked for; fewer when the device has fewer */
     unsigned queue_size;
     unsigned timeout_ms;
     struct blk_driver_queue *queue; /* `queues` of them */
