@@ -33,11 +33,12 @@ static const struct {
     const char *arg;
     const char *help;
 } table[] = {
-    {{"control", required_argument, NULL, 'c'}, "PATH",
-     "control socket [/run/vblk/control.sock]"},
-    {{"socket-dir", required_argument, NULL, 'd'}, "DIR",
+    {{"control", required_argument, NULL, 'c'}, "PATH", "control socket [/run/vblk/control.sock]"},
+    {{"socket-dir", required_argument, NULL, 'd'},
+     "DIR",
      "where disks' sockets are when add names none [/run/vblk]"},
-    {{"state-dir", required_argument, NULL, 's'}, "DIR",
+    {{"state-dir", required_argument, NULL, 's'},
+     "DIR",
      "where the disk table is kept [/var/lib/vblk]"},
     {{"log-level", required_argument, NULL, 'l'}, "LEVEL", "error, warn, info or debug [info]"},
     {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
@@ -105,8 +106,10 @@ static int read_option(struct options *options, int letter, const char *value)
         break;
     case 'l':
         if (!log_parse_level(value, &options->level)) {
-            (void)fprintf(stderr, "vblkd: --log-level: \"%s\" is none of error, warn, info, "
-                                  "debug\n", value);
+            (void)fprintf(stderr,
+                          "vblkd: --log-level: \"%s\" is none of error, warn, info, "
+                          "debug\n",
+                          value);
             return hint();
         }
         break;
@@ -190,6 +193,7 @@ int main(int argc, char **argv)
     log_set_level(options.level);
     raise_fd_limit();
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
     mem_guard_install();
     return daemon_run(&opts);
 }

@@ -8,6 +8,7 @@
  * would refuse go through the bounce pool, a piece at a time.
  */
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libaio.h>
@@ -68,6 +69,7 @@ static struct file_io *take_first(struct file_io **first, struct file_io ***last
 {
     struct file_io *fio = *first;
 
+    assert(fio);
     *first = fio->next;
     if (!*first) {
         *last = first;
@@ -84,7 +86,7 @@ static void prepare_data(struct file *file, struct file_io *fio)
     struct io *io = fio->io;
     struct iovec *iov = io->iov;
     int count = (int)io->iov_count;
-    long long offset = (long long)(io->offset + fio->done);
+    off_t offset = (off_t)(io->offset + fio->done);
 
     if (fio->buffer) {
         fio->buffer_iov.iov_base = fio->buffer;

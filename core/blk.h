@@ -22,6 +22,15 @@
 /* Segments of data in one request; what the driver is told in seg_max. */
 #define BLK_SEG_MAX 126
 
+/*
+ * The same for rings of `queue_size`: header and status need a descriptor each.
+ * Source: VIRTIO 1.2, 2.7.5.3.1 (a chain is no longer than the queue, indirect ones too).
+ */
+static inline unsigned blk_seg_max(unsigned queue_size)
+{
+    return queue_size > 3 ? min_of(queue_size - 2, (unsigned)BLK_SEG_MAX) : 1;
+}
+
 /* One chain's pieces: the data, header and status, and a few for region edges. */
 #define BLK_IOV_MAX (BLK_SEG_MAX + 2 + 8)
 

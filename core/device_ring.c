@@ -128,7 +128,7 @@ static int start_if_complete(struct device_ring *r, struct err *err)
     };
     int ret;
 
-    if (r->ring.is_started || !r->size || !r->has_addr || !r->kick) {
+    if (r->ring.is_started || !r->size || !r->has_addr || !r->kick || !dev->mem.count) {
         return 0;
     }
     ret = resolve(r, &layout, err);
@@ -145,12 +145,24 @@ static int start_if_complete(struct device_ring *r, struct err *err)
     return 0;
 }
 
+/* Its other parts came before the memory that they lie in. */
+static void start_late(struct device_ring *r)
+{
+    struct err err;
+
+    if (start_if_complete(r, &err) < 0) {
+        log_limited(&r->dev->guest_log, LOG_LEVEL_WARN, "%s: %s, ring not started", r->dev->name,
+                    err.text);
+    }
+}
+
 void device_ring_remap(struct device_ring *r)
 {
     struct ring_layout layout;
     struct err err;
 
     if (!r->ring.is_started) {
+        start_late(r);
         return;
     }
     if (resolve(r, &layout, &err) < 0) {

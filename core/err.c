@@ -5,7 +5,7 @@
 #include <string.h>
 
 /* Cut at the end of the buffer: a sentence that long has lost its reader anyway. */
-static void append(struct err *err, const char *fmt, va_list args)
+PRINTF_LIKE(2, 0) static void append(struct err *err, const char *fmt, va_list args)
 {
     size_t used = strlen(err->text);
 

@@ -22,11 +22,15 @@ static bool is_journal;
 static bool stderr_is_journal(void)
 {
     const char *stream = getenv("JOURNAL_STREAM");
-    unsigned long long dev, ino;
+    char own[64];
     struct stat st;
 
-    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && fstat(2, &st) == 0 &&
-           st.st_dev == dev && st.st_ino == ino;
+    if (!stream || fstat(STDERR_FILENO, &st) < 0) {
+        return false;
+    }
+    (void)snprintf(own, sizeof(own), "%llu:%llu", (unsigned long long)st.st_dev,
+                   (unsigned long long)st.st_ino);
+    return strcmp(stream, own) == 0;
 }
 
 void log_set_level(enum log_level level)
@@ -56,7 +60,7 @@ static void hide_controls(char *text, size_t len)
     }
 }
 
-static void log_va(enum log_level level, const char *fmt, va_list args)
+PRINTF_LIKE(2, 0) static void log_va(enum log_level level, const char *fmt, va_list args)
 {
     char line[LINE_BYTES];
     int used = is_journal ? snprintf(line, sizeof(line), "<%c>", level_priority[level])

@@ -9,7 +9,7 @@
 static const char *const image_types[] = {"file", "null", NULL};
 static const char *const cache_modes[] = {"none", "directsync", "writeback", "writethrough", NULL};
 
-#define STRING(member)                        \
+#define STRING(member)                                                    \
     .type = PARAM_STRING, .offset = offsetof(struct disk_config, member), \
     .size = sizeof(((struct disk_config *)NULL)->member)
 #define INTEGER(member) .type = PARAM_INTEGER, .offset = offsetof(struct disk_config, member)
@@ -26,7 +26,7 @@ static const struct param image_params[] = {
     {"create", BOOLEAN(image.create), .help = "file: make it, sparse; it must not exist"},
     {"delay_ms", INTEGER(image.delay_ms), .min = 0, .max = 3600000,
      .help = "null: how long each request takes, in milliseconds"},
-    {NULL},
+    {.name = NULL},
 };
 
 /* VIRTIO 1.2, 5.2.4 "Device configuration layout"; block sizes as blk_opts_resolve allows them. */
@@ -46,7 +46,7 @@ const struct param disk_config_params[] = {
     {"physical_block_size", INTEGER(physical_block_size), .min = 0, .max = 1 << 20,
      .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
     {"socket", STRING(socket), .help = "absolute path of the vhost-user socket [DIR/NAME.sock]"},
-    {NULL},
+    {.name = NULL},
 };
 
 static bool is_alphanumeric(char c)
@@ -58,14 +58,14 @@ static bool is_alphanumeric(char c)
 static int check_name(const char *name, struct err *err)
 {
     if (!is_alphanumeric(name[0])) {
-        return err_say(err, -EINVAL, "name: \"%s\" does not begin with a letter or digit",
-                       name);
+        return err_say(err, -EINVAL, "name: \"%s\" does not begin with a letter or digit", name);
     }
     for (const char *c = name; *c; c++) {
         if (!is_alphanumeric(*c) && !strchr("._-", *c)) {
             return err_say(err, -EINVAL,
                            "name: \"%s\" has other characters than letters, digits, "
-                           "'.', '_' and '-'", name);
+                           "'.', '_' and '-'",
+                           name);
         }
     }
     return 0;
@@ -83,8 +83,9 @@ static int check_file(const struct image_config *image, struct err *err)
         return err_say(err, -EINVAL, "image.size: is missing, create needs it");
     }
     if (!image->create && image->size != 0) {
-        return err_say(err, -EINVAL, "image.size: goes with create only, "
-                                     "an image that exists has its size");
+        return err_say(err, -EINVAL,
+                       "image.size: goes with create only, "
+                       "an image that exists has its size");
     }
     if (image->delay_ms != 0) {
         return err_say(err, -EINVAL, "image.delay_ms: goes with type \"null\" only");

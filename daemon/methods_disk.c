@@ -12,12 +12,12 @@ struct target {
     int64_t timeout_ms;
 };
 
-#define NAME_PARAM                                                                         \
-    .name = "name", .type = PARAM_STRING, .offset = offsetof(struct target, name),         \
+#define NAME_PARAM                                                                 \
+    .name = "name", .type = PARAM_STRING, .offset = offsetof(struct target, name), \
     .size = DISK_NAME_BYTES, .help = "of the disk"
-#define TIMEOUT_PARAM                                                                      \
+#define TIMEOUT_PARAM                                                                           \
     .name = "timeout_ms", .type = PARAM_INTEGER, .offset = offsetof(struct target, timeout_ms), \
-    .value = PROTOCOL_DRAIN_MS, .max = PROTOCOL_DRAIN_MS_MAX,                              \
+    .value = PROTOCOL_DRAIN_MS, .max = PROTOCOL_DRAIN_MS_MAX,                                   \
     .help = "how long to wait for requests in flight; what was begun goes on"
 
 static const struct param no_params[] = {{NULL}};

@@ -67,7 +67,8 @@ static int refuse_unknown(const json_t *object, const struct param *table, const
     const char *name;
     json_t *value;
 
-    json_object_foreach ((json_t *)object, name, value) {
+    json_object_foreach((json_t *)object, name, value)
+    {
         if (!find_param(table, name)) {
             return err_say(err, -EINVAL, "%s%sunknown member \"%.64s\"", where,
                            where[0] ? ": " : "", name);
@@ -264,9 +265,9 @@ json_t *params_describe(const struct param *table)
     json_t *list = json_array();
 
     for (const struct param *param = table; param->name; param++) {
-        json_t *object = json_pack("{s:s, s:s, s:b, s:s}", "name", param->name, "type",
-                                   type_name[param->type], "required", param->is_required, "help",
-                                   param->help);
+        json_t *object =
+            json_pack("{s:s, s:s, s:b, s:s}", "name", param->name, "type", type_name[param->type],
+                      "required", param->is_required, "help", param->help);
 
         if (!param->is_required || param->choices) {
             describe_limits(param, object);

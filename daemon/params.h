@@ -38,7 +38,8 @@ struct param {
 
 /*
  * Fill `target` from `object`, defaults included.  `where` names the object in error texts,
- * "" for the outermost.  Returns 0, or -EINVAL with a text that names the member and what is allowed.
+ * "" for the outermost.  Returns 0, or -EINVAL with a text that names the member and what is
+ * allowed.
  */
 int params_read(const json_t *object, const struct param *table, const char *where, void *target,
                 struct err *err);

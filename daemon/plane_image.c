@@ -5,8 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Requests at once that an AIO context is made for; aio-max-nr is shared by the whole host. */
-#define MAX_INFLIGHT 1024u
+/*
+ * Operations at once that an AIO context is made for; what is more waits in its turn.  The
+ * host's default fs.aio-max-nr, 65536 for all its processes, is enough for 256 such disks.
+ */
+#define MAX_INFLIGHT 256u
 
 static struct backend_opts image_opts(const struct plane *plane)
 {
@@ -70,7 +73,7 @@ int plane_init_device(struct plane *plane, const struct backend *backend, struct
         .physical_block = opts->geometry.physical_block,
         .opt_io = opts->geometry.opt_io,
         .queues = opts->queues,
-        .seg_max = BLK_SEG_MAX,
+        .seg_max = blk_seg_max(opts->queue_size),
         .is_readonly = opts->image.is_readonly,
         .is_writethrough = cache_is_writethrough(opts->image.cache),
     };

@@ -97,7 +97,7 @@ static void lock_give_up(int fd, const char *path)
 
     lock_path(lock, path);
     if (is_file_at(fd, lock)) {
-        unlink(lock);
+        (void)unlink(lock); /* what stays is a lock that nobody holds */
     }
     close(fd);
 }
@@ -141,7 +141,7 @@ static int bind_with_mode(struct unix_listener *l, const char *path, mode_t mode
         ((st.st_mode & 07777) != mode && (chmod(path, mode) < 0 || lstat(path, &st) < 0))) {
         int code = err_set(err, -errno, "cannot set the mode of %s", path);
 
-        unlink(path);
+        (void)unlink(path);
         return code;
     }
     l->dev = st.st_dev;
@@ -170,7 +170,7 @@ static void unlink_ours(const struct unix_listener *l)
     struct stat st;
 
     if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
-        unlink(l->path);
+        (void)unlink(l->path); /* what stays is stale, and taken over as such */
     }
 }
 

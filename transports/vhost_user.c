@@ -20,6 +20,9 @@
 /* Whoever may open the socket file may be the disk's front-end; its directory says who. */
 #define SOCKET_MODE 0600
 
+/* Messages are sent in one piece and replies waited for; this long is a peer that was stopped. */
+#define STALL_MS 30000
+
 /* How long to leave the listening socket alone when there is no fd for a connection. */
 #define ACCEPT_RETRY_MS 200
 
@@ -43,7 +46,7 @@ struct vhost_user {
     struct vu_session session;
     struct drain drain;
     struct vhost_user_peer peer;
-    char label[96]; /* "vda: qemu-system-x86 (pid 123)" */
+    char label[160]; /* "vda: qemu-system-x86 (pid 123)" */
     struct log_limit connect_log;
     struct log_limit leave_log;
     struct log_limit fault_log;
@@ -66,7 +69,7 @@ static void handle_closed(struct vhost_user *vu)
 static void listen_again(struct vhost_user *vu)
 {
     if (vu->listener.fd >= 0 && !vu->done) {
-        uv_poll_start(&vu->listen_poll, UV_READABLE, on_listen);
+        (void)uv_poll_start(&vu->listen_poll, UV_READABLE, on_listen); /* it is open */
     }
 }
 
@@ -152,7 +155,7 @@ static void on_conn_closed(struct vu_conn *conn)
 }
 
 static const struct vu_conn_ops conn_ops = {
-    .message = on_message, .over = on_over, .closed = on_conn_closed};
+    .message = on_message, .over = on_over, .closed = on_conn_closed, .stall_ms = STALL_MS};
 
 static void connect_peer(struct vhost_user *vu, int fd)
 {
@@ -197,8 +200,8 @@ static void accept_failed(struct vhost_user *vu, int code)
     }
     log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot accept a connection: %s", vu->name,
                 strerror(code));
-    uv_poll_stop(&vu->listen_poll);
-    uv_timer_start(&vu->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
+    (void)uv_poll_stop(&vu->listen_poll);
+    (void)uv_timer_start(&vu->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
 }
 
 /*
@@ -219,7 +222,7 @@ static void on_listen(uv_poll_t *poll, int status, int events)
     (void)status; /* accept4 says it better */
     (void)events;
     if (must_wait(vu)) {
-        uv_poll_stop(&vu->listen_poll); /* on_conn_closed starts it again */
+        (void)uv_poll_stop(&vu->listen_poll); /* on_conn_closed starts it again */
         return;
     }
     fd = accept4(vu->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -253,7 +256,7 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
         err_set(err, ret, "cannot watch %s", opts->socket_path);
         goto unlisten;
     }
-    uv_timer_init(loop, &vu->accept_retry);
+    (void)uv_timer_init(loop, &vu->accept_retry); /* cannot fail */
     vu_session_init(&vu->session, loop, dev, &vu->conn);
     vu->open_handles = 3;
     listen_again(vu);
@@ -285,8 +288,8 @@ bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)
 
 void vhost_user_unlisten(struct vhost_user *vu)
 {
-    uv_timer_stop(&vu->accept_retry);
-    uv_poll_stop(&vu->listen_poll);
+    (void)uv_timer_stop(&vu->accept_retry);
+    (void)uv_poll_stop(&vu->listen_poll);
     unix_unlisten(&vu->listener);
 }
 

@@ -33,29 +33,57 @@ static void forget_message(struct vu_conn *conn)
     conn->have = 0;
 }
 
-/* Poll for what is to come next: room for a reply, or a message, or nothing. */
-static void watch(struct vu_conn *conn)
-{
-    if (conn->is_over) {
-        return;
-    }
-    if (conn->out_sent < conn->out_len) {
-        uv_poll_start(&conn->poll, UV_WRITABLE, on_poll);
-    } else if (!conn->is_suspended) {
-        uv_poll_start(&conn->poll, UV_READABLE, on_poll);
-    } else {
-        uv_poll_stop(&conn->poll);
-    }
-}
-
 void vu_conn_fail(struct vu_conn *conn, const char *fault)
 {
     if (conn->is_over) {
         return;
     }
     conn->is_over = true;
-    uv_poll_stop(&conn->poll);
+    (void)uv_poll_stop(&conn->poll);
+    (void)uv_timer_stop(&conn->stall);
     conn->ops->over(conn, fault);
+}
+
+static bool has_unsent(const struct vu_conn *conn)
+{
+    return conn->out_sent < conn->out_len;
+}
+
+static void on_stall(uv_timer_t *timer)
+{
+    struct vu_conn *conn = containerof(timer, struct vu_conn, stall);
+
+    vu_conn_fail(conn, has_unsent(conn) ? "does not read its replies"
+                                        : "sent half a message and no more");
+}
+
+/* Is the peer due to do something?  It has so much time for all of it. */
+static void watch_stall(struct vu_conn *conn)
+{
+    if (!has_unsent(conn) && (conn->is_suspended || conn->have == 0)) {
+        (void)uv_timer_stop(&conn->stall);
+    } else if (!uv_is_active((uv_handle_t *)&conn->stall)) {
+        (void)uv_timer_start(&conn->stall, on_stall, conn->ops->stall_ms, 0);
+    }
+}
+
+/*
+ * Poll for what is to come next: room for a reply, or a message, or nothing.
+ * Neither polls nor timers that are open can fail to start.
+ */
+static void watch(struct vu_conn *conn)
+{
+    if (conn->is_over) {
+        return;
+    }
+    watch_stall(conn);
+    if (has_unsent(conn)) {
+        (void)uv_poll_start(&conn->poll, UV_WRITABLE, on_poll);
+    } else if (!conn->is_suspended) {
+        (void)uv_poll_start(&conn->poll, UV_READABLE, on_poll);
+    } else {
+        (void)uv_poll_stop(&conn->poll);
+    }
 }
 
 /*
@@ -183,23 +211,26 @@ static void on_readable(struct vu_conn *conn)
 {
     for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
         if (!receive_message(conn)) {
-            return;
+            break;
         }
         conn->ops->message(conn, &conn->msg);
         if (conn->is_over || conn->is_suspended) {
             return;
         }
         forget_message(conn);
-        if (conn->out_sent < conn->out_len) {
+        if (has_unsent(conn)) {
             return;
         }
+    }
+    if (!conn->is_over) {
+        watch_stall(conn);
     }
 }
 
 /* Send what the socket takes. */
 static void flush(struct vu_conn *conn)
 {
-    while (conn->out_sent < conn->out_len) {
+    while (has_unsent(conn)) {
         ssize_t sent = send(conn->fd, conn->out + conn->out_sent, conn->out_len - conn->out_sent,
                             MSG_DONTWAIT | MSG_NOSIGNAL);
 
@@ -233,7 +264,7 @@ void vu_conn_reply(struct vu_conn *conn, uint32_t request, const void *payload, 
     struct vhost_user_header header = {
         .request = request, .flags = VHOST_USER_VERSION | VHOST_USER_REPLY, .size = size};
 
-    assert(size <= VHOST_USER_MAX_PAYLOAD && conn->out_sent == conn->out_len);
+    assert(size <= VHOST_USER_MAX_PAYLOAD && !has_unsent(conn));
     if (conn->is_over) {
         return;
     }
@@ -274,24 +305,38 @@ int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_
     if (ret < 0) {
         return ret;
     }
+    (void)uv_timer_init(loop, &conn->stall); /* cannot fail */
+    conn->open_handles = 2;
     conn->fd = fd;
     conn->ops = ops;
     watch(conn);
     return 0;
 }
 
-static void on_close(uv_handle_t *handle)
+static void handle_closed(struct vu_conn *conn)
 {
-    struct vu_conn *conn = containerof((uv_poll_t *)handle, struct vu_conn, poll);
+    conn->open_handles--;
+    if (conn->open_handles == 0) {
+        conn->ops->closed(conn);
+    }
+}
 
-    conn->ops->closed(conn);
+static void on_poll_closed(uv_handle_t *handle)
+{
+    handle_closed(containerof((uv_poll_t *)handle, struct vu_conn, poll));
+}
+
+static void on_stall_closed(uv_handle_t *handle)
+{
+    handle_closed(containerof((uv_timer_t *)handle, struct vu_conn, stall));
 }
 
 void vu_conn_close(struct vu_conn *conn)
 {
     conn->is_over = true;
     forget_message(conn);
-    uv_close((uv_handle_t *)&conn->poll, on_close);
+    uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
+    uv_close((uv_handle_t *)&conn->stall, on_stall_closed);
     close(conn->fd);
     conn->fd = -1;
 }

@@ -7,6 +7,8 @@
  *
  * One message at a time: the next is read when the owner is done with the last one and its
  * reply has gone out, so a peer that does not read its replies stops being read itself.
+ * A peer that leaves a message half sent, or its reply unread, for long is gone or means ill:
+ * fds that are on their way may be all that keeps its end of the socket open.
  *
  * Embedded in its owner; disk thread only.  The memory may go when `closed` has been called.
  * "vu" stands for vhost-user here and in the files that serve the messages.
@@ -38,10 +40,14 @@ struct vu_conn_ops {
     void (*over)(struct vu_conn *conn, const char *fault);
 
     void (*closed)(struct vu_conn *conn);
+
+    unsigned stall_ms; /* how long the peer may take to end a message, or to read a reply */
 };
 
 struct vu_conn {
     uv_poll_t poll;
+    uv_timer_t stall;
+    unsigned open_handles;
     const struct vu_conn_ops *ops;
     int fd; /* owned, -1: closed */
     bool is_suspended;

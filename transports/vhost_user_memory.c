@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "transports/vhost_user_msgs.h"
 
@@ -22,6 +23,21 @@ static struct mem_layout layout_of(const struct vhost_user_region *region)
                                .size = region->size,
                                .user_addr = region->user_addr,
                                .offset = region->mmap_offset};
+}
+
+/*
+ * Memory comes as a file or a device.  Files without a type (an io_uring, a device of KVM) can
+ * be mapped as well, but hold on to other files, so that the socket may never be closed.
+ */
+static int map_region(struct vu_session *session, const struct mem_layout *layout, int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0) {
+        return err_say(&session->err, -EINVAL,
+                       "memory region at 0x%" PRIx64 ": what came is no file", layout->guest_addr);
+    }
+    return mem_add(&session->dev->mem, layout, fd, &session->err);
 }
 
 /* Some front-ends send the region without the padding before it. */
@@ -68,7 +84,7 @@ static const struct device_ring *lost_ring(struct device *dev)
 
 static void settled(struct vu_session *session)
 {
-    uv_timer_stop(&session->settle);
+    (void)uv_timer_stop(&session->settle);
     session->is_settling = false;
     device_memory_changed(session->dev);
 }
@@ -94,7 +110,7 @@ void vu_memory_on_settle(uv_timer_t *timer)
 static void start_settling(struct vu_session *session)
 {
     session->is_settling = true;
-    uv_timer_start(&session->settle, vu_memory_on_settle, SETTLE_MS, 0);
+    (void)uv_timer_start(&session->settle, vu_memory_on_settle, SETTLE_MS, 0);
 }
 
 void vu_memory_settle(struct vu_session *session)
@@ -118,7 +134,7 @@ static enum vu_verdict replace_table(struct vu_session *session, struct vu_msg *
     for (unsigned i = 0; ret == 0 && i < table->count; i++) {
         struct mem_layout layout = layout_of(&table->region[i]);
 
-        ret = mem_add(&dev->mem, &layout, msg->fd[i], &session->err);
+        ret = map_region(session, &layout, msg->fd[i]);
     }
     settled(session);
     return vu_verdict_of(ret);
@@ -157,7 +173,7 @@ enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg)
     if (!single_region(session, msg, &layout)) {
         return VU_BAD;
     }
-    if (mem_add(&session->dev->mem, &layout, msg->fd[0], &session->err) < 0) {
+    if (map_region(session, &layout, msg->fd[0]) < 0) {
         return refuse_region(session);
     }
     if (session->is_settling) {

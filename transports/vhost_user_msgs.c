@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define PROTOCOL_FEATURES                                               \
@@ -123,21 +124,39 @@ static enum vu_verdict set_config(struct vu_session *session, struct vu_msg *msg
     return VU_DONE;
 }
 
-static bool is_unix_stream(int fd)
+/*
+ * One end of a socketpair, as all front-ends send it: its peer has no name.  The front-end's
+ * own end of a connection to us has a peer with a name; to hold that would keep a connection
+ * open after the front-end has gone.
+ */
+static bool is_channel(int fd)
 {
-    int domain = 0, type = 0;
-    socklen_t domain_len = sizeof(domain), type_len = sizeof(type);
+    struct sockaddr_un peer = {.sun_family = AF_UNSPEC};
+    socklen_t peer_len = sizeof(peer);
+    int type = 0;
+    socklen_t type_len = sizeof(type);
 
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len) == 0 &&
-           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && domain == AF_UNIX &&
-           type == SOCK_STREAM;
+    return getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
+           peer.sun_family == AF_UNIX && peer_len == sizeof(peer.sun_family) &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
+}
+
+/* Nothing is ever read from it, so nothing may wait in it: least of all fds. */
+static void close_for_reading(int fd)
+{
+    uint8_t unused[256];
+
+    (void)shutdown(fd, SHUT_RD); /* cannot fail on a connected socket */
+    while (recv(fd, unused, sizeof(unused), MSG_DONTWAIT) > 0) {
+    }
 }
 
 static enum vu_verdict set_backend_req_fd(struct vu_session *session, struct vu_msg *msg)
 {
-    if (!is_unix_stream(msg->fd[0])) {
-        return vu_fault(session, VU_BAD, "what came is no UNIX stream socket");
+    if (!is_channel(msg->fd[0])) {
+        return vu_fault(session, VU_BAD, "what came is no end of a UNIX socketpair");
     }
+    close_for_reading(msg->fd[0]);
     if (session->backend_fd >= 0) {
         close(session->backend_fd);
     }

@@ -23,12 +23,14 @@ static void acknowledge(struct vu_session *session, uint64_t result)
     }
 }
 
+/* The text first: the peer may turn out to be gone when it is answered, and the message with it. */
 static void close_for_fault(struct vu_session *session)
 {
     char text[sizeof(session->err.text) + 64];
 
     snprintf(text, sizeof(text), "message %u (%s): %s", session->msg->header.request,
              session->handler->name, session->err.text);
+    acknowledge(session, 1);
     vu_conn_fail(session->conn, text);
 }
 
@@ -49,7 +51,6 @@ static void finish(struct vu_session *session, enum vu_verdict verdict)
         acknowledge(session, 1);
         break;
     case VU_BAD:
-        acknowledge(session, 1);
         close_for_fault(session);
         break;
     case VU_LATER:
@@ -158,7 +159,7 @@ void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device 
                      struct vu_conn *conn)
 {
     *session = (struct vu_session){.dev = dev, .conn = conn, .backend_fd = -1};
-    uv_timer_init(loop, &session->settle);
+    (void)uv_timer_init(loop, &session->settle); /* cannot fail */
 }
 
 void vu_session_begin(struct vu_session *session, const char *label)
@@ -174,7 +175,7 @@ void vu_session_begin(struct vu_session *session, const char *label)
 void vu_session_end(struct vu_session *session)
 {
     device_drain_cancel(session->dev, &session->drain);
-    uv_timer_stop(&session->settle);
+    (void)uv_timer_stop(&session->settle);
     if (session->is_device_paused || session->is_settling) {
         device_resume(session->dev, PAUSE_MESSAGE);
     }

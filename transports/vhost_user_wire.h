@@ -24,7 +24,7 @@ struct vhost_user_header {
 _Static_assert(sizeof(struct vhost_user_header) == 12, "vhost-user, Header");
 
 /* "Communication": "at most 8 descriptors in each message", one for each region of a table. */
-#define VHOST_USER_MAX_FDS 8
+#define VHOST_USER_MAX_FDS 8u
 
 /* "Front-end message types". */
 enum vhost_user_request {
@@ -115,7 +115,7 @@ _Static_assert(sizeof(struct vhost_user_vring_addr) == 40, "vhost-user, vring ad
 #define VHOST_USER_VRING_NO_FD      (1ull << 8)
 
 /* "Memory regions description". */
-#define VHOST_USER_TABLE_REGIONS 8
+#define VHOST_USER_TABLE_REGIONS 8u
 
 struct vhost_user_region {
     uint64_t guest_addr;
@@ -153,7 +153,7 @@ _Static_assert(sizeof(struct vhost_user_config) == 12 + 256, "vhost-user, config
 #define VHOST_USER_CONFIG_HEADER_BYTES 12u
 
 /* Larger than any message that is served, so that one which is not can be named. */
-#define VHOST_USER_MAX_PAYLOAD 1024
+#define VHOST_USER_MAX_PAYLOAD 1024u
 
 union vhost_user_payload {
     uint64_t u64;

@@ -256,6 +256,9 @@ static int parse_operands(struct args *args, int count, char **operands)
                       operands[max]);
         return complain(args, &err);
     }
+    if (command->check && command->check(args, &err) < 0) {
+        return complain(args, &err);
+    }
     return -1;
 }
 

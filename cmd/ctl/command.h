@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "core/base.h"
+#include "core/err.h"
 
 enum exit_status {
     STATUS_OK = 0,
@@ -53,6 +54,8 @@ struct command {
     struct arg operands[COMMAND_OPERANDS + 1];
     struct arg options[COMMAND_OPTIONS + 1];
     unsigned wait_ms; /* for the answer, beyond a timeout_ms that is asked for */
+    /* What a table cannot say; fills in `err` and returns -EINVAL.  NULL: nothing. */
+    int (*check)(const struct args *args, struct err *err);
     /* Prints the answer; NULL with `run`. */
     void (*print)(const json_t *result, const struct args *args);
     /* More than one call; NULL: one, and print.  Returns the exit status. */
@@ -64,8 +67,8 @@ struct args {
     const struct command *command;
     const char *control; /* path of the socket */
     bool is_json;
-    json_t *params;      /* for the method */
-    json_t *own;         /* options without a parameter, by name */
+    json_t *params; /* for the method */
+    json_t *own;    /* options without a parameter, by name */
 };
 
 extern const struct command commands[];

@@ -9,7 +9,7 @@
 
 #include "cmd/ctl/size.h"
 
-#define NULL_PREFIX  "null:"
+#define NULL_PREFIX "null:"
 #define DELAY_PREFIX "delay-ms="
 
 char *image_absolute(const char *path)

@@ -23,8 +23,8 @@ int rpc_open(struct rpc *rpc, const char *path, struct err *err);
 void rpc_close(struct rpc *rpc);
 
 /* The same.  `params` is lent; `*result` is the caller's. */
-int rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned wait_ms,
-             json_t **result, struct err *err);
+int rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned wait_ms, json_t **result,
+             struct err *err);
 
 /* Until the daemon has closed the connection.  Returns false when it has not by then. */
 bool rpc_wait_closed(struct rpc *rpc, unsigned wait_ms);

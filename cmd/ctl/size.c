@@ -26,12 +26,12 @@ static int parse_unit(const char *text)
     return 10 * (int)(unit - units + 1);
 }
 
-/* Digits as a number; at most 18, which fit. */
+/* Digits as a number; at most 19, which fit. */
 static int parse_digits(const char **text, uint64_t *value, unsigned *count)
 {
     *value = 0;
     for (*count = 0; isdigit((unsigned char)**text); (*text)++, (*count)++) {
-        if (*count == 18) {
+        if (*count == 19) {
             return -ERANGE;
         }
         *value = *value * 10 + (uint64_t)(**text - '0');

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmd/ctl/stats.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "cmd/ctl/args.h"
-#include "cmd/ctl/help.h"
 #include "cmd/ctl/print.h"
 #include "cmd/ctl/rpc.h"
 
@@ -256,23 +256,31 @@ static int print_rate_samples(struct rpc *rpc, const struct args *args, int64_t 
     return status;
 }
 
-int stats_run(struct rpc *rpc, const struct args *args)
+int stats_check(const struct args *args, struct err *err)
 {
     int64_t interval_ms = args_own(args, "interval", -1);
     int64_t count = args_own(args, "count", -1);
 
-    if (interval_ms == 0 || count == 0 || (count > 0 && interval_ms < 0)) {
-        (void)fprintf(stderr, "vblkctl: %s\n",
-                      interval_ms == 0 ? "--interval: must be at least 0.001"
-                      : count == 0     ? "--count: must be at least 1"
-                                       : "--count: goes with --interval only");
-        help_hint(args->command);
-        return STATUS_USAGE;
+    if (interval_ms == 0) {
+        return err_say(err, -EINVAL, "--interval: must be at least 0.001");
     }
+    if (count == 0) {
+        return err_say(err, -EINVAL, "--count: must be at least 1");
+    }
+    if (count > 0 && interval_ms < 0) {
+        return err_say(err, -EINVAL, "--count: goes with --interval only");
+    }
+    return 0;
+}
+
+int stats_run(struct rpc *rpc, const struct args *args)
+{
+    int64_t interval_ms = args_own(args, "interval", -1);
+    int64_t count = args_own(args, "count", 0);
+
     if (interval_ms < 0) {
         return print_once(rpc, args);
     }
-    count = count < 0 ? 0 : count;
     return args->is_json ? print_json_samples(rpc, args, interval_ms, count)
                          : print_rate_samples(rpc, args, interval_ms, count);
 }

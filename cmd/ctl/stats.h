@@ -7,5 +7,8 @@
 
 #include "cmd/ctl/command.h"
 
+/* Check of `stats`: --interval and --count. */
+int stats_check(const struct args *args, struct err *err);
+
 /* Run of `stats`.  Returns the exit status. */
 int stats_run(struct rpc *rpc, const struct args *args);

@@ -13,8 +13,8 @@
 #include "daemon/protocol.h"
 
 /* What the daemon itself may take, and time for a busy machine. */
-#define WAIT_MS       10000
-#define WAIT_OPEN_MS  (PROTOCOL_OPEN_MS + WAIT_MS)
+#define WAIT_MS 10000
+#define WAIT_OPEN_MS (PROTOCOL_OPEN_MS + WAIT_MS)
 #define WAIT_DRAIN_MS (PROTOCOL_GRACE_MS + WAIT_MS)
 
 #define OPTION(kind_, option_, word_, param_, help_)                                    \
@@ -117,6 +117,7 @@ const struct command commands[] = {
                 OPTION(ARG_NUMBER, "count", "N", NULL, "with --interval: end after N times"),
             },
         .wait_ms = WAIT_MS,
+        .check = stats_check,
         .run = stats_run,
     },
     {

@@ -172,7 +172,8 @@ static void free_chain(struct driver *drv, uint16_t head)
     /* Bounded: a test may have spoiled the chain. */
     for (unsigned i = 0; i < drv->size && drv->free_count < drv->size; i++) {
         drv->free[drv->free_count++] = index;
-        if (!(drv->desc[index].flags & VRING_DESC_F_NEXT)) {
+        if (!(drv->desc[index].flags & VRING_DESC_F_NEXT) ||
+            drv->desc[index].next >= drv->size) {
             break;
         }
         index = drv->desc[index].next;

@@ -21,6 +21,9 @@ static const uint64_t known_protocol_features =
     1ull << VHOST_P_MQ | 1ull << VHOST_P_REPLY_ACK | 1ull << VHOST_P_CONFIG |
     1ull << VHOST_P_CONFIGURE_MEM_SLOTS | 1ull << VHOST_P_RESET_DEVICE;
 
+/* Of the config space, up to write_zeroes_may_unmap: QEMU's back-end refuses to tell more. */
+#define CONFIG_BYTES 60
+
 /* Send `request` and receive its answer, which must be one. */
 static int ask(struct frontend *fe, const struct vhost_out *out, struct vhost_in *in)
 {
@@ -191,7 +194,7 @@ int frontend_connect(struct frontend *fe)
         ret = frontend_set(fe, VHOST_SET_OWNER, NULL, 0, -1);
     }
     if (ret == 0 && frontend_has_protocol(fe, VHOST_P_CONFIG)) {
-        ret = frontend_get_config(fe, &fe->config, 0, sizeof(fe->config));
+        ret = frontend_get_config(fe, &fe->config, 0, CONFIG_BYTES);
     }
     if (ret == 0) {
         ret = frontend_set_u64(fe, VHOST_SET_FEATURES, fe->features, -1);

@@ -690,6 +690,16 @@ static void header_cut_with_its_tail_before_the_data(void **state)
     assert_int_equal(w->request->io.iov[0].iov_len, 1024);
 }
 
+static void seg_max_leaves_room_for_header_and_status(void **state)
+{
+    (void)state;
+    assert_int_equal(blk_seg_max(1024), BLK_SEG_MAX);
+    assert_int_equal(blk_seg_max(128), 126);
+    assert_int_equal(blk_seg_max(16), 14);
+    assert_int_equal(blk_seg_max(4), 2);
+    assert_int_equal(blk_seg_max(2), 1);
+}
+
 static void seg_max_segments_are_served(void **state)
 {
     struct world *w = *state;
@@ -929,6 +939,7 @@ int main(void)
         in_world(data_and_status_may_share_a_descriptor),
         in_world(data_may_be_cut_anywhere),
         in_world(header_cut_with_its_tail_before_the_data),
+        cmocka_unit_test(seg_max_leaves_room_for_header_and_status),
         in_world(seg_max_segments_are_served),
         in_world(short_header_is_refused),
         in_world(chain_without_a_header_is_refused),

@@ -15,10 +15,10 @@
 #include "tests/lib/frontend.h"
 #include "tests/unit/count_alloc.h"
 
-#define RINGS       2
-#define RING_SIZE   64
-#define DEPTH       16
-#define DISK_BYTES  (1ull << 30)
+#define RINGS 2
+#define RING_SIZE 64
+#define DEPTH 16
+#define DISK_BYTES (1ull << 30)
 #define PATIENCE_NS (10 * NS_PER_S)
 
 /*
@@ -541,6 +541,21 @@ static void parts_of_a_ring_may_come_in_any_order(void **state)
     serve(w, 0, VIRTIO_BLK_T_IN, 3);
 }
 
+static void ring_may_be_complete_before_there_is_memory(void **state)
+{
+    struct world *w = *state;
+
+    set_features(w, modern);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    device_resume(&w->dev, PAUSE_GONE);
+    start_ring(w, 0);
+    assert_int_equal(device_rings_running(&w->dev), 0);
+    share_memory(w);
+    device_memory_changed(&w->dev);
+    assert_int_equal(device_rings_running(&w->dev), 1);
+    serve(w, 0, VIRTIO_BLK_T_IN, 3);
+}
+
 static void disabled_ring_waits_until_it_is_enabled(void **state)
 {
     struct world *w = *state;
@@ -1058,7 +1073,7 @@ static void ten_thousand_requests_to_a_file_allocate_nothing(void **state)
 }
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
-#define in_bare(test)  cmocka_unit_test_setup_teardown(test, bare_start, world_stop)
+#define in_bare(test) cmocka_unit_test_setup_teardown(test, bare_start, world_stop)
 
 int main(void)
 {
@@ -1083,6 +1098,7 @@ int main(void)
         in_world(ring_without_a_call_fd_is_served),
         in_world(new_kick_fd_replaces_the_old),
         in_bare(parts_of_a_ring_may_come_in_any_order),
+        in_bare(ring_may_be_complete_before_there_is_memory),
         in_world(disabled_ring_waits_until_it_is_enabled),
         in_bare(crooked_ring_sizes_are_refused),
         in_bare(rings_that_do_not_exist_are_refused),

@@ -322,6 +322,7 @@ static void user_addresses_are_their_own_space(void **state)
     assert_int_equal(add(w, USER, PAGE, GUEST, 8 * PAGE), 0);
     assert_int_equal(*(uint8_t *)mem_at_user(&w->mem, USER + PAGE, 1), PAGE / 256);
     assert_int_equal(*(uint8_t *)mem_at_user(&w->mem, GUEST, 1), 8 * PAGE / 256);
+    assert_non_null(mem_at_user(&w->mem, USER, 4 * PAGE));
     assert_null(mem_at_user(&w->mem, USER + 4 * PAGE, 1));
     assert_null(mem_at_user(&w->mem, USER + 4 * PAGE - 1, 2));
 }

@@ -147,6 +147,18 @@ static void peer_may_leave_without_reading_replies(void **state)
     bench_wait(b, is_gone);
 }
 
+/* The refusal cannot be sent any more. */
+static void bad_message_of_a_peer_that_has_left_is_survived(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_vring_state ring = {.index = 99};
+
+    bench_negotiate(b);
+    bench_send(b, VHOST_USER_SET_VRING_NUM, VHOST_USER_NEED_REPLY, &ring, sizeof(ring), NULL, 0);
+    leave(b);
+    bench_wait(b, is_gone);
+}
+
 static void unlisten_keeps_the_connection(void **state)
 {
     struct vu_bench *b = *state;
@@ -215,6 +227,7 @@ int main(void)
         bench_test(disconnect_forgets_everything),
         bench_test(peer_that_reads_no_replies_is_not_read_from),
         bench_test(peer_may_leave_without_reading_replies),
+        bench_test(bad_message_of_a_peer_that_has_left_is_survived),
         bench_test(unlisten_keeps_the_connection),
         bench_test(stop_cuts_the_client_off),
         bench_test(stop_while_nobody_is_connected),

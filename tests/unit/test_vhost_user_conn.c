@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "transports/vhost_user_conn.h"
+
 /* One message as it goes over the socket. */
 struct raw {
     struct vhost_user_header header;
@@ -162,6 +164,87 @@ static void half_closed_connection_is_at_its_end(void **state)
     bench_expect_log(b, "disconnected");
 }
 
+/* ---- a connection alone, with little patience ---- */
+
+struct lonely {
+    struct vu_conn conn;
+    uv_loop_t loop;
+    char fault[64];
+    bool is_closed;
+};
+
+static struct lonely *lonely_of(struct vu_conn *conn)
+{
+    return containerof(conn, struct lonely, conn);
+}
+
+static void on_lonely_message(struct vu_conn *conn, struct vu_msg *msg)
+{
+    vu_conn_reply(conn, msg->header.request, msg->payload.bytes, VHOST_USER_MAX_PAYLOAD);
+}
+
+static void on_lonely_over(struct vu_conn *conn, const char *fault)
+{
+    strcpy(lonely_of(conn)->fault, fault ? fault : "left");
+    vu_conn_close(conn);
+}
+
+static void on_lonely_closed(struct vu_conn *conn)
+{
+    lonely_of(conn)->is_closed = true;
+}
+
+static const struct vu_conn_ops lonely_ops = {.message = on_lonely_message,
+                                              .over = on_lonely_over,
+                                              .closed = on_lonely_closed,
+                                              .stall_ms = 20};
+
+/* Returns the peer's end. */
+static int lonely_open(struct lonely *l)
+{
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
+                       errno);
+    memset(l, 0, sizeof(*l));
+    assert_int_equal(uv_loop_init(&l->loop), 0);
+    assert_int_equal(vu_conn_open(&l->conn, &l->loop, pair[0], &lonely_ops), 0);
+    return pair[1];
+}
+
+static void lonely_expect_end(struct lonely *l, const char *fault)
+{
+    uv_run(&l->loop, UV_RUN_DEFAULT);
+    assert_true(l->is_closed);
+    assert_string_equal(l->fault, fault);
+    assert_int_equal(uv_loop_close(&l->loop), 0);
+}
+
+/* With its own end among the fds: nobody would ever see it close. */
+static void half_a_message_is_not_waited_for_for_ever(void **state)
+{
+    static struct lonely lonely;
+    struct raw raw = raw_u64(VHOST_USER_SET_VRING_CALL, 0);
+    int fd = lonely_open(&lonely);
+
+    bench_send_raw(fd, &raw, sizeof(raw) - 1, &fd, 1);
+    close(fd);
+    lonely_expect_end(&lonely, "sent half a message and no more");
+}
+
+static void replies_do_not_wait_for_ever(void **state)
+{
+    static struct lonely lonely;
+    struct vhost_user_header header = {.request = 1, .flags = VHOST_USER_VERSION};
+    int fd = lonely_open(&lonely);
+
+    while (send(fd, &header, sizeof(header), MSG_NOSIGNAL) > 0) {
+        uv_run(&lonely.loop, UV_RUN_NOWAIT);
+    }
+    lonely_expect_end(&lonely, "does not read its replies");
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +258,8 @@ int main(void)
         bench_test(fds_in_small_portions_are_counted_as_well),
         bench_test(leaving_in_the_middle_of_a_message_is_told),
         bench_test(half_closed_connection_is_at_its_end),
+        cmocka_unit_test(half_a_message_is_not_waited_for_for_ever),
+        cmocka_unit_test(replies_do_not_wait_for_ever),
     };
 
     return unit_run(tests);

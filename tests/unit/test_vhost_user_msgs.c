@@ -275,6 +275,40 @@ static void channel_must_be_a_socket(void **state)
     bench_expect_closed(b);
 }
 
+static bool is_gone(struct vu_bench *b)
+{
+    return (b->dev.pause_mask & PAUSE_GONE) != 0;
+}
+
+/* Held by us it would never be seen to close. */
+static void channel_must_not_be_the_connection_itself(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_negotiate(b);
+    bench_send(b, VHOST_USER_SET_BACKEND_REQ_FD, 0, NULL, 0, &b->peer, 1);
+    bench_expect_closed(b);
+    bench_wait(b, is_gone);
+}
+
+/* Nor may it be hidden in what waits to be read from the channel. */
+static void connection_inside_the_channel_does_not_keep_it_open(void **state)
+{
+    struct vu_bench *b = *state;
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
+    bench_negotiate(b);
+    bench_send_raw(pair[0], "x", 1, &b->peer, 1);
+    assert_int_equal(bench_ack(b, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
+    assert_int_equal(send(pair[0], "x", 1, MSG_NOSIGNAL), -1);
+    close(pair[0]);
+    close(pair[1]);
+    close(b->peer);
+    b->peer = -1;
+    bench_wait(b, is_gone);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +330,8 @@ int main(void)
         bench_test(config_change_is_told_over_the_channel),
         bench_test(config_change_without_a_channel_is_logged),
         bench_test(channel_must_be_a_socket),
+        bench_test(channel_must_not_be_the_connection_itself),
+        bench_test(connection_inside_the_channel_does_not_keep_it_open),
     };
 
     return unit_run(tests);

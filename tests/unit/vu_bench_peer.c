@@ -55,7 +55,9 @@ void bench_send(struct vu_bench *b, uint32_t request, uint32_t flags, const void
     uint8_t bytes[sizeof(header) + VHOST_USER_MAX_PAYLOAD];
 
     memcpy(bytes, &header, sizeof(header));
-    memcpy(bytes + sizeof(header), payload, size);
+    if (size > 0) {
+        memcpy(bytes + sizeof(header), payload, size);
+    }
     bench_send_raw(b->peer, bytes, sizeof(header) + size, fds, fd_count);
 }
 

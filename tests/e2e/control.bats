@@ -1,0 +1,580 @@
+#!/usr/bin/env bats
+#
+# vblkctl and the life of vblkd, without a guest.
+
+load ../lib/e2e
+
+setup() {
+    need_tools python3
+    e2e_setup
+}
+
+teardown() {
+    [ -z "${holder:-}" ] || exec {holder}>&-
+    e2e_teardown
+}
+
+# hold DISK WRITES: a front-end that stays, with so many writes of 4096 bytes under way.
+hold() {
+    # shellcheck disable=SC2154 # e2e.bash sets it
+    [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold in $top_builddir"
+    process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" "$2"
+    wait_until 5 grep -q ready "$E2E_DIR/hold-$1.log"
+    wait_until 5 stat_is "$1" inflight "$2"
+}
+
+# A disk whose requests take long enough to do something meanwhile, on a busy machine too.
+add_slow() {
+    vblkctl add "$1" "null:1G,delay-ms=$((800 * E2E_PATIENCE))"
+}
+
+# answered DISK N: the front-end of `hold` has N good answers.
+answered() {
+    [ "$(grep -c "^status 0" "$E2E_DIR/hold-$1.log")" -eq "$2" ]
+}
+
+stat_is() {
+    [ "$(stat_of "$1" "$2")" -eq "$3" ]
+}
+
+# field DISK NAME...: members of `show`.
+field() {
+    local disk=$1
+
+    shift
+    vblkctl --json show "$disk" | python3 -c '
+import json, sys
+disk = json.load(sys.stdin)
+print(*[disk[name] for name in sys.argv[1:]])' "$@"
+}
+
+state_is() {
+    [ "$(field "$1" state)" = "$2" ]
+}
+
+# Has hang_thread.py the thread, or has it given up?
+hang_decided() {
+    process_ended hang || grep -q held "$E2E_DIR/hang.log"
+}
+
+fds_of_vblkd() {
+    find "/proc/$(cat "$E2E_DIR/vblkd.pid")/fd" -type l | wc -l
+}
+
+# refuses_to_start TEXT [OPTION...]: another daemon must end with status 1 and say TEXT.
+refuses_to_start() {
+    local text=$1
+
+    shift
+    # shellcheck disable=SC2086 # the wrapper is words
+    run without_bats timeout 10 ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/other" \
+        --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state" "$@"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"$text"* ]]
+}
+
+# --- vblkctl
+
+@test "ctl: version, ping and shutdown" {
+    start_vblkd
+    run vblkctl version
+    [ "$status" -eq 0 ]
+    [[ "${lines[0]}" =~ ^vblkctl\ [0-9.]+$ ]]
+    [[ "${lines[1]}" =~ ^vblkd\ [0-9.]+\ \(protocol\ 1 ]]
+    vblkctl ping
+    run vblkctl shutdown
+    [ "$status" -eq 0 ]
+    wait_until 5 process_ended vblkd
+    [ "$(process_status vblkd)" -eq 0 ]
+    run vblkctl ping
+    [ "$status" -eq 3 ]
+    [[ "$output" == *"$E2E_DIR/control"*"start one with"* ]]
+}
+
+@test "ctl: the socket may be named by the environment, options may stand anywhere" {
+    start_vblkd
+    VBLK_CONTROL=$E2E_DIR/control without_bats "$VBLKCTL" ping
+    without_bats "$VBLKCTL" ping --control "$E2E_DIR/control"
+    vblkctl add vda --readonly null:1G --queues 2
+    vblkctl add --serial S vdb --readonly null:1G
+    [ "$(field vda readonly queues)" = "True 2" ]
+    [ "$(field vdb readonly serial)" = "True S" ]
+    vblkctl list --json | python3 -m json.tool >/dev/null
+}
+
+@test "ctl: help of every command, and usage errors end with 2 and a hint" {
+    local command commands words
+
+    commands=$("$VBLKCTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
+    [ "$(wc -w <<<"$commands")" -eq 10 ]
+    for command in $commands; do
+        run "$VBLKCTL" "$command" --help
+        [ "$status" -eq 0 ]
+        [[ "$output" == "Usage: vblkctl $command"* ]]
+    done
+    for words in "" "explode" "add" "add vda" "show" "list extra" "add vda null:1G extra" \
+        "--explode" "list --explode" "stop vda --timeout" "stop vda --timeout soon" \
+        "stop vda --timeout -1" "stats --count 2" "stats --interval 0" "add v null:1G --queues x"; do
+        # shellcheck disable=SC2086 # words
+        run vblkctl $words
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"--help'"* ]]
+    done
+}
+
+@test "ctl: options of vblkctl set parameters that the daemon has" {
+    start_vblkd
+    vblkctl ping
+    python3 - "$E2E_DIR/control" "$VBLKCTL" <<'END'
+import json, re, socket, subprocess, sys
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+sock.sendall(b'{"jsonrpc":"2.0","id":1,"method":"daemon.methods"}\n')
+methods = {m["name"]: m for m in json.loads(sock.makefile().readline())["result"]["methods"]}
+
+def names(params):
+    for param in params:
+        yield from names(param["members"]) if "members" in param else [param["name"]]
+
+# Parameters that an operand or the client's own words stand for.
+told_otherwise = {"name", "type", "path", "delay_ms"}
+for command in "add remove list show stats start stop".split():
+    text = subprocess.run([sys.argv[2], command, "--help"], capture_output=True, text=True).stdout
+    options = set(re.findall(r"^  --([a-z-]+)", text, re.M))
+    options -= {"control", "json", "version", "help", "interval", "count"}
+    options = {o.replace("-", "_") for o in options} - {"timeout"} | \
+        ({"timeout_ms"} if "timeout" in options else set())
+    params = set(names(methods["disk." + command]["params"])) - told_otherwise
+    assert options == params, (command, options, params)
+END
+}
+
+@test "ctl: add prints the socket and the lines for QEMU, the socket is private" {
+    local file
+
+    start_vblkd
+    file=$(image vda 8M)
+    run vblkctl add vda "$file"
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"socket: $(socket_of vda)"* ]]
+    [[ "$output" == *"-chardev socket,id=vda,path=$(socket_of vda),reconnect=1"* ]]
+    [[ "$output" == *"-device vhost-user-blk-pci,chardev=vda"* ]]
+    [[ "$output" == *"memory-backend-memfd"*"share=on"* ]]
+    [ "$(stat -c %a "$(socket_of vda)")" = 600 ]
+    [ "$(stat -c %a "$E2E_DIR/control")" = 600 ]
+    run vblkctl add 1st null:1G --queue-size 64
+    [[ "$output" == *"id=disk1st"*"queue-size=64"* ]]
+}
+
+@test "ctl: relative paths are the client's" {
+    start_vblkd
+    image vda 1M
+    (cd "$E2E_DIR" && vblkctl add vda vda.img --socket here.sock)
+    [ "$(field vda socket)" = "$E2E_DIR/here.sock" ]
+    [ -S "$E2E_DIR/here.sock" ]
+    vblkctl --json show vda | grep -q "\"path\":\"$E2E_DIR/vda.img\""
+}
+
+@test "ctl: add creates an image, sparse, of the size as people write it" {
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/new.img" --create --size 1.5G
+    [ "$(stat -c %s "$E2E_DIR/new.img")" -eq $((1536 << 20)) ]
+    [ "$(stat -c %b "$E2E_DIR/new.img")" -lt 100 ]
+    [ "$(field vda size)" -eq $((1536 << 20)) ]
+    run vblkctl add vdb "$E2E_DIR/new.img" --create --size 1G
+    [ "$status" -eq 1 ]
+}
+
+@test "ctl: list and show, for people and as JSON" {
+    start_vblkd
+    add_disk vda 10M
+    vblkctl add vdb null:1T --readonly
+    run vblkctl list
+    [ "${#lines[@]}" -eq 3 ]
+    [[ "${lines[0]}" =~ ^NAME\ +STATE\ +SIZE\ +CLIENT\ +QUEUES\ +IMAGE$ ]]
+    [[ "${lines[1]}" =~ ^vda\ +running\ +10M\ +-\ +0/16\ +$E2E_DIR/vda.img$ ]]
+    [[ "${lines[2]}" =~ ^vdb\ +running\ +1T\ +-\ +0/16\ +null ]]
+    run vblkctl show vda
+    [[ "$output" == *"size:           10M (10485760 bytes)"* ]]
+    [[ "$output" == *"client:         none"* ]]
+    [ "$(field vda size state)" = "10485760 running" ]
+}
+
+@test "ctl: show names the front-end and its rings, list too" {
+    start_vblkd
+    add_disk vda 10M
+    hold vda 0
+    run vblkctl show vda
+    [[ "$output" =~ client:\ +frontend-hold,\ process\ $(cat "$E2E_DIR/hold-vda.pid") ]]
+    [[ "$output" == *"version_1"* ]]
+    [[ "$output" =~ RING\ +SIZE\ +STATE ]]
+    [[ "${lines[-1]}" =~ ^\ *0\ +128\ +running ]]
+    run vblkctl list
+    [[ "${lines[1]}" =~ frontend-hold/$(cat "$E2E_DIR/hold-vda.pid")\ +1/16 ]]
+}
+
+@test "ctl: stats count what a front-end did" {
+    start_vblkd
+    add_disk vda 10M
+    hold vda 0
+    process_signal hold-vda KILL
+    process_start hold-vda "$top_builddir/tests/frontend-hold" "$(socket_of vda)" 5
+    wait_until 5 stat_is vda requests.write.requests 5
+    [ "$(stat_of vda requests.write.bytes requests.write.errors invalid)" = "20480 0 0" ]
+    [ "$(stat_of vda inflight submitted)" = "0 5" ]
+    run vblkctl stats vda
+    [[ "$output" =~ write\ +5\ +20480\ +0 ]]
+    [[ "$output" == *"requests per submission: "* ]]
+}
+
+@test "ctl: stats by the interval, a line each, and as JSON" {
+    start_vblkd
+    vblkctl add vda null:1G
+    vblkctl add vdb null:1G
+    run vblkctl stats --interval 0.05 --count 2
+    [ "$status" -eq 0 ]
+    [ "${#lines[@]}" -eq 5 ]
+    [[ "${lines[0]}" =~ ^DISK\ +r/s\ +w/s ]]
+    [[ "${lines[1]}" == "vda "* ]] && [[ "${lines[4]}" == "vdb "* ]]
+    run vblkctl --json stats vdb --interval 0.05 --count 3
+    [ "${#lines[@]}" -eq 3 ]
+    [[ "${lines[2]}" == '{"name":"vdb",'* ]]
+    run vblkctl stats vda --interval 0.01 --count 21
+    [ "$(grep -c ^DISK <<<"$output")" -eq 2 ]
+}
+
+@test "ctl: completion knows commands, options and disks" {
+    start_vblkd
+    vblkctl add vda null:1G
+    vblkctl add vdb null:1G
+    # shellcheck disable=SC2016 # for the other shell
+    run env VBLK_CONTROL="$E2E_DIR/control" bash -c '
+        . "$1"
+        complete_words() {
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+            _vblkctl "$vblkctl" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+            echo "${COMPREPLY[*]}"
+        }
+        vblkctl=$2
+        complete_words vblkctl sta
+        complete_words vblkctl stop --t
+        complete_words vblkctl stop ""
+        complete_words vblkctl add vdc null:1G --cache write
+        complete_words vblkctl list ""' bash "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
+    [ "${lines[0]}" = "stats start" ]
+    [ "${lines[1]}" = "--timeout" ]
+    [ "${lines[2]}" = "vda vdb" ]
+    [ "${lines[3]}" = "writeback writethrough" ]
+    [ "${#lines[@]}" -le 5 ]
+}
+
+# --- start, stop, remove
+
+@test "disk: stop closes the image, start opens it; both twice do no harm" {
+    local file
+
+    start_vblkd
+    file=$(image vda 1M)
+    vblkctl add vda "$file"
+    run vblkctl stop vda
+    [ "$output" = "vda: stopped" ]
+    state_is vda stopped
+    run find "/proc/$(cat "$E2E_DIR/vblkd.pid")/fd" -lname "$file"
+    [ -z "$output" ]
+    run vblkctl stop vda
+    [ "$status" -eq 0 ]
+    [ "$output" = "vda: stopped, as it was before" ]
+    vblkctl start vda
+    state_is vda running
+    run vblkctl start vda
+    [ "$output" = "vda: running, as it was before" ]
+}
+
+@test "disk: an image that has grown is larger after start, a smaller one is refused" {
+    local file
+
+    start_vblkd
+    file=$(image vda 2M)
+    vblkctl add vda "$file"
+    vblkctl stop vda
+    truncate -s 3M "$file"
+    vblkctl start vda
+    [ "$(field vda size)" -eq $((3 << 20)) ]
+    vblkctl stop vda
+    truncate -s 1M "$file"
+    run vblkctl start vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *1048576* ]]
+    state_is vda stopped
+    truncate -s 3M "$file"
+    vblkctl start vda
+}
+
+@test "disk: stop waits for what is in flight" {
+    start_vblkd
+    add_slow vda
+    hold vda 3
+    vblkctl stop vda
+    wait_until 5 answered vda 3
+    [ "$(stat_of vda inflight requests.write.requests)" = "0 3" ]
+}
+
+@test "disk: a stop that takes too long says what it waits for, and goes on" {
+    start_vblkd
+    add_slow vda
+    hold vda 17
+    run vblkctl stop vda --timeout 0.05
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"vda: still draining: 17 in flight, the oldest a write of 4096 bytes at "* ]]
+    [[ "$output" =~ at\ offset\ [0-9]+,\ for\ [0-9]+\.[0-9]\ s ]]
+    state_is vda stopping
+    wait_until 5 state_is vda stopped
+}
+
+@test "disk: start cancels a drain and tells who waited for it" {
+    start_vblkd
+    add_slow vda
+    hold vda 1
+    process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
+    wait_until 5 state_is vda stopping
+    vblkctl start vda
+    wait_until 5 process_ended stopper
+    [ "$(process_status stopper)" -eq 1 ]
+    grep -q "started again" "$E2E_DIR/stopper.log"
+    state_is vda running
+}
+
+@test "disk: one that is slow holds up neither control nor another disk" {
+    start_vblkd
+    vblkctl add slow null:1G,delay-ms=60000
+    vblkctl add fast null:1G
+    hold slow 4
+    hold fast 0
+    run vblkctl stop slow --timeout 0
+    [ "$status" -eq 1 ]
+    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" list
+    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" stop fast
+    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" remove fast --force
+    run vblkctl remove slow --force --timeout 0.05
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"still draining: 4 in flight"*"the removal goes on"* ]]
+    state_is slow removing
+    process_signal vblkd TERM
+    wait_until 5 grep -q "draining all disks" "$E2E_DIR/vblkd.log"
+    process_signal vblkd TERM
+    wait_until 5 process_ended vblkd
+    [ "$(process_status vblkd)" -eq 1 ]
+    rm "$E2E_DIR/vblkd.pid" # it has ended as it should
+}
+
+@test "disk: a thread that hangs is named, and the others go on" {
+    local tid
+
+    start_vblkd
+    add_disk vda 1M
+    vblkctl add vdb null:1G
+    tid=$(field vda thread)
+    mkfifo "$E2E_DIR/hang.in"
+    # shellcheck disable=SC2016 # for the other shell
+    process_start hang sh -c 'exec python3 "$1" "$2" <"$3"' sh \
+        "$BATS_TEST_DIRNAME/hang_thread.py" "$tid" "$E2E_DIR/hang.in"
+    exec {holder}>"$E2E_DIR/hang.in"
+    wait_until 5 hang_decided
+    process_runs hang || skip "no ptrace here: $(cat "$E2E_DIR/hang.log")"
+    run vblkctl list
+    [ "$status" -eq 0 ]
+    [[ "${lines[1]}" =~ ^vda\ +stuck ]]
+    [[ "${lines[2]}" =~ ^vdb\ +running ]]
+    run vblkctl show vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"stuck in a system call on $E2E_DIR/vda.img (state t in /proc/"*"/task/$tid)" ]]
+    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" stop vdb
+    run vblkctl stats
+    [[ "$output" == *"vda: "*"does not answer"*"vdb: 0 in flight"* ]]
+    exec {holder}>&-
+    holder=
+    wait_until 5 state_is vda running
+}
+
+@test "disk: remove is refused while a front-end is connected, unless forced" {
+    start_vblkd
+    add_disk vda 1M
+    hold vda 0
+    run vblkctl remove vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"in use by frontend-hold (pid $(cat "$E2E_DIR/hold-vda.pid"))"* ]]
+    state_is vda running
+    vblkctl remove vda --force
+    run vblkctl show vda
+    [ "$status" -eq 1 ]
+    [ ! -e "$(socket_of vda)" ]
+}
+
+@test "disk: remove gives back name, socket, image and thread" {
+    local before
+
+    start_vblkd
+    add_disk vda 1M
+    vblkctl remove vda
+    before=$(fds_of_vblkd)
+    for _ in {1..20}; do
+        vblkctl add vda "$E2E_DIR/vda.img" >/dev/null
+        vblkctl remove vda
+    done
+    vblkctl ping
+    [ "$(fds_of_vblkd)" -le $((before + 1)) ]
+    run sh -c "ls $E2E_DIR/*.sock* 2>/dev/null"
+    [ -z "$output" ]
+}
+
+# --- the daemon
+
+@test "daemon: ends in order with front-ends connected, what is in flight is answered" {
+    start_vblkd
+    add_slow vda
+    add_disk vdb 1M
+    hold vda 5
+    hold vdb 0
+    stop_vblkd
+    wait_until 5 answered vda 5
+    [ ! -e "$E2E_DIR/control" ]
+    [ ! -e "$(socket_of vda)" ]
+}
+
+@test "daemon: a request under way is answered while the daemon ends" {
+    start_vblkd
+    add_slow vda
+    hold vda 1
+    process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
+    wait_until 5 state_is vda stopping
+    stop_vblkd
+    wait_until 5 process_ended stopper
+    grep -q "vda: the disk is being removed" "$E2E_DIR/stopper.log"
+}
+
+@test "daemon: a second one on the same control socket or state directory is refused" {
+    start_vblkd
+    refuses_to_start "$E2E_DIR/control" --control "$E2E_DIR/control" --state-dir "$E2E_DIR/state2"
+    refuses_to_start "state directory $E2E_DIR/state is in use by another vblkd, process"
+    vblkctl ping
+}
+
+@test "daemon: killed, its sockets are taken over and its disks come back" {
+    start_vblkd
+    add_disk vda 3M --readonly --serial ABC --queues 3
+    vblkctl add vdb null:1G,delay-ms=7 --queue-size 64 --logical-block-size 4K
+    vblkctl add vdc null:1G
+    vblkctl stop vda
+    vblkctl remove vdc
+    kill_vblkd
+    [ -S "$E2E_DIR/control" ] && [ -S "$(socket_of vdb)" ]
+    start_vblkd
+    [ "$(field vda state size readonly serial queues)" = "stopped 3145728 True ABC 3" ]
+    [ "$(field vdb state queue_size logical_block_size)" = "running 64 4096" ]
+    run vblkctl show vdc
+    [ "$status" -eq 1 ]
+    vblkctl start vda
+    stop_vblkd
+    start_vblkd
+    state_is vda running
+}
+
+@test "daemon: a disk whose image is gone exists, says why, and start tries again" {
+    start_vblkd
+    add_disk vda 3M
+    stop_vblkd
+    mv "$E2E_DIR/vda.img" "$E2E_DIR/elsewhere"
+    start_vblkd
+    [ "$(field vda state size)" = "failed 3145728" ]
+    [ -S "$(socket_of vda)" ]
+    run vblkctl list
+    [[ "${lines[1]}" =~ ^vda\ +failed ]]
+    [[ "$output" == *"No such file"* ]]
+    run vblkctl start vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"$E2E_DIR/vda.img"* ]]
+    mv "$E2E_DIR/elsewhere" "$E2E_DIR/vda.img"
+    vblkctl start vda
+    state_is vda running
+}
+
+@test "daemon: a damaged or newer state file is refused and left alone" {
+    local text
+
+    for text in '' '{"version": 1, "disks": [' 'garbage' '{"version": 2, "disks": []}' \
+        '{"version": 1, "disks": [{"config": {"name": "../x"}}]}'; do
+        printf %s "$text" >"$E2E_DIR/state/disks.json"
+        refuses_to_start "$E2E_DIR/state/disks.json"
+        [ "$(cat "$E2E_DIR/state/disks.json")" = "$text" ]
+        [ ! -e "$E2E_DIR/other" ]
+    done
+}
+
+@test "daemon: tells the service manager when it is ready and when it ends" {
+    local name
+
+    for name in "$E2E_DIR/notify" "@vblk-test-$$-$RANDOM"; do
+        rm -f "$E2E_DIR"/notified "$E2E_DIR"/notify
+        process_start manager python3 -c '
+import os, socket, sys
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.bind(sys.argv[1].replace("@", "\0"))
+open(sys.argv[2], "w").close()
+for _ in range(2):
+    print(sock.recv(100).decode(), flush=True)' "$name" "$E2E_DIR/notified"
+        wait_until 5 test -e "$E2E_DIR/notified"
+        NOTIFY_SOCKET=$name start_vblkd
+        wait_until 5 grep -q READY=1 "$E2E_DIR/manager.log"
+        stop_vblkd
+        wait_until 5 process_ended manager
+        grep -q STOPPING=1 "$E2E_DIR/manager.log"
+    done
+}
+
+@test "daemon: options that it does not know are usage errors" {
+    local words
+
+    for words in --explode extra "--log-level loud" "--control="; do
+        # shellcheck disable=SC2086 # words
+        run without_bats timeout 5 "$VBLKD" $words
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"--help'"* ]]
+    done
+    run "$VBLKD" --help
+    [ "$status" -eq 0 ]
+    run "$VBLKD" --version
+    [[ "$output" =~ ^vblkd\ [0-9] ]]
+}
+
+@test "daemon: makes its directories, and other users keep out" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv
+    # shellcheck disable=SC2086 # the wrapper is words
+    process_start vblkd ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/run/a/control" \
+        --socket-dir "$E2E_DIR/run/b" --state-dir "$E2E_DIR/lib/state"
+    wait_until 5 test -S "$E2E_DIR/run/a/control"
+    [ "$(stat -c %a "$E2E_DIR/run/a" "$E2E_DIR/run/b" "$E2E_DIR/lib/state" | sort -u)" = 700 ]
+    chmod 755 "$E2E_DIR" "$E2E_DIR/run" "$E2E_DIR/run/a"
+    chmod 666 "$E2E_DIR/run/a/control"
+    cp "$VBLKCTL" "$E2E_DIR/run/vblkctl"
+    run setpriv --reuid 65534 --clear-groups "$E2E_DIR/run/vblkctl" \
+        --control "$E2E_DIR/run/a/control" ping
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"only root and the daemon's own user"* ]]
+    without_bats "$VBLKCTL" --control "$E2E_DIR/run/a/control" ping
+}
+
+@test "daemon: an ordinary user has it under XDG directories" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv
+    chmod 755 "$E2E_DIR"
+    mkdir "$E2E_DIR/home"
+    cp "$VBLKD" "$VBLKCTL" "$E2E_DIR/home"
+    chown -R 65534 "$E2E_DIR/home"
+    process_start vblkd setpriv --reuid 65534 --clear-groups env -u XDG_STATE_HOME \
+        HOME="$E2E_DIR/home" XDG_RUNTIME_DIR="$E2E_DIR/home" "$E2E_DIR/home/vblkd"
+    wait_until 5 test -S "$E2E_DIR/home/vblk/control.sock"
+    wait_until 5 test -e "$E2E_DIR/home/.local/state/vblk/lock"
+    setpriv --reuid 65534 --clear-groups env XDG_RUNTIME_DIR="$E2E_DIR/home" \
+        "$E2E_DIR/home/vblkctl" ping
+}

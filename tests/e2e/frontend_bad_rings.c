@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/e2e/frontend_cases.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000
+
+/* Ring 0 lies; ring 1 has to be served all the same. */
+static struct frontend *liar(void)
+{
+    struct frontend_opts opts = case_opts();
+
+    return case_start(&opts);
+}
+
+static void kick(struct frontend_ring *ring)
+{
+    uint64_t one = 1;
+
+    require(write(ring->kick_fd, &one, sizeof(one)) == sizeof(one));
+}
+
+static bool is_signalled(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    return poll(&poll_fd, 1, PATIENCE_MS) == 1;
+}
+
+/* The back-end has to say that ring 0 is broken, and to serve ring 1. */
+static void require_broken(struct frontend *fe)
+{
+    kick(&fe->ring[0]);
+    require(is_signalled(fe->ring[0].err_fd));
+    case_round_trip(&fe->ring[1], 0);
+}
+
+static void head_past_the_table_breaks_its_ring_alone(void)
+{
+    struct frontend *fe = liar();
+
+    driver_offer(&fe->ring[0].drv, 60000);
+    require_broken(fe);
+}
+
+static void loop_breaks_its_ring_alone(void)
+{
+    struct frontend *fe = liar();
+    struct driver *drv = &fe->ring[0].drv;
+    uint64_t addr = fe->ring[0].requests->data_addr;
+
+    driver_set_desc(drv, 0, addr, 16, VRING_DESC_F_NEXT, 1);
+    driver_set_desc(drv, 1, addr, 16, VRING_DESC_F_NEXT, 0);
+    driver_offer(drv, 0);
+    require_broken(fe);
+}
+
+static void index_that_jumps_breaks_its_ring_alone(void)
+{
+    struct frontend *fe = liar();
+
+    driver_set_avail_idx(&fe->ring[0].drv, 30000);
+    require_broken(fe);
+}
+
+static void chain_without_a_status_breaks_its_ring_alone(void)
+{
+    struct frontend *fe = liar();
+    struct driver *drv = &fe->ring[0].drv;
+
+    driver_set_desc(drv, 0, fe->ring[0].requests->data_addr, 16, 0, 0);
+    driver_offer(drv, 0);
+    require_broken(fe);
+}
+
+static void head_in_flight_twice_breaks_its_ring_at_most(void)
+{
+    struct frontend *fe = liar();
+    struct driver *drv = &fe->ring[0].drv;
+    struct piece pieces[] = {piece_out(fe->ring[0].requests->header_addr, 16),
+                             piece_in(fe->ring[0].requests->data_addr, 65537)};
+    uint16_t head = driver_chain(drv, pieces, 2);
+
+    for (unsigned i = 0; i < 20; i++) {
+        driver_put(drv, head);
+    }
+    driver_show(drv);
+    kick(&fe->ring[0]);
+    case_round_trip(&fe->ring[1], 0);
+}
+
+static void buffers_outside_memory_are_answered(void)
+{
+    static const uint64_t addrs[] = {0, FRONTEND_GUEST_ADDR - 100, 1ull << 40, UINT64_MAX - 100};
+    struct frontend *fe = liar();
+    struct frontend_ring *ring = &fe->ring[0];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(addrs); i++) {
+        struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, 0, 4096);
+
+        request->data_addr = addrs[i];
+        frontend_put(request);
+        frontend_kick(ring);
+        require(frontend_wait(fe, PATIENCE_MS) == 0);
+        require(frontend_reap(ring) == request);
+        require(request->status == VIRTIO_BLK_S_IOERR);
+    }
+    case_round_trip(&fe->ring[0], 0);
+}
+
+static void status_outside_memory_breaks_its_ring_alone(void)
+{
+    struct frontend *fe = liar();
+    struct frontend_request *request = frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_FLUSH, 0, 0);
+
+    request->status_addr = UINT64_MAX;
+    frontend_put(request);
+    driver_show(&fe->ring[0].drv);
+    require_broken(fe);
+}
+
+/* The device writes data and status over the ring itself: the guest's own loss. */
+static void buffers_over_the_ring_itself_harm_nobody_else(void)
+{
+    struct frontend *fe = liar();
+    struct frontend_ring *ring = &fe->ring[0];
+    uint64_t parts[] = {ring->drv.desc_addr, ring->drv.avail_addr, ring->drv.used_addr};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+        struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, i * 8, 4096);
+
+        request->data_addr = round_down(parts[i], 512);
+        frontend_put(request);
+    }
+    driver_show(&ring->drv);
+    kick(ring);
+    for (unsigned i = 0; i < 10; i++) {
+        kick(ring);
+        case_round_trip(&fe->ring[1], 0);
+    }
+}
+
+static void descriptors_that_change_all_the_time_harm_nobody(void)
+{
+    struct frontend *fe = liar();
+    struct frontend_ring *ring = &fe->ring[0];
+    uint64_t base = ring->requests->data_addr;
+
+    srandom(3);
+    for (unsigned round = 0; round < 2000; round++) {
+        for (unsigned i = 0; i < 8; i++) {
+            driver_set_desc(&ring->drv, i, base + (uint64_t)random() % 70000,
+                            (uint32_t)random() % 70000, (uint16_t)(random() % 8),
+                            (uint16_t)(random() % 66));
+        }
+        driver_put(&ring->drv, (uint16_t)(random() % 8));
+        driver_show(&ring->drv);
+        kick(ring);
+    }
+    case_round_trip(&fe->ring[1], 0);
+}
+
+static void memory_truncated_under_the_back_end_harms_nobody_else(void)
+{
+    struct frontend *fe = liar();
+
+    for (unsigned i = 0; i < fe->opts.depth; i++) {
+        frontend_put(frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_IN, i * 128, 65536));
+    }
+    frontend_kick(&fe->ring[0]);
+    require(ftruncate(fe->arena.fd, 0) == 0);
+    kick(&fe->ring[0]);
+    kick(&fe->ring[1]);
+    poll(NULL, 0, 50);
+    kick(&fe->ring[0]);
+    /* Our own mapping must not fault when the case ends. */
+    require(ftruncate(fe->arena.fd, (off_t)fe->arena.size) == 0);
+    frontend_disconnect(fe);
+}
+
+/* A guest that adds for ever: the rings take turns. */
+static void ring_that_is_never_empty_does_not_starve_the_other(void)
+{
+    struct frontend *fe = liar();
+    struct frontend_ring *busy = &fe->ring[0];
+
+    for (unsigned round = 0; round < 300; round++) {
+        struct frontend_request *request;
+
+        while ((request = frontend_prepare(busy, VIRTIO_BLK_T_IN, 0, 512))) {
+            frontend_put(request);
+        }
+        frontend_kick(busy);
+        if (round % 50 == 0) {
+            case_round_trip(&fe->ring[1], 0);
+        }
+        while ((request = frontend_reap(busy))) {
+            require(request->status == VIRTIO_BLK_S_OK);
+            frontend_release(request);
+        }
+    }
+}
+
+#define CASE(name)  \
+    {               \
+#name, name \
+    }
+
+const struct frontend_case bad_ring_cases[] = {
+    CASE(head_past_the_table_breaks_its_ring_alone),
+    CASE(loop_breaks_its_ring_alone),
+    CASE(index_that_jumps_breaks_its_ring_alone),
+    CASE(chain_without_a_status_breaks_its_ring_alone),
+    CASE(head_in_flight_twice_breaks_its_ring_at_most),
+    CASE(buffers_outside_memory_are_answered),
+    CASE(status_outside_memory_breaks_its_ring_alone),
+    CASE(buffers_over_the_ring_itself_harm_nobody_else),
+    CASE(descriptors_that_change_all_the_time_harm_nobody),
+    CASE(memory_truncated_under_the_back_end_harms_nobody_else),
+    CASE(ring_that_is_never_empty_does_not_starve_the_other),
+    {0},
+};

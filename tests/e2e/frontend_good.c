@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/e2e/frontend_cases.h"
+
+#include <linux/virtio_config.h>
+#include <string.h>
+
+#define PAGE 4096u
+
+static void good_client_reads_what_it_wrote(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_start(&opts);
+
+    case_round_trip(&fe->ring[0], 0);
+    case_round_trip(&fe->ring[1], 64);
+}
+
+static void back_end_offers_what_front_ends_need(void)
+{
+    struct frontend *fe = case_connect();
+
+    require(frontend_has(fe, VIRTIO_F_VERSION_1));
+    require(frontend_has(fe, VIRTIO_RING_F_INDIRECT_DESC));
+    require(frontend_has(fe, VIRTIO_RING_F_EVENT_IDX));
+    require(frontend_has_protocol(fe, VHOST_P_MQ));
+    require(frontend_has_protocol(fe, VHOST_P_CONFIG));
+    require(frontend_has_protocol(fe, VHOST_P_REPLY_ACK));
+    require(frontend_has_protocol(fe, VHOST_P_CONFIGURE_MEM_SLOTS));
+    require(fe->max_queues >= 2);
+    require(fe->config.capacity >= (8u << 20) / SECTOR_SIZE);
+    require(fe->config.num_queues == fe->max_queues);
+}
+
+static void all_queues_carry_requests_at_once(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_start(&opts);
+    unsigned done = 0;
+
+    for (unsigned i = 0; i < opts.queues * opts.depth; i++) {
+        struct frontend_request *request =
+            frontend_prepare(&fe->ring[i % opts.queues], VIRTIO_BLK_T_OUT, i * 128, 65536);
+
+        memset(request->data, (int)i + 1, 65536);
+        frontend_put(request);
+    }
+    for (unsigned i = 0; i < opts.queues; i++) {
+        frontend_kick(&fe->ring[i]);
+    }
+    while (done < opts.queues * opts.depth) {
+        require(frontend_wait(fe, FRONTEND_TIMEOUT_MS) == 0);
+        for (unsigned i = 0; i < opts.queues; i++) {
+            struct frontend_request *request;
+
+            while ((request = frontend_reap(&fe->ring[i]))) {
+                require(request->status == VIRTIO_BLK_S_OK);
+                require(request->used_len == 1);
+                frontend_release(request);
+                done++;
+            }
+        }
+    }
+    for (unsigned i = 0; i < opts.queues * opts.depth; i++) {
+        uint8_t data[512];
+
+        require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, i * 128 + 127, data, 512) == 0);
+        require(data[0] == i + 1 && data[511] == i + 1);
+    }
+}
+
+static void get_id_gives_a_text(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_start(&opts);
+    char id[VIRTIO_BLK_ID_BYTES + 1] = "";
+
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_GET_ID, 0, id, VIRTIO_BLK_ID_BYTES) == 0);
+    require(id[0] != '\0');
+}
+
+static void what_the_disk_cannot_do_is_answered(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_start(&opts);
+    uint8_t data[512] = {0};
+    uint64_t end = fe->config.capacity;
+
+    require(frontend_do(&fe->ring[0], 99, 0, data, 512) == VIRTIO_BLK_S_UNSUPP);
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, end, data, 512) == VIRTIO_BLK_S_IOERR);
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_OUT, end, data, 512) == VIRTIO_BLK_S_IOERR);
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, UINT64_MAX, data, 512) ==
+            VIRTIO_BLK_S_IOERR);
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, 0, data, 100) == VIRTIO_BLK_S_IOERR);
+    require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, end - 1, data, 512) == VIRTIO_BLK_S_OK);
+}
+
+static void serve_without(uint64_t refused)
+{
+    struct frontend_opts opts = case_opts();
+
+    opts.refuse = refused;
+
+    struct frontend *fe = case_start(&opts);
+
+    require((fe->features & refused) == 0);
+    for (unsigned i = 0; i < 20; i++) {
+        case_round_trip(&fe->ring[i & 1], i * 8);
+    }
+}
+
+static void ring_works_without_the_event_index(void)
+{
+    serve_without(1ull << VIRTIO_RING_F_EVENT_IDX);
+}
+
+static void ring_works_without_indirect_tables(void)
+{
+    serve_without(1ull << VIRTIO_RING_F_INDIRECT_DESC);
+}
+
+static void legacy_ring_works(void)
+{
+    serve_without(1ull << VIRTIO_F_VERSION_1);
+}
+
+static void driver_that_accepts_nothing_is_served(void)
+{
+    serve_without(~(1ull << VHOST_F_PROTOCOL_FEATURES));
+}
+
+static void front_end_without_protocol_features_is_served(void)
+{
+    struct frontend_opts opts = case_opts();
+
+    opts.is_simple = true;
+    opts.queues = 1;
+
+    struct frontend *fe = case_start(&opts);
+
+    case_round_trip(&fe->ring[0], 0);
+}
+
+static void front_end_with_memory_slots_is_served(void)
+{
+    struct frontend_opts opts = case_opts();
+    uint64_t slots = 0;
+
+    opts.use_mem_slots = true;
+
+    struct frontend *fe = case_start(&opts);
+
+    require(frontend_get_u64(fe, VHOST_GET_MAX_MEM_SLOTS, &slots) == 0);
+    require(slots >= 32);
+    case_round_trip(&fe->ring[0], 0);
+}
+
+/* A read into a region that is not the front-end's own; its status byte. */
+static int read_into(struct frontend *fe, uint64_t addr, uint32_t len)
+{
+    struct frontend_ring *ring = &fe->ring[0];
+    struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, 0, len);
+    int status;
+
+    request->data_addr = addr;
+    frontend_put(request);
+    frontend_kick(ring);
+    require(frontend_wait(fe, FRONTEND_TIMEOUT_MS) == 0);
+    require(frontend_reap(ring) == request);
+    status = request->status;
+    request->data_addr =
+        fe->arena.guest_addr + (uint64_t)((uint8_t *)request->data - fe->arena.host);
+    frontend_release(request);
+    return status;
+}
+
+static void memory_may_be_added_and_removed_while_rings_run(void)
+{
+    struct frontend_opts opts = case_opts();
+
+    opts.use_mem_slots = true;
+
+    struct frontend *fe = case_start(&opts);
+    struct arena more;
+    struct vhost_region_msg region;
+
+    arena_init(&more, 1ull << 32, 16 * PAGE);
+    region = (struct vhost_region_msg){
+        .guest_addr = more.guest_addr, .size = more.size, .user_addr = (uintptr_t)more.host};
+    case_round_trip(&fe->ring[0], 0);
+    require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_IOERR);
+    require(frontend_share(fe, &region, more.fd) == 0);
+    require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_OK);
+    case_round_trip(&fe->ring[1], 0);
+
+    struct vhost_mem_reg_msg slot = {.region = region};
+
+    require(frontend_set(fe, VHOST_REM_MEM_REG, &slot, sizeof(slot), -1) == 0);
+    require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_IOERR);
+    case_round_trip(&fe->ring[0], 0);
+    arena_fini(&more);
+}
+
+static void region_may_end_inside_a_page(void)
+{
+    struct frontend_opts opts = case_opts();
+
+    opts.use_mem_slots = true;
+
+    struct frontend *fe = case_start(&opts);
+    struct arena more;
+    struct vhost_region_msg region;
+
+    arena_init(&more, 1ull << 32, PAGE + 512);
+    region = (struct vhost_region_msg){
+        .guest_addr = more.guest_addr, .size = PAGE + 512, .user_addr = (uintptr_t)more.host};
+    require(frontend_share(fe, &region, more.fd) == 0);
+    require(read_into(fe, more.guest_addr + PAGE, 512) == VIRTIO_BLK_S_OK);
+    require(read_into(fe, more.guest_addr + PAGE, 1024) == VIRTIO_BLK_S_IOERR);
+    arena_fini(&more);
+}
+
+static void memory_table_may_be_sent_again(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_start(&opts);
+    struct vhost_region_msg region = {.guest_addr = fe->arena.guest_addr,
+                                      .size = fe->arena.size,
+                                      .user_addr = (uintptr_t)fe->arena.host};
+
+    case_round_trip(&fe->ring[0], 0);
+    for (unsigned i = 0; i < 10; i++) {
+        require(frontend_share(fe, &region, fe->arena.fd) == 0);
+        case_round_trip(&fe->ring[i & 1], 0);
+    }
+}
+
+static void config_is_served_in_parts(void)
+{
+    struct frontend *fe = case_connect();
+    uint8_t whole[60], part[60];
+
+    require(frontend_get_config(fe, whole, 0, 60) == 0);
+    require(memcmp(whole, &fe->config, 60) == 0);
+    for (unsigned i = 0; i < 60; i += 4) {
+        require(frontend_get_config(fe, part + i, i, 4) == 0);
+    }
+    require(memcmp(whole, part, 60) == 0);
+}
+
+#define CASE(name)  \
+    {               \
+#name, name \
+    }
+
+const struct frontend_case good_cases[] = {
+    CASE(good_client_reads_what_it_wrote),
+    CASE(back_end_offers_what_front_ends_need),
+    CASE(all_queues_carry_requests_at_once),
+    CASE(get_id_gives_a_text),
+    CASE(what_the_disk_cannot_do_is_answered),
+    CASE(ring_works_without_the_event_index),
+    CASE(ring_works_without_indirect_tables),
+    CASE(legacy_ring_works),
+    CASE(driver_that_accepts_nothing_is_served),
+    CASE(front_end_without_protocol_features_is_served),
+    CASE(front_end_with_memory_slots_is_served),
+    CASE(memory_may_be_added_and_removed_while_rings_run),
+    CASE(region_may_end_inside_a_page),
+    CASE(memory_table_may_be_sent_again),
+    CASE(config_is_served_in_parts),
+    {0},
+};

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * frontend-hold SOCKET [WRITES]: connect to a disk, send it WRITES writes of 4096 bytes, the
+ * first at offset 8192, print "ready", then "status N" for each that is answered; stay
+ * connected until killed.  For tests of what happens to a disk that is in use.
+ */
+
+#include <err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/lib/frontend.h"
+
+#define DATA_BYTES 4096
+#define FIRST_SECTOR 16
+
+static void put_writes(struct frontend_ring *ring, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct frontend_request *request =
+            frontend_prepare(ring, VIRTIO_BLK_T_OUT, FIRST_SECTOR + i * 8, DATA_BYTES);
+
+        if (!request) {
+            errx(EXIT_FAILURE, "no room for request %u", i);
+        }
+        frontend_put(request);
+    }
+    frontend_kick(ring);
+}
+
+static void print_answered(struct frontend_ring *ring)
+{
+    struct frontend_request *request;
+
+    while ((request = frontend_reap(ring))) {
+        printf("status %u\n", request->status);
+        frontend_release(request);
+    }
+    (void)fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    static struct frontend fe;
+    const struct frontend_opts opts = {
+        .socket = argc > 1 ? argv[1] : "",
+        .queues = 1,
+        .queue_size = 128,
+        .depth = 64,
+        .request_bytes = DATA_BYTES,
+    };
+    unsigned writes = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+    int ret;
+
+    frontend_init(&fe, &opts);
+    ret = frontend_start(&fe);
+    if (ret < 0) {
+        errx(EXIT_FAILURE, "%s: %s", opts.socket, strerror(-ret));
+    }
+    put_writes(&fe.ring[0], writes);
+    printf("ready\n");
+    (void)fflush(stdout);
+    for (;;) {
+        (void)frontend_wait(&fe, 1000); /* silence is fine */
+        print_answered(&fe.ring[0]);
+    }
+}

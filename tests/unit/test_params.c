@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/disk_config.h"
+#include "daemon/params.h"
+
+struct target {
+    char word[8];
+    char mode[8];
+    bool flag;
+    int64_t number;
+    int64_t power;
+    int64_t inner;
+};
+
+static const char *const modes[] = {"fast", "slow", NULL};
+static const struct param inner_table[] = {
+    {"depth", .type = PARAM_INTEGER, .offset = offsetof(struct target, inner), .value = 3, .max = 9,
+     .help = "how deep"},
+    {NULL},
+};
+static const struct param table[] = {
+    {"word", .type = PARAM_STRING, .is_required = true, .offset = offsetof(struct target, word),
+     .size = 8, .help = "a word"},
+    {"mode", .type = PARAM_STRING, .offset = offsetof(struct target, mode), .size = 8,
+     .text = "fast", .choices = modes, .help = "a mode"},
+    {"flag", .type = PARAM_BOOL, .offset = offsetof(struct target, flag), .help = "a flag"},
+    {"number", .type = PARAM_INTEGER, .offset = offsetof(struct target, number), .value = 7,
+     .min = -1, .max = 100, .help = "a number"},
+    {"power", .type = PARAM_INTEGER, .offset = offsetof(struct target, power), .max = 64,
+     .is_power_of_2 = true, .help = "a power"},
+    {"box", .type = PARAM_OBJECT, .members = inner_table, .help = "a box"},
+    {NULL},
+};
+
+static int read_text(const char *text, struct target *target, struct err *err)
+{
+    json_auto_t *object = json_loads(text, 0, NULL);
+
+    assert_non_null(object);
+    memset(target, 0xff, sizeof(*target));
+    err->text[0] = '\0';
+    return params_read(object, table, "", target, err);
+}
+
+static void assert_refused(const char *text, const char *why)
+{
+    struct target target;
+    struct err err;
+
+    assert_int_equal(read_text(text, &target, &err), -EINVAL);
+    assert_string_equal(err.text, why);
+}
+
+static void absent_members_have_their_defaults(void **state)
+{
+    struct target target;
+    struct err err;
+
+    assert_int_equal(read_text("{\"word\":\"abc\"}", &target, &err), 0);
+    assert_string_equal(target.word, "abc");
+    assert_string_equal(target.mode, "fast");
+    assert_false(target.flag);
+    assert_int_equal(target.number, 7);
+    assert_int_equal(target.power, 0);
+    assert_int_equal(target.inner, 3);
+}
+
+static void given_members_are_read(void **state)
+{
+    struct target target;
+    struct err err;
+
+    assert_int_equal(read_text("{\"word\":\"abcdefg\",\"mode\":\"slow\",\"flag\":true,"
+                               "\"number\":-1,\"power\":64,\"box\":{\"depth\":9}}",
+                               &target, &err),
+                     0);
+    assert_string_equal(target.word, "abcdefg");
+    assert_string_equal(target.mode, "slow");
+    assert_true(target.flag);
+    assert_int_equal(target.number, -1);
+    assert_int_equal(target.power, 64);
+    assert_int_equal(target.inner, 9);
+}
+
+static void unknown_members_are_named(void **state)
+{
+    assert_refused("{\"word\":\"a\",\"wrod\":1}", "unknown member \"wrod\"");
+    assert_refused("{\"word\":\"a\",\"box\":{\"x\":1}}", "box: unknown member \"x\"");
+}
+
+static void wrong_types_are_named(void **state)
+{
+    assert_refused("{\"word\":1}", "word: must be a string, not an integer");
+    assert_refused("{\"word\":null}", "word: must be a string, not null");
+    assert_refused("{\"word\":\"a\",\"flag\":0}", "flag: must be a boolean, not an integer");
+    assert_refused("{\"word\":\"a\",\"number\":1.5}", "number: must be an integer, not a fraction");
+    assert_refused("{\"word\":\"a\",\"number\":\"1\"}", "number: must be an integer, not a string");
+    assert_refused("{\"word\":\"a\",\"box\":[]}", "box: must be an object, not an array");
+    assert_refused("{\"word\":\"a\",\"box\":{\"depth\":true}}",
+                   "box.depth: must be an integer, not a boolean");
+}
+
+static void missing_members_are_named(void **state)
+{
+    assert_refused("{}", "word: is missing");
+}
+
+static void ranges_are_told(void **state)
+{
+    assert_refused("{\"word\":\"a\",\"number\":101}",
+                   "number: 101 is out of range, -1 to 100 are allowed");
+    assert_refused("{\"word\":\"a\",\"number\":-2}",
+                   "number: -2 is out of range, -1 to 100 are allowed");
+    assert_refused("{\"word\":\"a\",\"power\":3}", "power: 3 is not a power of two");
+    assert_refused("{\"word\":\"a\",\"mode\":\"\"}", "mode: is empty");
+    assert_refused("{\"word\":\"a\",\"mode\":\"medium\"}",
+                   "mode: must be one of \"fast\", \"slow\"");
+    assert_refused("{\"word\":\"abcdefgh\"}", "word: is 8 bytes long, at most 7 are allowed");
+}
+
+static void what_is_written_reads_the_same(void **state)
+{
+    struct target target;
+    struct target again;
+    struct err err;
+    char *text;
+
+    assert_int_equal(
+        read_text("{\"word\":\"abc\",\"flag\":true,\"box\":{\"depth\":0}}", &target, &err), 0);
+    {
+        json_auto_t *object = params_write(table, &target);
+
+        text = json_dumps(object, JSON_COMPACT);
+    }
+    assert_string_equal(text, "{\"word\":\"abc\",\"mode\":\"fast\",\"flag\":true,\"number\":7,"
+                              "\"power\":0,\"box\":{\"depth\":0}}");
+    assert_int_equal(read_text(text, &again, &err), 0);
+    assert_string_equal(again.word, target.word);
+    assert_int_equal(again.inner, 0);
+    free(text);
+}
+
+static void table_describes_itself(void **state)
+{
+    json_auto_t *list = params_describe(table);
+    const json_t *number = json_array_get(list, 3);
+
+    assert_int_equal(json_array_size(list), 6);
+    assert_string_equal(json_string_value(json_object_get(number, "name")), "number");
+    assert_string_equal(json_string_value(json_object_get(number, "type")), "integer");
+    assert_int_equal(json_integer_value(json_object_get(number, "default")), 7);
+    assert_int_equal(json_integer_value(json_object_get(number, "max")), 100);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 5), "members")), 1);
+}
+
+/* ---- disk_config: what a table cannot say ---- */
+
+static int complete(const char *text, struct disk_config *config, struct err *err)
+{
+    json_auto_t *object = json_loads(text, 0, NULL);
+    int ret;
+
+    assert_non_null(object);
+    err->text[0] = '\0';
+    ret = params_read(object, disk_config_params, "", config, err);
+    return ret < 0 ? ret : disk_config_complete(config, "/run/vblk", err);
+}
+
+static void assert_disk_refused(const char *text, const char *member)
+{
+    static struct disk_config config;
+    struct err err;
+
+    assert_true(complete(text, &config, &err) < 0);
+    if (strncmp(err.text, member, strlen(member)) != 0) {
+        print_error("%s\n  was refused with: %s\n", text, err.text);
+        fail();
+    }
+}
+
+static void disk_gets_socket_and_serial_from_its_name(void **state)
+{
+    static struct disk_config config;
+    struct err err;
+
+    assert_int_equal(complete("{\"name\":\"a-name-longer-than-20-bytes\","
+                              "\"image\":{\"type\":\"null\",\"size\":512}}",
+                              &config, &err),
+                     0);
+    assert_string_equal(config.socket, "/run/vblk/a-name-longer-than-20-bytes.sock");
+    assert_string_equal(config.serial, "a-name-longer-than-2");
+    assert_int_equal(config.queues, 16);
+    assert_int_equal(config.queue_size, 256);
+}
+
+#define NULL_IMAGE ",\"image\":{\"type\":\"null\",\"size\":512}}"
+
+static void bad_names_are_refused(void **state)
+{
+    assert_disk_refused("{\"name\":\"\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\".hidden\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"-dash\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"a/b\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"a b\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"a\\nb\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"\\u00e9\"" NULL_IMAGE, "name:");
+    assert_disk_refused("{\"name\":\"0123456789012345678901234567890123456789"
+                        "012345678901234567890123\"" NULL_IMAGE,
+                        "name:");
+}
+
+static void contradictions_are_refused(void **state)
+{
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"null\"}}", "image.size:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"null\",\"size\":512,"
+                        "\"path\":\"/x\"}}",
+                        "image.path:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"null\",\"size\":512,"
+                        "\"create\":true}}",
+                        "image.create:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"file\"}}", "image.path:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"file\",\"path\":\"x\"}}",
+                        "image.path:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"file\",\"path\":\"/x\","
+                        "\"create\":true}}",
+                        "image.size:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"file\",\"path\":\"/x\","
+                        "\"size\":512}}",
+                        "image.size:");
+    assert_disk_refused("{\"name\":\"a\",\"image\":{\"type\":\"file\",\"path\":\"/x\","
+                        "\"delay_ms\":1}}",
+                        "image.delay_ms:");
+    assert_disk_refused("{\"name\":\"a\",\"logical_block_size\":256" NULL_IMAGE,
+                        "logical_block_size:");
+    assert_disk_refused("{\"name\":\"a\",\"socket\":\"x.sock\"" NULL_IMAGE, "socket:");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(absent_members_have_their_defaults),
+        cmocka_unit_test(given_members_are_read),
+        cmocka_unit_test(unknown_members_are_named),
+        cmocka_unit_test(wrong_types_are_named),
+        cmocka_unit_test(missing_members_are_named),
+        cmocka_unit_test(ranges_are_told),
+        cmocka_unit_test(what_is_written_reads_the_same),
+        cmocka_unit_test(table_describes_itself),
+        cmocka_unit_test(disk_gets_socket_and_serial_from_its_name),
+        cmocka_unit_test(bad_names_are_refused),
+        cmocka_unit_test(contradictions_are_refused),
+    };
+
+    return unit_run(tests);
+}

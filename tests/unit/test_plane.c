@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "daemon/plane.h"
+#include "tests/lib/frontend.h"
+
+#define DISK_BYTES (1u << 20)
+
+/* Longer than any time-out here, and short enough to wait for. */
+#define DELAY_MS 300
+
+/*
+ * A disk on its own thread; the test's thread is control, and the front-end.  Requests are
+ * kept apart, as each is its own message.
+ */
+struct bench {
+    char dir[64];
+    char image[96];
+    uv_loop_t loop;
+    struct mailbox control;
+    struct plane_opts opts;
+    struct plane *plane;
+    struct plane_request request[4];
+    unsigned answered[4]; /* the number of the answer, 0: none yet */
+    unsigned answers;
+    bool is_gone;
+    bool has_ended;
+    struct frontend fe;
+    bool has_front_end;
+};
+
+static struct bench *bench; /* for callbacks that get a plane only */
+
+static void on_gone(struct plane *plane)
+{
+    bench->is_gone = true;
+    plane_end(plane);
+}
+
+static void on_ended(struct plane *plane)
+{
+    bench->has_ended = true;
+}
+
+static void on_answered(struct plane_request *request)
+{
+    bench->answered[request - bench->request] = ++bench->answers;
+}
+
+static int bench_start(void **state)
+{
+    struct bench *b = calloc(1, sizeof(*b));
+
+    assert_non_null(b);
+    log_set_level(LOG_LEVEL_ERROR);
+    bench = b;
+    *state = b;
+    (void)snprintf(b->dir, sizeof(b->dir), "/tmp/vblk-plane-XXXXXX");
+    assert_non_null(mkdtemp(b->dir));
+    (void)snprintf(b->image, sizeof(b->image), "%s/img", b->dir);
+    assert_int_equal(uv_loop_init(&b->loop), 0);
+    assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
+    b->opts = (struct plane_opts){
+        .name = "vda",
+        .image = {.type = "null", .path = b->image, .size = DISK_BYTES, .delay_ms = DELAY_MS},
+        .serial = "vda",
+        .queues = 2,
+        .queue_size = 64,
+    };
+    (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/vda.sock", b->dir);
+    return 0;
+}
+
+static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, uint32_t timeout_ms)
+{
+    struct plane_request *request = &b->request[slot];
+    bool force = request->force;
+
+    memset(request, 0, sizeof(*request));
+    b->answered[slot] = 0;
+    request->verb = verb;
+    request->timeout_ms = timeout_ms;
+    request->force = force;
+    request->answered = on_answered;
+    plane_send(b->plane, request);
+}
+
+static int wait_for(struct bench *b, unsigned slot)
+{
+    while (b->answered[slot] == 0) {
+        uv_run(&b->loop, UV_RUN_ONCE);
+    }
+    return b->request[slot].err.code;
+}
+
+static int ask(struct bench *b, enum plane_verb verb)
+{
+    send_request(b, 0, verb, 5000);
+    return wait_for(b, 0);
+}
+
+static const struct plane_info *info(struct bench *b)
+{
+    assert_int_equal(ask(b, PLANE_INFO), 0);
+    return &b->request[0].info;
+}
+
+static int open_disk(struct bench *b)
+{
+    b->plane = calloc(1, sizeof(*b->plane));
+    assert_non_null(b->plane);
+    b->is_gone = false;
+    b->has_ended = false;
+    assert_int_equal(plane_start(b->plane, &b->opts, &b->control, on_gone, on_ended, NULL), 0);
+    return ask(b, PLANE_OPEN);
+}
+
+/* Its thread has been told to end. */
+static void wait_ended(struct bench *b)
+{
+    while (!b->has_ended) {
+        uv_run(&b->loop, UV_RUN_ONCE);
+    }
+    free(b->plane);
+    b->plane = NULL;
+}
+
+static void remove_disk(struct bench *b)
+{
+    b->request[0].force = true;
+    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    assert_true(b->is_gone);
+    wait_ended(b);
+}
+
+static void connect_front_end(struct bench *b)
+{
+    const struct frontend_opts opts = {
+        .socket = b->opts.socket_path,
+        .queues = 1,
+        .queue_size = 16,
+        .depth = 8,
+        .request_bytes = 4096,
+    };
+
+    frontend_init(&b->fe, &opts);
+    b->has_front_end = true;
+    assert_int_equal(frontend_start(&b->fe), 0);
+}
+
+static void put_write(struct bench *b, uint64_t sector)
+{
+    struct frontend_request *request =
+        frontend_prepare(&b->fe.ring[0], VIRTIO_BLK_T_OUT, sector, 4096);
+
+    assert_non_null(request);
+    frontend_put(request);
+    frontend_kick(&b->fe.ring[0]);
+}
+
+/* Until the disk has taken `count` requests. */
+static void wait_inflight(struct bench *b, unsigned count)
+{
+    while (info(b)->stats.inflight < count) {
+    }
+}
+
+static void expect_written(struct bench *b)
+{
+    struct frontend_request *request;
+
+    while (!(request = frontend_reap(&b->fe.ring[0]))) {
+        assert_int_equal(frontend_wait(&b->fe, 5000), 0);
+    }
+    assert_int_equal(request->status, VIRTIO_BLK_S_OK);
+    frontend_release(request);
+}
+
+static int bench_stop(void **state)
+{
+    struct bench *b = *state;
+    char command[96];
+
+    if (b->plane) {
+        remove_disk(b);
+    }
+    if (b->has_front_end) {
+        frontend_disconnect(&b->fe);
+        frontend_fini(&b->fe);
+    }
+    mailbox_close(&b->control);
+    assert_int_equal(uv_run(&b->loop, UV_RUN_DEFAULT), 0);
+    assert_int_equal(uv_loop_close(&b->loop), 0);
+    (void)snprintf(command, sizeof(command), "rm -r %s", b->dir);
+    assert_int_equal(system(command), 0);
+    free(b);
+    return 0;
+}
+
+/* ---- open ---- */
+
+static void disk_runs_when_it_is_open(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES);
+    assert_true(info(b)->is_listening);
+    assert_false(info(b)->has_peer);
+    assert_int_equal(access(b->opts.socket_path, F_OK), 0);
+    remove_disk(b);
+    assert_int_not_equal(access(b->opts.socket_path, F_OK), 0);
+}
+
+static void failed_open_leaves_nothing(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.image.type = "file";
+    b->opts.image.size = 0;
+    b->opts.image.delay_ms = 0;
+    assert_int_equal(open_disk(b), -ENOENT);
+    assert_non_null(strstr(b->request[0].err.text, b->image));
+    wait_ended(b);
+    assert_int_not_equal(access(b->opts.socket_path, F_OK), 0);
+}
+
+/* The image is open by then, and was made for this disk. */
+static void failed_socket_takes_the_new_image_back(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.image = (struct backend_opts){.type = "file",
+                                          .path = b->image,
+                                          .size = DISK_BYTES,
+                                          .create = true,
+                                          .cache = CACHE_WRITEBACK};
+    (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/no/such.sock", b->dir);
+    assert_true(open_disk(b) < 0);
+    wait_ended(b);
+    assert_int_not_equal(access(b->image, F_OK), 0);
+}
+
+static void questions_after_a_failed_open_are_answered(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.image.type = "file";
+    b->plane = calloc(1, sizeof(*b->plane));
+    assert_non_null(b->plane);
+    assert_int_equal(plane_start(b->plane, &b->opts, &b->control, on_gone, on_ended, NULL), 0);
+    send_request(b, 0, PLANE_OPEN, 0);
+    send_request(b, 1, PLANE_INFO, 0);
+    send_request(b, 2, PLANE_STOP, 1000);
+    assert_true(wait_for(b, 0) < 0);
+    assert_int_equal(wait_for(b, 1), -ENODEV);
+    assert_int_equal(wait_for(b, 2), -ENODEV);
+    wait_ended(b);
+}
+
+/* ---- stop and start ---- */
+
+static void stop_and_start_say_whether_they_changed_anything(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_false(b->request[0].has_changed);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_true(b->request[0].has_changed);
+    assert_int_equal(b->request[0].info.state, PLANE_STOPPED);
+    assert_false(b->request[0].info.has_image);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_false(b->request[0].has_changed);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_true(b->request[0].has_changed);
+    assert_int_equal(b->request[0].info.state, PLANE_RUNNING);
+}
+
+static void stop_lets_what_is_in_flight_finish(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(info(b)->stats.inflight, 0);
+    expect_written(b);
+    put_write(b, 8);
+    assert_int_equal(info(b)->stats.inflight, 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    expect_written(b);
+}
+
+static void late_drain_is_told_and_goes_on(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 16);
+    wait_inflight(b, 1);
+    send_request(b, 0, PLANE_STOP, 10);
+    send_request(b, 1, PLANE_STOP, 5000);
+    assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[0].err.text,
+                           "vda: still draining: 1 in flight, the oldest a write of 4096 bytes at "
+                           "offset 8192, for 0."));
+    assert_int_equal(b->request[0].info.state, PLANE_STOPPING);
+    assert_int_equal(b->answered[1], 0);
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(b->request[1].info.state, PLANE_STOPPED);
+    expect_written(b);
+}
+
+static void start_cancels_a_drain(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    send_request(b, 0, PLANE_STOP, 5000);
+    send_request(b, 1, PLANE_START, 0);
+    assert_int_equal(wait_for(b, 0), -ECANCELED);
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(b->request[1].info.state, PLANE_RUNNING);
+    expect_written(b);
+    put_write(b, 0);
+    expect_written(b);
+}
+
+/* ---- remove ---- */
+
+static void disk_in_use_is_removed_by_force_only(void **state)
+{
+    struct bench *b = *state;
+    char pid[32];
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    assert_int_equal(ask(b, PLANE_REMOVE), -EBUSY);
+    (void)snprintf(pid, sizeof(pid), "(pid %d)", (int)getpid());
+    assert_non_null(strstr(b->request[0].err.text, pid));
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    remove_disk(b);
+    expect_written(b);
+}
+
+static void removal_past_its_deadline_goes_on(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    b->request[0].force = true;
+    send_request(b, 0, PLANE_REMOVE, 10);
+    assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+    assert_int_equal(ask(b, PLANE_STOP), -EBUSY);
+    assert_int_equal(info(b)->state, PLANE_REMOVING);
+    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    assert_true(b->is_gone);
+    wait_ended(b);
+    expect_written(b);
+}
+
+static void removal_tells_those_who_wait_for_a_stop(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    send_request(b, 1, PLANE_STOP, 5000);
+    b->request[0].force = true;
+    send_request(b, 0, PLANE_REMOVE, 5000);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_int_equal(wait_for(b, 0), 0);
+    wait_ended(b);
+}
+
+/* ---- restore ---- */
+
+static void restore_opts(struct bench *b)
+{
+    b->opts.image =
+        (struct backend_opts){.type = "file", .path = b->image, .cache = CACHE_WRITEBACK};
+    b->opts.is_restored = true;
+    b->opts.geometry =
+        (struct plane_geometry){.size = DISK_BYTES, .logical_block = 512, .physical_block = 4096};
+}
+
+static void make_image(struct bench *b, off_t size)
+{
+    int fd = open(b->image, O_RDWR | O_CREAT, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static void restored_disk_without_an_image_exists_and_says_why(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_non_null(strstr(info(b)->reason, b->image));
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES);
+    assert_true(info(b)->is_listening);
+    assert_int_equal(ask(b, PLANE_START), -ENOENT);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    make_image(b, DISK_BYTES);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_string_equal(info(b)->reason, "");
+}
+
+static void restored_disk_may_stay_stopped(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    b->opts.is_stopped = true;
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    make_image(b, DISK_BYTES);
+    assert_int_equal(ask(b, PLANE_START), 0);
+}
+
+static void image_that_shrank_fails_and_one_that_grew_is_larger(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    make_image(b, DISK_BYTES / 2);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    make_image(b, DISK_BYTES * 2);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES * 2);
+}
+
+static void failed_disk_can_be_stopped(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_true(b->request[0].has_changed);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+}
+
+#define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        bench_test(disk_runs_when_it_is_open),
+        bench_test(failed_open_leaves_nothing),
+        bench_test(failed_socket_takes_the_new_image_back),
+        bench_test(questions_after_a_failed_open_are_answered),
+        bench_test(stop_and_start_say_whether_they_changed_anything),
+        bench_test(stop_lets_what_is_in_flight_finish),
+        bench_test(late_drain_is_told_and_goes_on),
+        bench_test(start_cancels_a_drain),
+        bench_test(disk_in_use_is_removed_by_force_only),
+        bench_test(removal_past_its_deadline_goes_on),
+        bench_test(removal_tells_those_who_wait_for_a_stop),
+        bench_test(restored_disk_without_an_image_exists_and_says_why),
+        bench_test(restored_disk_may_stay_stopped),
+        bench_test(image_that_shrank_fails_and_one_that_grew_is_larger),
+        bench_test(failed_disk_can_be_stopped),
+    };
+
+    mem_guard_install();
+    return unit_run(tests);
+}
