@@ -211,6 +211,15 @@ static void close_fd(int *fd)
     }
 }
 
+/* Close the one that is there. */
+static void set_sock(struct fake_backend *fake, int sock)
+{
+    pthread_mutex_lock(&fake->lock);
+    close_fd(&fake->sock);
+    fake->sock = sock;
+    pthread_mutex_unlock(&fake->lock);
+}
+
 static void *run(void *arg)
 {
     struct fake_backend *fake = arg;
@@ -221,15 +230,16 @@ static void *run(void *arg)
         if (sock < 0) {
             return NULL;
         }
-        fake->sock = sock;
+        set_sock(fake, sock);
         fake->connections++;
+        if (!fake->is_ending) {
+            serve(fake);
+        }
+        close_fd(&fake->channel);
+        set_sock(fake, -1);
         if (fake->is_ending) {
-            close_fd(&fake->sock);
             return NULL;
         }
-        serve(fake);
-        close_fd(&fake->channel);
-        close_fd(&fake->sock);
     }
 }
 
@@ -258,6 +268,7 @@ void fake_return(struct fake_backend *fake, const struct fake_opts *opts)
 void fake_start(struct fake_backend *fake, const struct fake_opts *opts)
 {
     memset(fake, 0, sizeof(*fake));
+    pthread_mutex_init(&fake->lock, NULL);
     strcpy(fake->dir, "/tmp/vblk-fake-XXXXXX");
     if (!mkdtemp(fake->dir)) {
         abort();
@@ -270,9 +281,11 @@ void fake_leave(struct fake_backend *fake)
 {
     fake->is_ending = true;
     shutdown(fake->listen_fd, SHUT_RDWR);
+    pthread_mutex_lock(&fake->lock);
     if (fake->sock >= 0) {
         shutdown(fake->sock, SHUT_RDWR);
     }
+    pthread_mutex_unlock(&fake->lock);
     pthread_join(fake->thread, NULL);
     close_fd(&fake->listen_fd);
 }

@@ -38,6 +38,7 @@ struct fake_backend {
     char dir[32];
     char path[48];
     int listen_fd;
+    pthread_mutex_t lock; /* over sock: one side closes it, the other shuts it down */
     int sock;
     int channel;
     pthread_t thread;
