@@ -18,7 +18,7 @@
 static void wake_in(struct vhost_user_client *client, unsigned ms)
 {
     struct itimerspec spec = {
-        .it_value = {.tv_sec = ms / 1000, .tv_nsec = ms > 0 ? ms % 1000 * 1000000l : 1}};
+        .it_value = {.tv_sec = ms / 1000, .tv_nsec = ms > 0 ? ms % 1000 * 1000000L : 1}};
 
     (void)timerfd_settime(client->timer_fd, 0, &spec, NULL); /* a timer of ours, a valid time */
 }
