@@ -8,6 +8,9 @@
 
 #define MAX_LOGICAL_BLOCK 32768u
 
+/* The config space has 16 bits for it, in logical blocks (min_io_size). */
+#define MAX_PHYSICAL_BLOCK (1u << 20)
+
 int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struct err *err)
 {
     if (!opts->logical_block) {
@@ -15,34 +18,36 @@ int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struc
                                                                            : backend->block_size;
     }
     if (!opts->physical_block) {
-        opts->physical_block = opts->logical_block > backend->physical_block
-                                   ? opts->logical_block
-                                   : backend->physical_block;
+        opts->physical_block = min_of(backend->physical_block, MAX_PHYSICAL_BLOCK);
+        if (opts->physical_block < opts->logical_block) {
+            opts->physical_block = opts->logical_block;
+        }
     }
     if (!is_power_of_2(opts->logical_block) || opts->logical_block < SECTOR_SIZE ||
         opts->logical_block > MAX_LOGICAL_BLOCK) {
         return err_say(err, -EINVAL, "logical block size %u is no power of two between %u and %u",
                        opts->logical_block, SECTOR_SIZE, MAX_LOGICAL_BLOCK);
     }
-    if (!is_power_of_2(opts->physical_block) || opts->physical_block < opts->logical_block) {
+    if (!is_power_of_2(opts->physical_block) || opts->physical_block < opts->logical_block ||
+        opts->physical_block > MAX_PHYSICAL_BLOCK) {
         return err_say(err, -EINVAL,
-                       "physical block size %u is no power of two of at least the logical "
-                       "block size %u",
-                       opts->physical_block, opts->logical_block);
+                       "physical block size %u is no power of two between the logical block "
+                       "size %u and %u",
+                       opts->physical_block, opts->logical_block, MAX_PHYSICAL_BLOCK);
     }
     if (opts->logical_block < backend->block_size) {
-        err_say(err, -EINVAL, "logical block size %u is smaller than the image's own, %u",
+        err_say(err, -EINVAL, "logical block size %u is smaller than its own, %u",
                 opts->logical_block, backend->block_size);
         err_hint(err, "use --logical-block-size %u, or --cache writeback", backend->block_size);
         return -EINVAL;
     }
     opts->capacity = backend->size;
     if (opts->capacity == 0) {
-        return err_say(err, -EINVAL, "the image is empty");
+        return err_say(err, -EINVAL, "it is empty");
     }
     if (!is_aligned(opts->capacity, opts->logical_block)) {
         err_say(err, -EINVAL,
-                "the image's size, %llu bytes, is no multiple of the logical block size %u: the "
+                "its size, %llu bytes, is no multiple of the logical block size %u: the "
                 "last block would be cut",
                 (unsigned long long)opts->capacity, opts->logical_block);
         err_hint(err, "make it %llu bytes (truncate -s)",

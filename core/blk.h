@@ -76,9 +76,9 @@ enum blk_verdict {
 };
 
 /*
- * Fill in capacity and block sizes from the image where `opts` has 0, and refuse what the
+ * Take the capacity from the image, and the block sizes where `opts` has 0; refuse what the
  * image cannot do: blocks smaller than its own, a size that is no multiple of the block.
- * Returns 0 or -EINVAL.
+ * Returns 0 or -EINVAL; the caller knows the image's name and puts it before the error.
  */
 int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struct err *err);
 

@@ -301,8 +301,7 @@ int device_attach(struct device *dev, struct backend *backend, struct err *err)
     int ret;
 
     if (backend->size < capacity) {
-        err_say(err, -EINVAL,
-                "the image has %" PRIu64 " bytes, the guest knows the disk with %" PRIu64,
+        err_say(err, -EINVAL, "it has %" PRIu64 " bytes, the guest knows the disk with %" PRIu64,
                 backend->size, capacity);
         err_hint(err, "give it its size back, or remove the disk and add it again");
         return -EINVAL;
@@ -310,14 +309,14 @@ int device_attach(struct device *dev, struct backend *backend, struct err *err)
     if (backend->block_size > dev->blk.opts.logical_block ||
         !is_aligned(backend->size, dev->blk.opts.logical_block)) {
         return err_say(err, -EINVAL,
-                       "the image's blocks (%u bytes) or size (%" PRIu64 " bytes) do not suit the "
+                       "its blocks (%u bytes) or size (%" PRIu64 " bytes) do not suit the "
                        "logical block size %u that the guest knows",
                        backend->block_size, backend->size, dev->blk.opts.logical_block);
     }
     ret = watch_open(&dev->backend_watch, dev->loop, backend->ops->fd(backend), false, on_backend,
                      dev, &dev->open_handles);
     if (ret < 0) {
-        return err_set(err, ret, "%s: the image's event fd", dev->name);
+        return err_set(err, ret, "its event fd");
     }
     dev->backend = backend;
     memset(dev->errnos_told, 0, sizeof(dev->errnos_told));

@@ -141,7 +141,8 @@ int device_set_features(struct device *dev, uint64_t features);
 void device_memory_changed(struct device *dev);
 
 /*
- * A ring's parts, each as told by one message.  A ring runs when size, addresses and a kick
+ * A ring's parts, each as told by one message.  Its fds are non-blocking: a peer that makes
+ * them block again holds up its own disk.  A ring runs when size, addresses and a kick
  * fd are there.  All return 0 or -errno with `err` filled; fds are owned by the device after
  * success.  Changing the parts of a ring that runs is refused with -EBUSY.
  */

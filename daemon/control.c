@@ -122,6 +122,13 @@ void client_send(struct client *client, const char *text)
     if (client->is_closing || client->is_ending) {
         return;
     }
+    /* One answer may be larger than that; a second one then has to wait for a reader. */
+    if (uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) > PROTOCOL_BACKLOG_MAX) {
+        log_limited(&client->control->log, LOG_LEVEL_WARN,
+                    "control: a client does not read its answers, dropped");
+        close_client(client);
+        return;
+    }
     output = malloc(sizeof(*output) + len + 1);
     if (!output) {
         close_client(client);
@@ -133,12 +140,6 @@ void client_send(struct client *client, const char *text)
     buf = uv_buf_init(output->text, (unsigned)len + 1);
     if (uv_write(&output->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0) {
         free(output);
-        close_client(client);
-        return;
-    }
-    if (uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) > PROTOCOL_BACKLOG_MAX) {
-        log_limited(&client->control->log, LOG_LEVEL_WARN,
-                    "control: a client does not read its answers, dropped");
         close_client(client);
     }
 }

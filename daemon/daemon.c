@@ -178,7 +178,7 @@ static int init_loop(struct daemon *daemon, struct err *err)
     return ret < 0 ? err_set(err, ret, "event loop") : 0;
 }
 
-static int init_registry(struct daemon *daemon)
+static int init_registry(struct daemon *daemon, struct err *err)
 {
     struct registry_opts opts = {
         .loop = &daemon->loop,
@@ -187,11 +187,13 @@ static int init_registry(struct daemon *daemon)
         .socket_dir = daemon->opts->socket_dir,
         .control_path = daemon->opts->control_path,
     };
+    int ret;
 
     daemon->methods.registry = &daemon->registry;
     daemon->methods.shutdown = end;
     daemon->methods.arg = daemon;
-    return registry_init(&daemon->registry, &opts);
+    ret = registry_init(&daemon->registry, &opts);
+    return ret < 0 ? err_set(err, ret, "cannot set up the table of disks") : 0;
 }
 
 /* From here on there are threads: what fails ends the process at once. */
@@ -206,7 +208,7 @@ static int start_disks(struct daemon *daemon, struct err *err)
     }
     ret = state_start(daemon->state, &daemon->mailbox, err);
     if (ret == 0) {
-        ret = init_registry(daemon);
+        ret = init_registry(daemon, err);
     }
     if (ret == 0) {
         ret = registry_restore(&daemon->registry, records, count, on_restored, daemon, err);

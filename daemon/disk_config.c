@@ -39,7 +39,7 @@ const struct param disk_config_params[] = {
     {"serial", STRING(serial), .help = "what the guest reads as serial number [the name]"},
     {"queues", INTEGER(queues), .value = 16, .min = 1, .max = BLK_MAX_QUEUES,
      .help = "the most queues that a front-end may use"},
-    {"queue_size", INTEGER(queue_size), .value = 256, .min = 2, .max = RING_MAX_SIZE,
+    {"queue_size", INTEGER(queue_size), .value = RING_MAX_SIZE, .min = 2, .max = RING_MAX_SIZE,
      .is_power_of_2 = true, .help = "the largest queue that a front-end may set"},
     {"logical_block_size", INTEGER(logical_block_size), .min = 0, .max = 32768,
      .is_power_of_2 = true, .help = "bytes [as the image suggests]"},

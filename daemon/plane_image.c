@@ -19,6 +19,16 @@ static struct backend_opts image_opts(const struct plane *plane)
     return opts;
 }
 
+/* Say which image it is about, for errors of those who do not know its name. */
+static void name_image(const struct plane *plane, struct err *err)
+{
+    struct err what = *err;
+
+    if (plane->opts.image.path) {
+        (void)err_say(err, what.code, "image %s: %s", plane->opts.image.path, what.text);
+    }
+}
+
 int plane_open_image(struct plane *plane, struct err *err)
 {
     struct backend_opts opts = image_opts(plane);
@@ -35,6 +45,7 @@ int plane_open_image(struct plane *plane, struct err *err)
     }
     ret = device_attach(&plane->dev, backend, err);
     if (ret < 0) {
+        name_image(plane, err);
         backend_close(backend);
     }
     return ret;
@@ -82,6 +93,9 @@ int plane_init_device(struct plane *plane, const struct backend *backend, struct
     (void)snprintf(blk_opts.serial, sizeof(blk_opts.serial), "%s", opts->serial);
     if (backend) {
         ret = blk_opts_resolve(&blk_opts, backend, err);
+        if (ret < 0) {
+            name_image(plane, err);
+        }
     }
     if (ret == 0) {
         ret = device_init(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);

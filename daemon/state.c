@@ -32,53 +32,64 @@ struct state {
 
 /* ---- reading ---- */
 
-/* Returns the size, or -errno.  `*text` is the caller's to free. */
-static ssize_t read_text(const struct state *state, char **text, struct err *err)
+/* Returns the bytes read, fewer only at the end of the file, or -errno. */
+static ssize_t read_all(int fd, char *text, size_t size)
 {
-    int fd = openat(state->dir_fd, TABLE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
-    ssize_t len = -1;
+    size_t used = 0;
 
-    if (fd < 0) {
-        return err_set(err, -errno, "cannot open %s", state->path);
+    while (used < size) {
+        ssize_t done = read(fd, text + used, size - used);
+
+        if (done < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (done == 0) {
+            break;
+        }
+        used += done > 0 ? (size_t)done : 0;
     }
+    return (ssize_t)used;
+}
+
+/* Read and parse what `fd` has. */
+static int read_table(const struct state *state, int fd, struct disk_record **records,
+                      size_t *count, struct err *err)
+{
+    struct stat st;
+    char *text;
+    ssize_t len;
+    int ret;
+
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > (off_t)TABLE_BYTES_MAX) {
-        close(fd);
         return state_table_refuse(state->path, err, "it is no file of a sensible size");
     }
-    *text = malloc((size_t)st.st_size + 1);
-    if (*text) {
-        len = read(fd, *text, (size_t)st.st_size);
+    text = malloc((size_t)st.st_size + 1);
+    if (!text) {
+        return err_set(err, -ENOMEM, "%s", state->path);
     }
-    if (len != st.st_size) {
-        int ret = err_set(err, len < 0 ? -errno : -EIO, "cannot read %s", state->path);
-
-        free(*text);
-        close(fd);
-        return ret;
+    len = read_all(fd, text, (size_t)st.st_size);
+    if (len < 0) {
+        ret = err_set(err, (int)len, "cannot read %s", state->path);
+    } else {
+        ret = state_table_parse(state->path, text, (size_t)len, records, count, err);
     }
-    close(fd);
-    return len;
+    free(text);
+    return ret;
 }
 
 int state_read(const struct state *state, struct disk_record **records, size_t *count,
                struct err *err)
 {
-    struct err why = {0};
-    char *text = NULL;
-    ssize_t len = read_text(state, &text, &why);
+    int fd = openat(state->dir_fd, TABLE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     int ret;
 
     *records = NULL;
     *count = 0;
-    if (len == -ENOENT) {
-        return 0;
+    if (fd < 0) {
+        return errno == ENOENT ? 0 : err_set(err, -errno, "cannot open %s", state->path);
     }
-    if (len < 0) {
-        return err_say(err, (int)len, "%s", why.text);
-    }
-    ret = state_table_parse(state->path, text, (size_t)len, records, count, err);
-    free(text);
+    ret = read_table(state, fd, records, count, err);
+    close(fd);
     return ret;
 }
 

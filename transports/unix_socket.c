@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LOCK_SUFFIX     ".lock"
+#define LOCK_SUFFIX ".lock"
 #define LOCK_PATH_BYTES (UNIX_PATH_BYTES + sizeof(LOCK_SUFFIX))
 
 /* Whoever gives up the lock unlinks its file, so an attempt may find that its file is gone. */

@@ -11,10 +11,10 @@
 #include <stdint.h>
 
 /* "Header": the lower two bits of the flags are the version. */
-#define VHOST_USER_VERSION      0x1u
+#define VHOST_USER_VERSION 0x1u
 #define VHOST_USER_VERSION_MASK 0x3u
-#define VHOST_USER_REPLY        (1u << 2)
-#define VHOST_USER_NEED_REPLY   (1u << 3)
+#define VHOST_USER_REPLY (1u << 2)
+#define VHOST_USER_NEED_REPLY (1u << 3)
 
 struct vhost_user_header {
     uint32_t request;
@@ -82,11 +82,11 @@ enum vhost_user_backend_request {
 #define VHOST_USER_F_PROTOCOL_FEATURES (1ull << 30)
 
 /* "Protocol features", those that concern a block device. */
-#define VHOST_USER_PROTOCOL_F_MQ                  (1ull << 0)
-#define VHOST_USER_PROTOCOL_F_REPLY_ACK           (1ull << 3)
-#define VHOST_USER_PROTOCOL_F_BACKEND_REQ         (1ull << 5)
-#define VHOST_USER_PROTOCOL_F_CONFIG              (1ull << 9)
-#define VHOST_USER_PROTOCOL_F_RESET_DEVICE        (1ull << 13)
+#define VHOST_USER_PROTOCOL_F_MQ (1ull << 0)
+#define VHOST_USER_PROTOCOL_F_REPLY_ACK (1ull << 3)
+#define VHOST_USER_PROTOCOL_F_BACKEND_REQ (1ull << 5)
+#define VHOST_USER_PROTOCOL_F_CONFIG (1ull << 9)
+#define VHOST_USER_PROTOCOL_F_RESET_DEVICE (1ull << 13)
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ull << 15)
 
 /* "A vring state description". */
@@ -112,7 +112,7 @@ _Static_assert(sizeof(struct vhost_user_vring_addr) == 40, "vhost-user, vring ad
 
 /* "VHOST_USER_SET_VRING_KICK": the payload of the messages that carry a ring's fd. */
 #define VHOST_USER_VRING_INDEX_MASK 0xffull
-#define VHOST_USER_VRING_NO_FD      (1ull << 8)
+#define VHOST_USER_VRING_NO_FD (1ull << 8)
 
 /* "Memory regions description". */
 #define VHOST_USER_TABLE_REGIONS 8u

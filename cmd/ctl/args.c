@@ -200,19 +200,20 @@ static int set_global(struct args *args, const struct arg *arg, const char *valu
     return -1;
 }
 
+/* No command, no options of its own. */
+static const struct arg no_args[] = {{.kind = ARG_END}};
+
 /* `mode` "+": stop at the first operand.  Returns an exit status, or -1 to go on. */
 static int parse_options(struct args *args, int argc, char **argv, const char *mode)
 {
     struct option list[COMMAND_OPTIONS * 2] = {{0}};
-    const struct arg *own = args->command ? args->command->options : NULL;
+    const struct arg *own = args->command ? args->command->options : no_args;
     int globals = count_args(global_options);
     int letter;
     int ret = -1;
 
     fill_list(list, global_options, OPTION_BASE);
-    if (own) {
-        fill_list(list + globals, own, OPTION_BASE + globals);
-    }
+    fill_list(list + globals, own, OPTION_BASE + globals);
     while (ret < 0 && (letter = getopt_long(argc, argv, mode, list, NULL)) != -1) {
         if (letter < OPTION_BASE) {
             help_hint(args->command);

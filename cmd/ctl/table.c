@@ -62,7 +62,7 @@ const struct command commands[] = {
                 OPTION(ARG_NUMBER, "queues", "N", "queues",
                        "the most that a guest may use, 1-64 [16]"),
                 OPTION(ARG_NUMBER, "queue-size", "N", "queue_size",
-                       "the largest a guest may set, a power of two, 2-1024 [256]"),
+                       "the largest a guest may set, a power of two, 2-1024 [1024]"),
                 OPTION(ARG_TEXT, "cache", "MODE", "image.cache",
                        "none, directsync, writeback or writethrough [none]"),
                 OPTION(ARG_SIZE, "logical-block-size", "N", "logical_block_size",

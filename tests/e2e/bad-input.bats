@@ -87,7 +87,7 @@ misused() {
     refused "$E2E_DIR/none/img" add vda "$E2E_DIR/none/img" --create --size 1M
     refused "$E2E_DIR/dir" add vda "$E2E_DIR/dir"
     refused "$E2E_DIR/fifo" add vda "$E2E_DIR/fifo"
-    refused "image is empty" add vda "$E2E_DIR/empty"
+    refused "is empty" add vda "$E2E_DIR/empty"
     refused "$E2E_DIR/loop" add vda "$E2E_DIR/loop"
     refused /dev/null add vda /dev/null
     refused /dev/zero add vda /dev/zero

@@ -81,7 +81,7 @@ static void head_in_flight_twice_breaks_its_ring_at_most(void)
     struct frontend *fe = liar();
     struct driver *drv = &fe->ring[0].drv;
     struct piece pieces[] = {piece_out(fe->ring[0].requests->header_addr, 16),
-                             piece_in(fe->ring[0].requests->data_addr, 65537)};
+                             piece_in(fe->ring[0].requests->data_addr, 32769)};
     uint16_t head = driver_chain(drv, pieces, 2);
 
     for (unsigned i = 0; i < 20; i++) {

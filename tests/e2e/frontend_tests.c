@@ -19,8 +19,8 @@
 #include "tests/e2e/frontend_cases.h"
 
 #define MAX_FRONTENDS 8
-#define REFUSAL_MS    5000
-#define CONNECT_NS    (5 * NS_PER_S)
+#define REFUSAL_MS 5000
+#define CONNECT_NS (5 * NS_PER_S)
 
 static const char *socket_path;
 static struct frontend *frontends[MAX_FRONTENDS]; /* of the case that runs */

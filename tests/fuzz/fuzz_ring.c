@@ -12,11 +12,11 @@
 #include "core/blk.h"
 #include "tests/lib/driver.h"
 
-#define SIZE        16
-#define GUEST       0x100000ull
+#define SIZE 16
+#define GUEST 0x100000ull
 #define ARENA_BYTES (256u << 10)
-#define DATA        (GUEST + (64u << 10))
-#define TABLE       (GUEST + (32u << 10))
+#define DATA (GUEST + (64u << 10))
+#define TABLE (GUEST + (32u << 10))
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -21,9 +21,9 @@
 #include "tests/lib/vhost_msg.h"
 #include "transports/vhost_user.h"
 
-#define SIZE           16
-#define GUEST          0x100000ull
-#define ARENA_BYTES    (256u << 10)
+#define SIZE 16
+#define GUEST 0x100000ull
+#define ARENA_BYTES (256u << 10)
 #define PATIENCE_TURNS 100000
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -57,7 +57,9 @@ struct worker {
 };
 
 static struct options opts = {
-    .block_bytes = 4096, .depth = 8, .generation = 1,
+    .block_bytes = 4096,
+    .depth = 8,
+    .generation = 1,
 };
 static int disk_fd;
 static uint64_t blocks;
@@ -117,10 +119,10 @@ static bool sector_ok(const struct sector *sector, uint64_t offset_bytes, uint64
         return true;
     }
     if (sector->magic != MAGIC) {
-        complain("bad sector at %llu: no stamp, starts %016llx\n",
-                 (unsigned long long)offset_bytes, (unsigned long long)sector->magic);
+        complain("bad sector at %llu: no stamp, starts %016llx\n", (unsigned long long)offset_bytes,
+                 (unsigned long long)sector->magic);
     } else {
-        complain("bad sector at %llu: holds offset %llu generation %llu, expected generation %llu\n",
+        complain("bad sector at %llu: holds offset %llu generation %llu, wanted generation %llu\n",
                  (unsigned long long)offset_bytes, (unsigned long long)sector->offset_bytes,
                  (unsigned long long)sector->generation, (unsigned long long)generation);
     }
@@ -341,10 +343,14 @@ __attribute__((noreturn)) static void usage(void)
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"offset", required_argument, NULL, 'o'},     {"size", required_argument, NULL, 's'},
-        {"block", required_argument, NULL, 'b'},      {"depth", required_argument, NULL, 'd'},
-        {"generation", required_argument, NULL, 'g'}, {"flush-every", required_argument, NULL, 'f'},
-        {"seconds", required_argument, NULL, 't'},    {"buffered", no_argument, NULL, 'u'},
+        {"offset", required_argument, NULL, 'o'},
+        {"size", required_argument, NULL, 's'},
+        {"block", required_argument, NULL, 'b'},
+        {"depth", required_argument, NULL, 'd'},
+        {"generation", required_argument, NULL, 'g'},
+        {"flush-every", required_argument, NULL, 'f'},
+        {"seconds", required_argument, NULL, 't'},
+        {"buffered", no_argument, NULL, 'u'},
         {NULL, 0, NULL, 0},
     };
     int option;

@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* VIRTIO 1.2, 2.7 "Split Virtqueues": the alignment that each part demands. */
-#define DESC_ALIGN  16
+#define DESC_ALIGN 16
 #define AVAIL_ALIGN 2
-#define USED_ALIGN  4
+#define USED_ALIGN 4
 
 static size_t avail_bytes(unsigned size)
 {
@@ -172,8 +172,7 @@ static void free_chain(struct driver *drv, uint16_t head)
     /* Bounded: a test may have spoiled the chain. */
     for (unsigned i = 0; i < drv->size && drv->free_count < drv->size; i++) {
         drv->free[drv->free_count++] = index;
-        if (!(drv->desc[index].flags & VRING_DESC_F_NEXT) ||
-            drv->desc[index].next >= drv->size) {
+        if (!(drv->desc[index].flags & VRING_DESC_F_NEXT) || drv->desc[index].next >= drv->size) {
             break;
         }
         index = drv->desc[index].next;

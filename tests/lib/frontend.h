@@ -14,7 +14,7 @@
 #include "tests/lib/vhost_msg.h"
 
 #define FRONTEND_TIMEOUT_MS 10000
-#define FRONTEND_MAX_RINGS  64
+#define FRONTEND_MAX_RINGS 64
 
 /* Where its memory lies in the guest's address space. */
 #define FRONTEND_GUEST_ADDR 0x100000ull

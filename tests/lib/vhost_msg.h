@@ -11,8 +11,8 @@
 #include "core/base.h"
 
 #define VHOST_HEADER_BYTES 12
-#define VHOST_MAX_PAYLOAD  4096
-#define VHOST_MAX_FDS      8
+#define VHOST_MAX_PAYLOAD 4096
+#define VHOST_MAX_FDS 8
 
 enum vhost_request {
     VHOST_GET_FEATURES = 1,

@@ -20,7 +20,7 @@
 #include "tests/unit/operation.h"
 
 #define IMAGE_BYTES (4u << 20)
-#define BLOCK       4096u
+#define BLOCK 4096u
 
 /* A directory of its own on the file system that we are built on, with one image in it. */
 struct world {
@@ -481,7 +481,7 @@ static void readonly_image_refuses_to_be_written(void **state)
 {
     struct world *w = *state;
     struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
-    uint8_t data[512];
+    uint8_t data[512] = {0};
 
     opts.is_readonly = true;
     assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
@@ -544,7 +544,7 @@ static void removed_image_goes_on(void **state)
 {
     struct world *w = *state;
     struct backend *backend = open_image(w, CACHE_WRITEBACK);
-    uint8_t data[512];
+    uint8_t data[512] = {0};
 
     assert_int_equal(unlink(w->image), 0);
     assert_int_equal(operation_do(backend, IO_WRITE, 0, data, 512), 0);

@@ -8,11 +8,11 @@
 #include "core/blk.h"
 #include "tests/lib/driver.h"
 
-#define SIZE             16
-#define GUEST            0x100000ull
+#define SIZE 16
+#define GUEST 0x100000ull
 #define ARENA_BYTES (16ull << 20)
-#define DISK_BYTES       (1ull << 30)
-#define DISK_SECTORS     (DISK_BYTES / SECTOR_SIZE)
+#define DISK_BYTES (1ull << 30)
+#define DISK_SECTORS (DISK_BYTES / SECTOR_SIZE)
 #define STATUS_UNWRITTEN 0xee
 
 /* A device without rings of its own, and one ring to make chains with. */

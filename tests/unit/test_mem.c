@@ -10,10 +10,10 @@
 
 #include "core/mem.h"
 
-#define PAGE       4096u
+#define PAGE 4096u
 #define FILE_BYTES (16 * PAGE)
-#define GUEST      0x100000ull
-#define USER       0x7f0000000000ull
+#define GUEST 0x100000ull
+#define USER 0x7f0000000000ull
 
 /* A memfd whose byte at offset n is n / 256, so that each page and quarter differs. */
 struct world {

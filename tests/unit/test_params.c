@@ -194,7 +194,7 @@ static void disk_gets_socket_and_serial_from_its_name(void **state)
     assert_string_equal(config.socket, "/run/vblk/a-name-longer-than-20-bytes.sock");
     assert_string_equal(config.serial, "a-name-longer-than-2");
     assert_int_equal(config.queues, 16);
-    assert_int_equal(config.queue_size, 256);
+    assert_int_equal(config.queue_size, 1024);
 }
 
 #define NULL_IMAGE ",\"image\":{\"type\":\"null\",\"size\":512}}"

@@ -8,11 +8,11 @@
 #include "core/ring.h"
 #include "tests/lib/driver.h"
 
-#define SIZE           8
+#define SIZE 8
 #define IOV_MAX_PIECES 6
-#define PAGE           4096u
-#define GUEST          0x100000ull
-#define ARENA_BYTES    (16ull * PAGE)
+#define PAGE 4096u
+#define GUEST 0x100000ull
+#define ARENA_BYTES (16ull * PAGE)
 
 /*
  * A started ring and its driver.  Two regions touch each other: `arena` holds the ring, and

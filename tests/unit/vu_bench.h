@@ -13,17 +13,17 @@
 #include "transports/vhost_user.h"
 #include "transports/vhost_user_wire.h"
 
-#define BENCH_MEM_BYTES  0x10000u
-#define BENCH_GUEST      0x0ull
-#define BENCH_USER       0x7f0000000000ull
-#define BENCH_QUEUES     2u
+#define BENCH_MEM_BYTES 0x10000u
+#define BENCH_GUEST 0x0ull
+#define BENCH_USER 0x7f0000000000ull
+#define BENCH_QUEUES 2u
 #define BENCH_QUEUE_SIZE 8u
-#define BENCH_QUEUE_MAX  128u
+#define BENCH_QUEUE_MAX 128u
 
 /* Where the parts of the only ring are, as offsets in memory. */
-#define BENCH_DESC  0x1000u
+#define BENCH_DESC 0x1000u
 #define BENCH_AVAIL 0x2000u
-#define BENCH_USED  0x3000u
+#define BENCH_USED 0x3000u
 
 struct vu_bench {
     uv_loop_t loop;
@@ -52,7 +52,7 @@ int bench_start(void **state);
 int bench_start_slow(void **state); /* each request takes 100 ms */
 int bench_stop(void **state);
 
-#define bench_test(test)      cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
+#define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
 #define bench_test_slow(test) cmocka_unit_test_setup_teardown(test, bench_start_slow, bench_stop)
 
 /* Turn the loop for `ms` milliseconds. */

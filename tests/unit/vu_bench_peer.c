@@ -11,7 +11,7 @@
 #define DEADLINE_NS (5 * NS_PER_S)
 
 #define HEADER_AT 0x4000u
-#define DATA_AT   0x5000u
+#define DATA_AT 0x5000u
 #define STATUS_AT 0x6000u
 
 int bench_connect(struct vu_bench *b)
