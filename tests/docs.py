@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Hold programs, manual pages, README and completion against each other.  TAP.
 
-docs.py SRCDIR BUILDDIR: the programs are BUILDDIR/vblkd and BUILDDIR/vblkctl.
+docs.py SRCDIR BUILDDIR: the programs are BUILDDIR/vblkd, BUILDDIR/vblkctl and BUILDDIR/vblkvm.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ SRC = pathlib.Path(sys.argv[1]).resolve()
 BUILD = pathlib.Path(sys.argv[2]).resolve()
 VBLKD = BUILD / "vblkd"
 VBLKCTL = BUILD / "vblkctl"
+VBLKVM = BUILD / "vblkvm"
 PATIENCE = 60
 
 
@@ -98,6 +99,7 @@ PAGES = {p.name: Page(p) for p in sorted((SRC / "man").glob("*.pod"))}
 VBLKD_PAGE = PAGES["vblkd.8.pod"]
 VBLKCTL_PAGE = PAGES["vblkctl.1.pod"]
 PROTOCOL_PAGE = PAGES["vblkd-protocol.7.pod"]
+VBLKVM_PAGE = PAGES["vblkvm.1.pod"]
 
 
 # ---- programs ----
@@ -262,10 +264,77 @@ def test_defaults():
 def test_since():
     """each option says since when it is there"""
     for page, head in (VBLKD_PAGE, "OPTIONS"), (VBLKCTL_PAGE, "GLOBAL OPTIONS"), \
-            (VBLKCTL_PAGE, "COMMANDS"):
+            (VBLKCTL_PAGE, "COMMANDS"), (VBLKVM_PAGE, "OPTIONS"):
         for first, _, section in page.sections:
             for option, text in options_of(section.items).items() if first == head else ():
                 assert re.search(r"Since \d+\.\d+\.\d+\.", text), f"{page.name}: {option}"
+
+
+# ---- vblkvm ----
+
+
+def vblkvm_words():
+    """{"transport": (values, default)}: what --help has of the words after a disk's name."""
+    found = re.findall(r"^ +,(\w+)=(\S+) \[([^]]+)\]", output(VBLKVM, "--help"), re.M)
+    return {key: (values.split("|"), default) for key, values, default in found}
+
+
+def vblkvm_items():
+    """{"transport": (codes, text)}: what the page has of them."""
+    found = {}
+    for item, text in VBLKVM_PAGE.section("OPTIONS").items:
+        match = re.fullmatch(r",(\w+)=\w+", plain(item))
+        if match:
+            found[match[1]] = (codes(text), plain(text))
+    return found
+
+
+def test_options_of_vblkvm():
+    """vblkvm(1) and vblkvm --help have the same options"""
+    same("vblkvm", "--help", help_lines(output(VBLKVM, "--help")),
+         "the page", options_of(VBLKVM_PAGE.section("OPTIONS").items))
+
+
+def test_words_of_vblkvm():
+    """vblkvm(1) and vblkvm --help have the same words for a disk"""
+    words, items = vblkvm_words(), vblkvm_items()
+    assert "transport" in words, "--help is written otherwise than this test expects"
+    same("--disk", "--help", words, "the page", items)
+    for key, (values, default) in words.items():
+        known, text = items[key]
+        if len(values) > 1:
+            same(key, "--help", values, "the page", known)
+        assert f"Default: {default}" in text, f"{key}: {default}"
+        assert re.search(r"Since \d+\.\d+\.\d+\.", text), key
+
+
+def test_defaults_of_vblkvm():
+    """defaults and ranges of vblkvm --help are those of vblkvm(1)"""
+    texts = options_of(VBLKVM_PAGE.section("OPTIONS").items)
+    for option, text in help_lines(output(VBLKVM, "--help")).items():
+        for default in re.findall(r"\[([^]]+)\]", text):
+            assert f"Default: {default}." in texts[option], f"{option}: {default}"
+        for low, high in re.findall(r"\b(\d+) to (\d+)\b", text):
+            assert f"{low} to {high}" in texts[option], f"{option}: {low} to {high}"
+
+
+def test_limits_of_vblkvm():
+    """vblkvm(1) has the limits of the source"""
+    text = "".join(p.read_text() for p in (SRC / "cmd/vm").glob("*.h"))
+    disks, cpus, mmio = (re.search(rf"#define {name} (\d+)", text)[1]
+                         for name in ("VM_DISKS_MAX", "VM_CPUS_MAX", "LAYOUT_MMIO_MAX"))
+    texts = options_of(VBLKVM_PAGE.section("OPTIONS").items)
+    assert f"at most {disks}, of them at most {mmio} by virtio-mmio" in texts["--disk DISK"]
+    assert f"1 to {cpus}." in texts["--cpus N"]
+
+
+def test_exit_kinds():
+    """vblkvm(1) has all that --exit-stats prints"""
+    names = re.findall(r'\[VCPU_EXIT_\w+\] = "(\w+)"', (SRC / "cmd/vm/vcpu.c").read_text())
+    assert len(names) > 3, "the source is written otherwise than this test expects"
+    items = [plain(item) for item, _ in VBLKVM_PAGE.section("EXIT STATISTICS").items]
+    same("--exit-stats", "the source", [f"exits {name}" for name in names + ["notify DISK"]],
+         "the page", items)
 
 
 # ---- protocol ----
@@ -492,7 +561,8 @@ def test_version():
     """built pages and the change log are of this version"""
     version = output(VBLKD, "--version").split()[1]
     assert f"[{version}]" in (SRC / "CHANGELOG.md").read_text(), "CHANGELOG.md"
-    assert output(VBLKCTL, "--version").split()[1] == version
+    for program in VBLKCTL, VBLKVM:
+        assert output(program, "--version").split()[1] == version, program.name
     for page in PAGES.values():
         for tree in BUILD, SRC:
             built = tree / "man" / page.path.stem
@@ -508,9 +578,9 @@ def command_lines():
     for page in PAGES.values():
         for _, _, section in page.sections:
             for block in section.verbatim:
-                for line in block.splitlines():
+                for line in block.replace("\\\n", "").splitlines():
                     yield page.path.name, line.split()
-    for line in (SRC / "README.md").read_text().splitlines():
+    for line in (SRC / "README.md").read_text().replace("\\\n", "").splitlines():
         if line.startswith("    "):
             yield "README.md", line.split()
 
@@ -518,13 +588,14 @@ def command_lines():
 def test_examples():
     """commands and options of the examples are there"""
     counted = 0
-    vblkd_options = {o.split()[0] for o in help_lines(output(VBLKD, "--help"))}
+    options = {program.name: {o.split()[0] for o in help_lines(output(program, "--help"))}
+               for program in (VBLKD, VBLKVM)}
     global_options = {o.split()[0] for o in GLOBALS}
     for where, words in command_lines():
-        if not words or words[0] not in ("vblkd", "vblkctl"):
+        if not words or words[0] not in ("vblkd", "vblkctl", "vblkvm"):
             continue
         words = words[:words.index("#")] if "#" in words else words
-        known = vblkd_options
+        known = options.get(words[0])
         if words[0] == "vblkctl":
             command = next(w for w in words[1:] if not w.startswith("-"))
             assert command in COMMANDS, f"{where}: {words}"
@@ -554,20 +625,20 @@ compopt() { :; }
 . "$1"
 program=$2
 shift 2
-COMP_WORDS=(vblkctl "$@")
+COMP_WORDS=("$program" "$@")
 COMP_CWORD=$#
 "$function" "$program" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def completion(*words):
-    script = SRC / "cmd/vblkctl.bash"
+def completion(*words, program=VBLKCTL):
+    script = SRC / "cmd" / (program.name + ".bash")
     if not script.exists():
         raise Skip("there is no completion")
     if not shutil.which("bash"):
         raise Skip("needs bash")
-    return output("bash", "-c", COMPLETE, "complete", script, VBLKCTL, *words).split()
+    return output("bash", "-c", COMPLETE, "complete", script, program, *words).split()
 
 
 def test_completion_commands():
@@ -605,6 +676,27 @@ def test_completion_disks():
     """the completion knows the disks"""
     same("disks", "the daemon", ["docs", "file"],
          "completion", completion("--control", DAEMON.control, "show", ""))
+
+
+def test_completion_vblkvm():
+    """the completion of vblkvm knows the same options, and which of them have no value"""
+    options = [o.split()[0] for o in help_lines(output(VBLKVM, "--help"))]
+    same("vblkvm", "--help", options, "completion", completion("--", program=VBLKVM))
+    for option in help_lines(output(VBLKVM, "--help")):
+        words = completion(*option.split()[:1], "--", program=VBLKVM)
+        assert bool(words) == (" " not in option), f"{option}: {words}"
+
+
+def test_completion_vblkvm_disks():
+    """the completion of vblkvm knows the disks and what may follow them"""
+    words = "--control", DAEMON.control, "--disk"
+    same("disks", "the daemon", ["docs", "file"],
+         "completion", completion(*words, "", program=VBLKVM))
+    same("words", "--help", [f"docs,{key}=" for key in vblkvm_words()],
+         "completion", completion("--disk", "docs,", program=VBLKVM))
+    for key, (values, _) in vblkvm_words().items():
+        same(key, "--help", values if len(values) > 1 else [],
+             "completion", completion("--disk", f"docs,{key}", "=", program=VBLKVM))
 
 
 def run(number, name, test):

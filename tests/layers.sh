@@ -88,13 +88,14 @@ ok "our headers are named from the top" "$(
         grep -vE 'include[[:space:]]*"(core|daemon|transports|cmd)/'
 )"
 
-ok "jansson is the daemon's and vblkctl's" \
-    "$(included 'jansson\.h' 'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c')"
+ok "jansson is the daemon's and vblkctl's, and vblkvm asks the daemon" \
+    "$(included 'jansson\.h' 'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/vm/lookup\.c')"
 ok "libaio is core/backend_file.c's" "$(included 'libaio\.h' 'core/backend_file\.c')"
 ok "libuv in core is device*'s and watch's" \
     "$(from core 'uv\.h' | grep -vE '^core/(device[a-z_]*|watch)\.[ch]:')"
 ok "vblkctl has no loop" "$(from cmd 'uv\.h')"
-ok "nobody knows KVM" "$(included 'linux/kvm\.h' '-')"
+ok "KVM is transports/kvm.c's and the processors'" \
+    "$(included 'linux/kvm\.h' 'transports/kvm\.c|cmd/vm/v?cpu\.c')"
 ok "no C file is included" "$(included '[^>"]*\.c[">]' '-')"
 
 if command -v nm >/dev/null && [ -e "$build/libcore.a" ]; then

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/vm/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define ESCAPE 0x01 /* Ctrl-A */
+
+/* The terminal as we found it; for the signal handler, so there is only one. */
+static struct termios saved;
+static volatile sig_atomic_t is_changed;
+
+static void restore(void)
+{
+    if (is_changed) {
+        is_changed = 0;
+        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
+    }
+}
+
+/* tcsetattr may be called here (POSIX.1, 2.4.3); the signal then takes its course. */
+static void on_crash(int signal)
+{
+    restore();
+    (void)raise(signal);
+}
+
+static void catch_crashes(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT};
+    struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
+        (void)sigaction(signals[i], &action, NULL);
+    }
+    (void)atexit(restore);
+}
+
+/* Every key goes to the guest, also Ctrl-C; output keeps its line feeds as they are set. */
+static int change_terminal(struct err *err)
+{
+    struct termios raw;
+
+    if (tcgetattr(STDIN_FILENO, &saved) < 0) {
+        return err_set(err, -errno, "cannot read the terminal's state");
+    }
+    raw = saved;
+    cfmakeraw(&raw);
+    raw.c_oflag = saved.c_oflag;
+    catch_crashes();
+    is_changed = 1;
+    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw) < 0) {
+        return err_set(err, -errno, "cannot set the terminal");
+    }
+    return 0;
+}
+
+static int open_stdio(struct console *console, struct err *err)
+{
+    console->in_fd = STDIN_FILENO;
+    console->out_fd = STDOUT_FILENO;
+    console->is_terminal = isatty(STDIN_FILENO) == 1;
+    return console->is_terminal ? change_terminal(err) : 0;
+}
+
+static int open_pty(struct console *console, struct err *err)
+{
+    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+    char name[64];
+    struct termios raw;
+    int code;
+
+    if (fd < 0) {
+        return err_set(err, -errno, "cannot get a pseudo terminal");
+    }
+    if (grantpt(fd) < 0 || unlockpt(fd) < 0 || ptsname_r(fd, name, sizeof(name)) != 0 ||
+        tcgetattr(fd, &raw) < 0) {
+        code = err_set(err, -errno, "cannot set up a pseudo terminal");
+        close(fd);
+        return code;
+    }
+    cfmakeraw(&raw); /* no echo of what the guest sends */
+    (void)tcsetattr(fd, TCSANOW, &raw);
+    (void)fprintf(stderr, "vblkvm: console on %s\n", name);
+    console->in_fd = console->out_fd = console->owned_fd = fd;
+    console->drops_output = true;
+    return 0;
+}
+
+static int open_path(struct console *console, const char *path, struct err *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+
+    if (fd < 0) {
+        return err_set(err, -errno, "cannot open %s", path);
+    }
+    console->out_fd = console->owned_fd = fd;
+    console->in_fd = isatty(fd) == 1 ? fd : -1;
+    return 0;
+}
+
+int console_open(struct console *console, const char *where, struct err *err)
+{
+    *console = (struct console){.in_fd = -1, .out_fd = -1, .owned_fd = -1};
+    if (strcmp(where, "stdio") == 0) {
+        return open_stdio(console, err);
+    }
+    return strcmp(where, "pty") == 0 ? open_pty(console, err) : open_path(console, where, err);
+}
+
+void console_close(struct console *console)
+{
+    restore();
+    if (console->owned_fd >= 0) {
+        close(console->owned_fd);
+    }
+}
+
+/* Output that nobody can take is lost, as on a cable that is not plugged in. */
+void console_write(const struct console *console, uint8_t byte)
+{
+    while (write(console->out_fd, &byte, 1) < 0 && errno == EINTR) {
+    }
+}
+
+/* Ctrl-A X ends, Ctrl-A Ctrl-A is one Ctrl-A, Ctrl-A and anything else is that. */
+static int take_escapes(struct console *console, uint8_t *bytes, unsigned count)
+{
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        bool is_escaped = console->has_escape;
+
+        console->has_escape = bytes[i] == ESCAPE && !is_escaped;
+        if (is_escaped && (bytes[i] == 'x' || bytes[i] == 'X')) {
+            return -ECANCELED;
+        }
+        if (!console->has_escape) {
+            bytes[kept++] = bytes[i];
+        }
+    }
+    return (int)kept;
+}
+
+int console_read(struct console *console, uint8_t *bytes, unsigned room)
+{
+    ssize_t count = read(console->in_fd, bytes, room);
+
+    if (count < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return 0;
+    }
+    if (count < 0 && errno == EIO && console->drops_output) {
+        return 0; /* nobody has the pseudo terminal open */
+    }
+    if (count <= 0) {
+        return -EPIPE;
+    }
+    return console->is_terminal ? take_escapes(console, bytes, (unsigned)count) : (int)count;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The state in which a processor begins: CPUID, and for the first one long mode at the kernel's
+ * entry.  The others wait for the first one's start-up message, as in every PC.
+ */
+
+#include "core/err.h"
+
+struct cpu_start {
+    int kvm_fd;
+    int fd; /* the processor's */
+    unsigned index;
+    unsigned count;
+    uint64_t entry; /* of the first processor */
+};
+
+int cpu_setup(const struct cpu_start *start, struct err *err);

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/vm/disk.h"
+
+#include <errno.h>
+#include <sys/eventfd.h>
+
+#include "cmd/vm/disk_wires.h"
+#include "cmd/vm/layout.h"
+#include "core/log.h"
+
+static struct virtio_regs *regs_of(struct disk *disk)
+{
+    return disk->is_mmio ? &disk->mmio.regs : &disk->pci.regs;
+}
+
+static void on_config_changed(void *arg)
+{
+    struct disk *disk = arg;
+
+    virtio_regs_config_changed(regs_of(disk));
+}
+
+static void on_gone(void *arg, const struct err *why)
+{
+    struct disk *disk = arg;
+
+    log_warn("%s: %s; the guest waits until it is back", disk->name, why->text);
+}
+
+static void on_retry_failed(void *arg, const struct err *why)
+{
+    struct disk *disk = arg;
+
+    log_warn("%s: still away: %s", disk->name, why->text);
+}
+
+static void on_back(void *arg)
+{
+    struct disk *disk = arg;
+
+    log_warn("%s: back", disk->name);
+}
+
+static int connect_client(struct disk *disk, const char *socket, struct err *err)
+{
+    struct vhost_user_client_opts opts = {
+        .socket = socket,
+        .config_changed = on_config_changed,
+        .gone = on_gone,
+        .retry_failed = on_retry_failed,
+        .back = on_back,
+        .arg = disk,
+    };
+    int ret = vhost_user_client_open(&disk->client, &opts, err);
+
+    if (ret < 0) {
+        err_hint(err, "is the daemon up, and the disk free? see vblkctl list");
+    }
+    return ret;
+}
+
+static int share_memory(struct disk *disk, struct err *err)
+{
+    const struct ram *ram = disk->ram;
+    struct vhost_user_client_region low = {.size = ram->low, .host = ram->host, .fd = ram->fd};
+    struct vhost_user_client_region high = {
+        .guest_addr = LAYOUT_RAM_HIGH,
+        .size = ram->high,
+        .offset = ram->low,
+        .host = ram->host + ram->low,
+        .fd = ram->fd,
+    };
+    int ret = vhost_user_client_add_memory(disk->client, &low, err);
+
+    if (ret == 0 && ram->high > 0) {
+        ret = vhost_user_client_add_memory(disk->client, &high, err);
+    }
+    return ret;
+}
+
+/* What the user asked for, or one queue for each processor as far as there are. */
+static int choose_queues(struct disk *disk, const struct disk_opts *opts, struct err *err)
+{
+    unsigned most = min_of(vhost_user_client_max_rings(disk->client), VIRTIO_REGS_MAX_QUEUES);
+
+    if (opts->options->queues > most) {
+        return err_say(err, -EINVAL, "%s: the back-end has %u queues, not %u", disk->name, most,
+                       opts->options->queues);
+    }
+    disk->queues = opts->options->queues ? opts->options->queues : min_of(opts->queues, most);
+    return 0;
+}
+
+static void init_registers(struct disk *disk, const struct disk_opts *opts)
+{
+    enum disk_transport transport = opts->options->transport;
+    struct virtio_mmio_opts mmio = {
+        .host = &disk_host_ops,
+        .arg = disk,
+        .base = opts->mmio_addr,
+        .queue_count = disk->queues,
+        .queue_max = opts->queue_size,
+        .is_version_1 = transport == DISK_MMIO_LEGACY,
+    };
+    struct virtio_pci_opts pci = {
+        .host = &disk_host_ops,
+        .arg = disk,
+        .queue_count = disk->queues,
+        .queue_max = opts->queue_size,
+        .has_modern = transport == DISK_PCI,
+        .has_legacy = true,
+    };
+
+    if (disk->is_mmio) {
+        virtio_mmio_init(&disk->mmio, &mmio);
+    } else {
+        virtio_pci_init(&disk->pci, &pci);
+    }
+}
+
+int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
+              const struct disk_opts *opts, struct err *err)
+{
+    int ret;
+
+    memset(disk, 0, sizeof(*disk));
+    disk->name = opts->options->name;
+    disk->kvm = kvm;
+    disk->ram = ram;
+    disk->is_mmio = disk_is_mmio(opts->options);
+    disk->line = opts->line;
+    ret = connect_client(disk, opts->socket, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = share_memory(disk, err);
+    if (ret == 0) {
+        ret = choose_queues(disk, opts, err);
+    }
+    if (ret == 0) {
+        ret = disk_wires_open(disk, err);
+    }
+    if (ret < 0) {
+        vhost_user_client_close(disk->client);
+        return ret;
+    }
+    init_registers(disk, opts);
+    return 0;
+}
+
+void disk_close(struct disk *disk)
+{
+    virtio_regs_reset(regs_of(disk));
+    disk_wires_close(disk);
+    vhost_user_client_close(disk->client);
+}
+
+int disk_client_fd(const struct disk *disk)
+{
+    return vhost_user_client_fd(disk->client);
+}
+
+void disk_serve_client(struct disk *disk)
+{
+    vhost_user_client_dispatch(disk->client);
+}
+
+void disk_serve_resample(struct disk *disk)
+{
+    eventfd_t count;
+
+    if (eventfd_read(disk->resample_fd, &count) == 0) {
+        virtio_pci_line_acked(&disk->pci);
+    }
+}
+
+uint64_t disk_notify_writes(const struct disk *disk)
+{
+    return disk->is_mmio ? disk->mmio.regs.notify_writes : disk->pci.regs.notify_writes;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A disk of the guest: registers on its side, a vhost-user back-end behind, and between them
+ * the eventfds which KVM wires to both.  Once a queue runs, none of this code does: a kick goes
+ * from the guest's register to the back-end, an interrupt from the back-end to the guest.
+ *
+ * Owner: the machine.  Thread: whoever holds the machine's lock.
+ */
+
+#include "cmd/vm/options.h"
+#include "cmd/vm/ram.h"
+#include "transports/kvm.h"
+#include "transports/vhost_user_client.h"
+#include "transports/virtio_mmio.h"
+#include "transports/virtio_pci.h"
+
+/* An interrupt source: its eventfd, and the wire at it. */
+struct disk_call {
+    int fd;      /* owned */
+    int message; /* number of its messages, -1: none yet */
+    bool is_on;
+    unsigned gsi; /* that the wire goes to */
+};
+
+struct disk_opts {
+    const struct disk_options *options; /* lent */
+    const char *socket;
+    unsigned queues;
+    uint16_t queue_size;
+    unsigned line;      /* interrupt number, if it uses one */
+    uint64_t mmio_addr; /* for virtio-mmio */
+};
+
+struct disk {
+    const char *name; /* for people; lent */
+    struct kvm *kvm;  /* parent */
+    const struct ram *ram;
+    struct vhost_user_client *client; /* owned */
+    bool is_mmio;
+    unsigned queues;
+    unsigned line;
+    int resample_fd; /* owned; signalled when the guest has acknowledged the line */
+    int kick_fd[VIRTIO_REGS_MAX_QUEUES];
+    struct disk_call call[VIRTIO_REGS_MAX_QUEUES + 1]; /* the last is of the config */
+    struct disk_used {
+        const void *index; /* in guest memory; NULL: the queue does not run */
+        uint16_t marked;
+    } used[VIRTIO_REGS_MAX_QUEUES];
+    union {
+        struct virtio_pci pci;
+        struct virtio_mmio mmio;
+    };
+};
+
+int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
+              const struct disk_opts *opts, struct err *err);
+
+/* Stop the rings, hang up. */
+void disk_close(struct disk *disk);
+
+/* To poll for reading, and what then to call. */
+int disk_client_fd(const struct disk *disk);
+void disk_serve_client(struct disk *disk);
+void disk_serve_resample(struct disk *disk);
+
+/* Writes to notify registers that left the guest. */
+uint64_t disk_notify_writes(const struct disk *disk);

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/vm/lookup.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "cmd/ctl/command.h"
+#include "cmd/ctl/rpc.h"
+#include "daemon/paths.h"
+
+/* What QEMU's vhost-user-blk sets, and every back-end takes. */
+#define QUEUE_SIZE 128u
+
+#define ANSWER_MS 10000u
+
+static int take_socket(struct lookup *found, const char *name, const char *path, struct err *err)
+{
+    if (!path || strlen(path) >= sizeof(found->socket)) {
+        return err_say(err, -ENAMETOOLONG, "%s: its socket's path is too long", name);
+    }
+    memcpy(found->socket, path, strlen(path) + 1);
+    return 0;
+}
+
+/* One front-end for each disk: say who it is that has it. */
+static int check_free(const char *name, const json_t *disk, struct err *err)
+{
+    const json_t *client = json_object_get(disk, "client");
+    const char *comm = json_string_value(json_object_get(client, "comm"));
+
+    if (!json_is_object(client)) {
+        return 0;
+    }
+    (void)err_say(err, -EBUSY, "disk %s is taken by process %lld (%s)", name,
+                  (long long)json_integer_value(json_object_get(client, "pid")),
+                  comm ? comm : "unknown");
+    err_hint(err, "end that first, or take another disk");
+    return -EBUSY;
+}
+
+static int read_disk(struct lookup *found, const char *name, const json_t *disk, struct err *err)
+{
+    json_int_t queue_size = json_integer_value(json_object_get(disk, "queue_size"));
+    int ret = check_free(name, disk, err);
+
+    if (queue_size > 0 && queue_size < (json_int_t)QUEUE_SIZE) {
+        found->queue_size = (uint16_t)queue_size;
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    return take_socket(found, name, json_string_value(json_object_get(disk, "socket")), err);
+}
+
+static int ask(struct lookup *found, const char *name, const char *control, struct err *err)
+{
+    json_auto_t *params = json_pack("{s:s}", "name", name);
+    json_auto_t *disk = NULL;
+    struct rpc rpc;
+
+    if (!params) {
+        return err_say(err, -EINVAL, "\"%s\" is no disk's name", name);
+    }
+    if (rpc_open(&rpc, control, err) != STATUS_OK) {
+        return -ENOTCONN;
+    }
+    if (rpc_call(&rpc, "disk.show", params, ANSWER_MS, &disk, err) != STATUS_OK) {
+        rpc_close(&rpc);
+        err_hint(err, "see vblkctl list");
+        return -ENOENT;
+    }
+    rpc_close(&rpc);
+    return read_disk(found, name, disk, err);
+}
+
+int lookup_disk(struct lookup *found, const char *name, const char *control, struct err *err)
+{
+    char path[PATH_MAX];
+
+    *found = (struct lookup){.queue_size = QUEUE_SIZE};
+    if (strchr(name, '/')) {
+        return take_socket(found, name, name, err);
+    }
+    if (!control) {
+        int ret = paths_control(path, err);
+
+        if (ret < 0) {
+            err_hint(err, "name it by --control");
+            return ret;
+        }
+        control = path;
+    }
+    return ask(found, name, control, err);
+}

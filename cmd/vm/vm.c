@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/vm/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "cmd/vm/acpi.h"
+#include "cmd/vm/boot.h"
+#include "cmd/vm/layout.h"
+#include "cmd/vm/lookup.h"
+#include "cmd/vm/vcpu.h"
+#include "core/log.h"
+
+#define CONSOLE_WAIT_MS 20 /* until the guest has read some of its input, or a pty is opened */
+
+/* The signals that end it, as far as they can be caught. */
+static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+struct vm {
+    const struct vm_options *options;
+    struct machine machine;
+    struct acpi_machine acpi;
+    struct vcpu vcpu[VM_CPUS_MAX];
+    unsigned vcpu_count;
+    int signal_fd;
+    bool is_input_over;
+};
+
+/* ---- building ---- */
+
+/* Before any thread, so that all of them leave these to the signal fd. */
+static int open_signals(struct vm *vm, struct err *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (unsigned i = 0; i < ARRAY_SIZE(end_signals); i++) {
+        sigaddset(&set, end_signals[i]);
+    }
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return vm->signal_fd < 0 ? err_set(err, -errno, "signalfd") : 0;
+}
+
+static int add_disk(struct vm *vm, const struct disk_options *options, struct err *err)
+{
+    static const uint8_t mmio_irqs[] = LAYOUT_MMIO_IRQS;
+    struct machine *machine = &vm->machine;
+    struct disk *disk = &machine->disk[machine->disk_count];
+    unsigned slot = 1 + machine->disk_count - vm->acpi.mmio_count;
+    struct disk_opts opts = {.options = options, .queues = vm->options->cpus};
+    struct lookup found;
+    int ret = lookup_disk(&found, options->name, vm->options->control, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    opts.socket = found.socket;
+    opts.queue_size = found.queue_size;
+    opts.line = disk_is_mmio(options) ? mmio_irqs[vm->acpi.mmio_count]
+                                      : LAYOUT_IRQ_PCI + slot % LAYOUT_IRQ_PCI_COUNT;
+    opts.mmio_addr = LAYOUT_MMIO + vm->acpi.mmio_count * VIRTIO_MMIO_BYTES;
+    ret = disk_open(disk, &machine->kvm, &machine->ram, &opts, err);
+    if (ret < 0) {
+        return ret;
+    }
+    machine->disk_count++;
+    if (disk->is_mmio) {
+        vm->acpi.mmio[vm->acpi.mmio_count++] =
+            (struct acpi_mmio){.addr = (uint32_t)opts.mmio_addr, .gsi = opts.line};
+        return 0;
+    }
+    return pci_host_add(&machine->pci, &disk->pci.fn, (uint8_t)opts.line) < 0
+               ? err_say(err, -ENOSPC, "%s: no slot is left", disk->name)
+               : 0;
+}
+
+static int add_disks(struct vm *vm, struct err *err)
+{
+    for (unsigned i = 0; i < vm->options->disk_count; i++) {
+        int ret = add_disk(vm, &vm->options->disk[i], err);
+
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    pci_host_assign(&vm->machine.pci, LAYOUT_PORT_PCI, LAYOUT_PCI_MEMORY);
+    return 0;
+}
+
+/* For kernels that learn of virtio-mmio from here; others find the same in ACPI. */
+static char *command_line(const struct vm *vm)
+{
+    char *line = strdup(vm->options->append);
+
+    for (unsigned i = 0; line && i < vm->acpi.mmio_count; i++) {
+        char *longer = NULL;
+
+        if (asprintf(&longer, "%s virtio_mmio.device=4K@0x%x:%u", line, vm->acpi.mmio[i].addr,
+                     vm->acpi.mmio[i].gsi) < 0) {
+            longer = NULL;
+        }
+        free(line);
+        line = longer;
+    }
+    return line;
+}
+
+static int load(struct vm *vm, uint64_t *entry, struct err *err)
+{
+    char *line = command_line(vm);
+    struct boot_options boot = {
+        .kernel = vm->options->kernel, .initrd = vm->options->initrd, .command_line = line};
+    int ret;
+
+    if (!line) {
+        return err_set(err, -ENOMEM, "command line");
+    }
+    ret = boot_load(&vm->machine.ram, &boot, entry, err);
+    free(line);
+    vm->acpi.cpus = vm->options->cpus;
+    if (ret == 0) {
+        acpi_write(&vm->machine.ram, &vm->acpi);
+    }
+    return ret;
+}
+
+static int add_vcpus(struct vm *vm, uint64_t entry, struct err *err)
+{
+    for (unsigned i = 0; i < vm->options->cpus; i++) {
+        int ret = vcpu_open(&vm->vcpu[i], &vm->machine, i, vm->options->cpus, entry, err);
+
+        if (ret < 0) {
+            return ret;
+        }
+        vm->vcpu_count++;
+    }
+    return 0;
+}
+
+/* ---- running ---- */
+
+enum { POLL_END, POLL_SIGNAL, POLL_CONSOLE, POLL_DISKS };
+
+#define POLL_MAX (POLL_DISKS + 2 * VM_DISKS_MAX)
+
+static void serve_console(struct vm *vm)
+{
+    struct machine *machine = &vm->machine;
+    uint8_t bytes[256];
+    unsigned room = min_of(serial_room(&machine->serial), (unsigned)sizeof(bytes));
+    int count = console_read(&machine->console, bytes, room);
+
+    if (count == -ECANCELED) {
+        machine_end(machine, EXIT_SUCCESS, NULL);
+    } else if (count < 0) {
+        vm->is_input_over = true;
+    } else {
+        serial_receive(&machine->serial, bytes, (unsigned)count);
+    }
+}
+
+static void serve_signal(struct vm *vm)
+{
+    struct signalfd_siginfo info;
+
+    if (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        machine_end(&vm->machine, EXIT_FAILURE, "ended by signal %s",
+                    sigabbrev_np((int)info.ssi_signo));
+    }
+}
+
+static void serve_disks(struct vm *vm, const struct pollfd *polled)
+{
+    for (unsigned i = 0; i < vm->machine.disk_count; i++) {
+        if (polled[2 * i].revents) {
+            disk_serve_client(&vm->machine.disk[i]);
+        }
+        if (polled[2 * i + 1].revents) {
+            disk_serve_resample(&vm->machine.disk[i]);
+        }
+    }
+}
+
+static bool wants_input(struct vm *vm)
+{
+    bool has_room;
+
+    (void)pthread_mutex_lock(&vm->machine.lock);
+    has_room = serial_room(&vm->machine.serial) > 0;
+    (void)pthread_mutex_unlock(&vm->machine.lock);
+    return has_room && !vm->is_input_over;
+}
+
+/* A pseudo terminal that nobody has open hangs up at once, again and again. */
+static bool is_idle_pty(const struct vm *vm, const struct pollfd *polled)
+{
+    return vm->machine.console.drops_output && (polled->revents & POLLHUP) != 0 &&
+           (polled->revents & POLLIN) == 0;
+}
+
+/* Everything that is not the guest itself.  Returns when the guest is over. */
+static void run_loop(struct vm *vm)
+{
+    struct pollfd polled[POLL_MAX] = {{.fd = vm->machine.end_fd, .events = POLLIN},
+                                      {.fd = vm->signal_fd, .events = POLLIN}};
+    unsigned count = POLL_DISKS + 2 * vm->machine.disk_count;
+    bool is_waiting = false;
+
+    for (unsigned i = 0; i < vm->machine.disk_count; i++) {
+        const struct disk *disk = &vm->machine.disk[i];
+
+        polled[POLL_DISKS + 2 * i] = (struct pollfd){.fd = disk_client_fd(disk), .events = POLLIN};
+        polled[POLL_DISKS + 2 * i + 1] = (struct pollfd){.fd = disk->resample_fd, .events = POLLIN};
+    }
+    for (;;) {
+        bool wants = wants_input(vm);
+
+        polled[POLL_CONSOLE] = (struct pollfd){
+            .fd = wants && !is_waiting ? vm->machine.console.in_fd : -1, .events = POLLIN};
+        if (poll(polled, count, wants && !is_waiting ? -1 : CONSOLE_WAIT_MS) < 0) {
+            continue; /* EINTR */
+        }
+        if (polled[POLL_END].revents) {
+            return;
+        }
+        is_waiting = is_idle_pty(vm, &polled[POLL_CONSOLE]);
+        (void)pthread_mutex_lock(&vm->machine.lock);
+        if (polled[POLL_SIGNAL].revents) {
+            serve_signal(vm);
+        }
+        if (polled[POLL_CONSOLE].revents && !is_waiting) {
+            serve_console(vm);
+        }
+        serve_disks(vm, polled + POLL_DISKS);
+        (void)pthread_mutex_unlock(&vm->machine.lock);
+    }
+}
+
+static void print_exits(const struct vm *vm)
+{
+    uint64_t sum[VCPU_EXIT_KINDS] = {0};
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        for (unsigned kind = 0; kind < VCPU_EXIT_KINDS; kind++) {
+            sum[kind] += vm->vcpu[i].exits[kind];
+        }
+    }
+    for (unsigned kind = 0; kind < VCPU_EXIT_KINDS; kind++) {
+        (void)fprintf(stderr, "exits %s %" PRIu64 "\n", vcpu_exit_name(kind), sum[kind]);
+    }
+    for (unsigned i = 0; i < vm->machine.disk_count; i++) {
+        (void)fprintf(stderr, "exits notify %s %" PRIu64 "\n", vm->machine.disk[i].name,
+                      disk_notify_writes(&vm->machine.disk[i]));
+    }
+}
+
+static int run_guest(struct vm *vm, struct err *err)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; ret == 0 && i < vm->vcpu_count; i++) {
+        ret = vcpu_start(&vm->vcpu[i], err);
+    }
+    if (ret == 0) {
+        run_loop(vm);
+    }
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_stop(&vm->vcpu[i]);
+    }
+    return ret;
+}
+
+/* ---- taking apart, in reverse ---- */
+
+static int build_and_run(struct vm *vm, struct err *err)
+{
+    struct machine *machine = &vm->machine;
+    uint64_t entry = 0;
+    int ret = add_disks(vm, err);
+
+    if (ret == 0) {
+        ret = load(vm, &entry, err);
+    }
+    if (ret == 0) {
+        ret = add_vcpus(vm, entry, err);
+    }
+    if (ret == 0) {
+        ret = console_open(&machine->console, vm->options->console, err);
+    }
+    if (ret == 0) {
+        ret = run_guest(vm, err);
+        console_close(&machine->console);
+    }
+    for (unsigned i = 0; i < machine->disk_count; i++) {
+        disk_close(&machine->disk[i]);
+    }
+    if (ret == 0 && vm->options->shows_exits) {
+        print_exits(vm);
+    }
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_close(&vm->vcpu[i]);
+    }
+    return ret;
+}
+
+static int with_machine(struct vm *vm, struct err *err)
+{
+    struct machine *machine = &vm->machine;
+    int ret = kvm_open(&machine->kvm, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = ram_open(&machine->ram, vm->options->memory_bytes, &machine->kvm, err);
+    if (ret == 0) {
+        ret = build_and_run(vm, err);
+        ram_close(&machine->ram);
+    }
+    kvm_close(&machine->kvm);
+    return ret;
+}
+
+int vm_run(const struct vm_options *options)
+{
+    struct vm *vm = calloc(1, sizeof(*vm));
+    struct err err = {0};
+    int ret;
+    int status;
+
+    if (!vm) {
+        (void)fprintf(stderr, "vblkvm: out of memory\n");
+        return EXIT_FAILURE;
+    }
+    vm->options = options;
+    ret = open_signals(vm, &err);
+    if (ret == 0) {
+        ret = machine_init(&vm->machine, &err);
+        if (ret == 0) {
+            ret = with_machine(vm, &err);
+            machine_fini(&vm->machine);
+        }
+        close(vm->signal_fd);
+    }
+    status = ret < 0 ? EXIT_FAILURE : vm->machine.status;
+    if (ret < 0 || vm->machine.why[0]) {
+        (void)fprintf(stderr, "vblkvm: %s\n", ret < 0 ? err.text : vm->machine.why);
+    }
+    free(vm);
+    return status;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A vhost-user back-end that serves no request: it answers messages as it is told, well or
+ * badly, on a thread of its own, and remembers what it was told.
+ * Written from the specification, not from transports/: see tests/lib/vhost_msg.h.
+ */
+
+#include <pthread.h>
+
+#include "tests/lib/vhost_msg.h"
+
+#define FAKE_RINGS 2
+
+struct fake_opts {
+    uint64_t features; /* bit 30 decides on the protocol features */
+    uint64_t protocol_features;
+    uint32_t mute;    /* this request is never answered, 0: none */
+    uint32_t refuse;  /* this one is refused */
+    uint32_t hang_up; /* at this one the connection is closed */
+    bool asks_first;  /* wants an answer on its channel before it gives GET_VRING_BASE's */
+    uint64_t capacity;
+};
+
+struct fake_ring {
+    uint32_t size;
+    uint32_t base;
+    struct vhost_vring_addr_msg addr;
+    bool has_kick;
+    bool has_call;
+    bool is_enabled;
+};
+
+/* Written by its thread; read by the test when nothing is under way, or through fake_wait. */
+struct fake_backend {
+    struct fake_opts opts;
+    char dir[32];
+    char path[48];
+    int listen_fd;
+    pthread_mutex_t lock; /* over sock: one side closes it, the other shuts it down */
+    int sock;
+    int channel;
+    pthread_t thread;
+    uint64_t features; /* as set by the front-end */
+    uint64_t protocol_features;
+    unsigned regions;
+    struct fake_ring ring[FAKE_RINGS];
+    unsigned seen[64]; /* messages, by request */
+    unsigned channel_answers;
+    _Atomic unsigned connections;
+    _Atomic bool is_ending;
+};
+
+void fake_start(struct fake_backend *fake, const struct fake_opts *opts);
+
+/* Stop listening and hang up; the socket file stays where it is. */
+void fake_leave(struct fake_backend *fake);
+
+/* Again, as a new process would: it knows nothing. */
+void fake_return(struct fake_backend *fake, const struct fake_opts *opts);
+
+/* Say that the config space changed. */
+void fake_change_config(struct fake_backend *fake, uint64_t capacity);
+
+void fake_end(struct fake_backend *fake);

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/ring_driver.h"
+#include "tests/lib/arena.h"
+#include "tests/unit/fake_backend.h"
+#include "transports/vhost_user_client.h"
+
+#define GUEST 0x100000ull
+#define ARENA_BYTES 0x20000u
+#define SIZE 16u
+#define TIMEOUT_MS 200u
+#define VERSION_1 (1ull << 32)
+#define FLUSH (1ull << 9)
+#define PROTOCOL (1ull << VHOST_F_PROTOCOL_FEATURES)
+
+#define ALL_PROTOCOL                                                                \
+    (1ull << VHOST_P_MQ | 1ull << VHOST_P_REPLY_ACK | 1ull << VHOST_P_BACKEND_REQ | \
+     1ull << VHOST_P_CONFIG | 1ull << VHOST_P_CONFIGURE_MEM_SLOTS)
+
+static const struct fake_opts good = {
+    .features = VERSION_1 | FLUSH | PROTOCOL,
+    .protocol_features = ALL_PROTOCOL | 1ull << 40,
+    .capacity = 2048,
+};
+
+struct world {
+    struct fake_backend fake;
+    struct arena arena;
+    struct ring_driver drv;
+    struct vhost_user_client_ring ring;
+    struct vhost_user_client *client;
+    struct err err;
+    struct err gone_why;
+    unsigned gone;
+    unsigned back;
+    unsigned failed;
+    unsigned changed;
+};
+
+static void on_config(void *arg)
+{
+    struct world *w = arg;
+
+    w->changed++;
+}
+
+static void on_gone(void *arg, const struct err *why)
+{
+    struct world *w = arg;
+
+    w->gone++;
+    w->gone_why = *why;
+}
+
+static void on_failed(void *arg, const struct err *why)
+{
+    struct world *w = arg;
+
+    (void)why;
+    w->failed++;
+}
+
+static void on_back(void *arg)
+{
+    struct world *w = arg;
+
+    w->back++;
+}
+
+static int open_client(struct world *w)
+{
+    const struct vhost_user_client_opts opts = {
+        .socket = w->fake.path,
+        .timeout_ms = TIMEOUT_MS,
+        .config_changed = on_config,
+        .gone = on_gone,
+        .retry_failed = on_failed,
+        .back = on_back,
+        .arg = w,
+    };
+
+    return vhost_user_client_open(&w->client, &opts, &w->err);
+}
+
+static int world_start(void **state)
+{
+    static struct world world;
+    struct world *w = &world;
+
+    memset(w, 0, sizeof(*w));
+    fake_start(&w->fake, &good);
+    arena_init(&w->arena, GUEST, ARENA_BYTES);
+    ring_driver_init(&w->drv, SIZE, 4, w->arena.host, GUEST - (uintptr_t)w->arena.host);
+    w->ring = (struct vhost_user_client_ring){
+        .size = SIZE,
+        .desc = ring_driver_addr(&w->drv, w->drv.desc),
+        .avail = ring_driver_addr(&w->drv, w->drv.avail),
+        .used = ring_driver_addr(&w->drv, w->drv.used),
+        .kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
+        .err_fd = -1,
+    };
+    *state = w;
+    return 0;
+}
+
+static int world_stop(void **state)
+{
+    struct world *w = *state;
+
+    if (w->client) {
+        vhost_user_client_close(w->client);
+    }
+    fake_end(&w->fake);
+    close(w->ring.kick_fd);
+    close(w->ring.call_fd);
+    arena_fini(&w->arena);
+    return 0;
+}
+
+static void again(struct world *w, const struct fake_opts *opts)
+{
+    fake_leave(&w->fake);
+    fake_return(&w->fake, opts);
+}
+
+static void share(struct world *w)
+{
+    const struct vhost_user_client_region region = {
+        .guest_addr = GUEST, .size = ARENA_BYTES, .host = w->arena.host, .fd = w->arena.fd};
+
+    assert_int_equal(vhost_user_client_add_memory(w->client, &region, &w->err), 0);
+}
+
+static void start_all(struct world *w)
+{
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 1, &w->ring, &w->err), 0);
+}
+
+/* Drive the client until `*count` reaches `goal`. */
+static void drive(struct world *w, const unsigned *count, unsigned goal)
+{
+    uint64_t end = now_ns() + 5 * NS_PER_S;
+    struct pollfd fd = {.fd = vhost_user_client_fd(w->client), .events = POLLIN};
+
+    while (*count < goal) {
+        assert_true(now_ns() < end);
+        if (poll(&fd, 1, 100) > 0) {
+            vhost_user_client_dispatch(w->client);
+        }
+    }
+}
+
+static uint64_t drain_fd(int fd)
+{
+    uint64_t value = 0;
+
+    return read(fd, &value, sizeof(value)) > 0 ? value : 0;
+}
+
+/* ---- opening ---- */
+
+static void agrees_on_what_both_know(void **state)
+{
+    struct world *w = *state;
+    uint64_t capacity = 0;
+
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(w->fake.protocol_features, ALL_PROTOCOL);
+    assert_int_equal(vhost_user_client_features(w->client), VERSION_1 | FLUSH);
+    assert_int_equal(vhost_user_client_max_rings(w->client), FAKE_RINGS);
+    vhost_user_client_config_read(w->client, 0, &capacity, sizeof(capacity));
+    assert_int_equal(capacity, 2048);
+    assert_int_equal(w->fake.seen[VHOST_SET_OWNER], 1);
+    assert_true(vhost_user_client_is_connected(w->client));
+}
+
+static void simplest_back_end_will_do(void **state)
+{
+    struct world *w = *state;
+    uint16_t base = 0;
+
+    again(w, &(struct fake_opts){.features = VERSION_1});
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_max_rings(w->client), 1);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 0, &base, &w->err), 0);
+    assert_int_equal(base, 77);
+    assert_int_equal(w->fake.features, VERSION_1);
+    assert_int_equal(w->fake.regions, 1);
+    assert_true(w->fake.ring[0].has_kick);
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_ENABLE], 0);
+}
+
+static void ring_past_the_last_is_refused_here(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 2, &w->ring, &w->err), -EINVAL);
+    assert_non_null(strstr(w->err.text, "ring 2"));
+}
+
+static void no_back_end_is_said_with_what_to_do(void **state)
+{
+    struct world *w = *state;
+
+    fake_leave(&w->fake);
+    assert_int_equal(open_client(w), -ECONNREFUSED);
+    assert_non_null(strstr(w->err.text, w->fake.path));
+    assert_non_null(strstr(w->err.text, "running?"));
+    fake_return(&w->fake, &good);
+}
+
+static void disk_that_is_taken_hangs_up_at_once(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.hang_up = VHOST_GET_FEATURES;
+    again(w, &opts);
+    assert_int_equal(open_client(w), -ECONNRESET);
+    assert_non_null(strstr(w->err.text, "another front-end"));
+}
+
+static void silence_is_named(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.mute = VHOST_GET_CONFIG;
+    again(w, &opts);
+    assert_int_equal(open_client(w), -ETIMEDOUT);
+    assert_non_null(strstr(w->err.text, "GET_CONFIG within 200 ms"));
+}
+
+/* ---- memory and rings ---- */
+
+static void memory_goes_as_slot_or_as_table(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(w->fake.seen[VHOST_ADD_MEM_REG], 1);
+    vhost_user_client_close(w->client);
+    opts.protocol_features &= ~(1ull << VHOST_P_CONFIGURE_MEM_SLOTS);
+    again(w, &opts);
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(w->fake.seen[VHOST_SET_MEM_TABLE], 1);
+    assert_int_equal(w->fake.regions, 1);
+}
+
+static void ring_is_told_in_full(void **state)
+{
+    struct world *w = *state;
+    struct fake_ring *ring = &w->fake.ring[1];
+
+    w->ring.base = 5;
+    start_all(w);
+    assert_int_equal(ring->size, SIZE);
+    assert_int_equal(ring->base, 5);
+    assert_int_equal(ring->addr.desc, (uintptr_t)w->drv.desc);
+    assert_int_equal(ring->addr.avail, (uintptr_t)w->drv.avail);
+    assert_int_equal(ring->addr.used, (uintptr_t)w->drv.used);
+    assert_true(ring->has_kick && ring->has_call && ring->is_enabled);
+    assert_int_equal(w->fake.features, VERSION_1 | PROTOCOL);
+}
+
+static void ring_outside_the_memory_is_refused_here(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    w->ring.used = GUEST + ARENA_BYTES - 4;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), -EINVAL);
+    w->ring.used = UINT64_MAX - 4;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), -EINVAL);
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_NUM], 0);
+}
+
+static void features_that_were_not_offered_are_refused_here(void **state)
+{
+    struct world *w = *state;
+
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_set_features(w->client, 1ull << 5, &w->err), -EINVAL);
+}
+
+static void refusal_is_handed_on_and_the_connection_stays(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.refuse = VHOST_SET_VRING_ADDR;
+    again(w, &opts);
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), -EREMOTEIO);
+    assert_non_null(strstr(w->err.text, "SET_VRING_ADDR"));
+    assert_true(vhost_user_client_is_connected(w->client));
+}
+
+static void stop_tells_the_next_index(void **state)
+{
+    struct world *w = *state;
+    uint16_t base = 0;
+
+    start_all(w);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_int_equal(base, 77);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_int_equal(w->fake.seen[VHOST_GET_VRING_BASE], 1);
+}
+
+static void other_fds_can_be_given_to_a_ring_that_runs(void **state)
+{
+    struct world *w = *state;
+
+    start_all(w);
+    assert_int_equal(vhost_user_client_ring_set_call(w->client, 1, -1, &w->err), 0);
+    assert_false(w->fake.ring[1].has_call);
+    assert_int_equal(vhost_user_client_ring_set_call(w->client, 1, w->ring.call_fd, &w->err), 0);
+    assert_true(w->fake.ring[1].has_call);
+    assert_int_equal(vhost_user_client_ring_set_kick(w->client, 1, w->ring.kick_fd, &w->err), 0);
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_KICK], 2);
+}
+
+/* ---- config changes ---- */
+
+static void change_of_the_config_is_followed(void **state)
+{
+    struct world *w = *state;
+    uint64_t capacity = 0;
+
+    assert_int_equal(open_client(w), 0);
+    fake_change_config(&w->fake, 4096);
+    drive(w, &w->changed, 1);
+    vhost_user_client_config_read(w->client, 0, &capacity, sizeof(capacity));
+    assert_int_equal(capacity, 4096);
+    vhost_user_client_config_read(w->client, 250, &capacity, sizeof(capacity));
+    assert_int_equal(capacity, 0);
+}
+
+/* Back-ends that wait for their own answer first must not wait for ever. */
+static void request_of_the_back_end_is_answered_meanwhile(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.asks_first = true;
+    again(w, &opts);
+    start_all(w);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, NULL, &w->err), 0);
+    assert_int_equal(w->fake.channel_answers, 1);
+    drive(w, &w->changed, 1);
+}
+
+static void config_is_written(void **state)
+{
+    struct world *w = *state;
+    uint8_t cache = 1, now = 0;
+
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_config_write(w->client, 32, &cache, 1, &w->err), 0);
+    assert_int_equal(w->fake.seen[VHOST_SET_CONFIG], 1);
+    vhost_user_client_config_read(w->client, 32, &now, 1);
+    assert_int_equal(now, 1);
+    assert_int_equal(vhost_user_client_config_write(w->client, 60, &cache, 1, &w->err), -EINVAL);
+}
+
+/* ---- coming back ---- */
+
+static void everything_is_told_again(void **state)
+{
+    struct world *w = *state;
+
+    start_all(w);
+    w->drv.used->idx = 9;
+    again(w, &good);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->gone, 1);
+    assert_int_equal(w->fake.features, VERSION_1 | PROTOCOL);
+    assert_int_equal(w->fake.regions, 1);
+    assert_int_equal(w->fake.ring[1].base, 9);
+    assert_true(w->fake.ring[1].has_kick && w->fake.ring[1].is_enabled);
+    assert_int_equal(w->fake.ring[0].size, 0);
+    assert_int_equal(drain_fd(w->ring.kick_fd), 1);
+    assert_int_equal(drain_fd(w->ring.call_fd), 1);
+    assert_int_equal(w->changed, 0);
+    assert_int_equal(vhost_user_client_reconnects(w->client), 1);
+}
+
+static void absence_is_waited_for_with_patience(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+    unsigned connections;
+
+    start_all(w);
+    connections = w->fake.connections;
+    fake_leave(&w->fake);
+    drive(w, &w->failed, 1);
+    for (unsigned i = 0; i < 20; i++) { /* at once, then 10, 20, 40, 80 ms */
+        (void)poll(NULL, 0, 5);
+        vhost_user_client_dispatch(w->client);
+    }
+    assert_int_equal(w->failed, 1); /* the reason is the same */
+    opts.capacity = 8192;
+    fake_return(&w->fake, &opts);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->changed, 1);
+    assert_int_equal(w->fake.connections, connections + 1);
+}
+
+static void set_up_while_it_is_away_is_done_later(void **state)
+{
+    struct world *w = *state;
+    uint16_t base = 99;
+
+    assert_int_equal(open_client(w), 0);
+    fake_leave(&w->fake);
+    drive(w, &w->gone, 1);
+    share(w);
+    assert_int_equal(vhost_user_client_set_features(w->client, FLUSH, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 1, &w->ring, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_int_equal(base, 0);
+    fake_return(&w->fake, &good);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->fake.features, FLUSH | PROTOCOL);
+    assert_true(w->fake.ring[0].is_enabled);
+    assert_false(w->fake.ring[1].is_enabled);
+}
+
+/* A back-end that breaks off in the middle of a set-up is one that went away. */
+static void breaking_off_in_a_call_is_no_error_of_the_call(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.hang_up = VHOST_SET_VRING_BASE;
+    again(w, &opts);
+    start_all(w);
+    assert_false(vhost_user_client_is_connected(w->client));
+    again(w, &good);
+    drive(w, &w->back, 1);
+    assert_non_null(strstr(w->gone_why.text, "SET_VRING_BASE"));
+    assert_true(w->fake.ring[1].is_enabled);
+}
+
+static void back_end_that_lost_features_is_not_taken(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    start_all(w);
+    opts.features = PROTOCOL;
+    again(w, &opts);
+    drive(w, &w->failed, 1);
+    assert_int_equal(w->back, 0);
+    assert_int_equal(w->fake.ring[1].size, 0);
+    again(w, &good);
+    drive(w, &w->back, 1);
+}
+
+int main(void)
+{
+#define client_test(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
+    static const struct CMUnitTest tests[] = {
+        client_test(agrees_on_what_both_know),
+        client_test(simplest_back_end_will_do),
+        client_test(ring_past_the_last_is_refused_here),
+        client_test(no_back_end_is_said_with_what_to_do),
+        client_test(disk_that_is_taken_hangs_up_at_once),
+        client_test(silence_is_named),
+        client_test(memory_goes_as_slot_or_as_table),
+        client_test(ring_is_told_in_full),
+        client_test(ring_outside_the_memory_is_refused_here),
+        client_test(features_that_were_not_offered_are_refused_here),
+        client_test(refusal_is_handed_on_and_the_connection_stays),
+        client_test(stop_tells_the_next_index),
+        client_test(other_fds_can_be_given_to_a_ring_that_runs),
+        client_test(change_of_the_config_is_followed),
+        client_test(request_of_the_back_end_is_answered_meanwhile),
+        client_test(config_is_written),
+        client_test(everything_is_told_again),
+        client_test(absence_is_waited_for_with_patience),
+        client_test(set_up_while_it_is_away_is_done_later),
+        client_test(breaking_off_in_a_call_is_no_error_of_the_call),
+        client_test(back_end_that_lost_features_is_not_taken),
+    };
+
+    return unit_run(tests);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A VMM for the register files' units: it wires nothing, and writes down what it was asked to do,
+ * a letter and a number for each: S start, P stop, k kick by hand, K kick wired, X kick unwired,
+ * C call wired, U call unwired, s signal.  "C0K0S0k0" is a queue's start.
+ */
+
+#include "transports/virtio_regs.h"
+
+#define HOST_QUEUES 2u
+#define HOST_QUEUE_SIZE 256u
+#define HOST_FEATURES (VIRTIO_FEATURE_VERSION_1 | 0x10000246u)
+
+struct virtio_host {
+    char log[512];
+    uint64_t features; /* as accepted */
+    uint8_t config[64];
+    struct virtio_queue started[HOST_QUEUES];
+    struct virtio_doorbell door[HOST_QUEUES];
+    struct virtio_message message[HOST_QUEUES + 1];
+    bool is_line[HOST_QUEUES + 1]; /* the call went to the line */
+    bool is_pending[HOST_QUEUES + 1];
+    bool was_used;
+    int refuse; /* what queue_start and set_features return */
+};
+
+extern const struct virtio_host_ops virtio_host_ops;
+
+void virtio_host_init(struct virtio_host *host);
+
+/* The log is this, and is empty again. */
+void expect_log(struct virtio_host *host, const char *text);
