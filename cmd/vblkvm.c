@@ -7,6 +7,7 @@
 #include <signal.h>
 
 #include "cmd/vm/vm.h"
+#include "core/log.h"
 
 int main(int argc, char **argv)
 {
@@ -16,6 +17,7 @@ int main(int argc, char **argv)
     if (status >= 0) {
         return status;
     }
+    log_set_name("vblkvm");
     (void)signal(SIGPIPE, SIG_IGN);
     return vm_run(&options);
 }

@@ -15,6 +15,7 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 /* The priorities of sd-daemon(3): err, warning, info, debug. */
 static const char level_priority[] = {'3', '4', '6', '7'};
 
+static const char *program = "vblkd";
 static enum log_level max_level = LOG_LEVEL_INFO;
 static bool is_journal;
 
@@ -37,6 +38,11 @@ void log_set_level(enum log_level level)
 {
     max_level = level;
     is_journal = stderr_is_journal();
+}
+
+void log_set_name(const char *name)
+{
+    program = name;
 }
 
 bool log_parse_level(const char *text, enum log_level *level)
@@ -64,7 +70,7 @@ PRINTF_LIKE(2, 0) static void log_va(enum log_level level, const char *fmt, va_l
 {
     char line[LINE_BYTES];
     int used = is_journal ? snprintf(line, sizeof(line), "<%c>", level_priority[level])
-                          : snprintf(line, sizeof(line), "vblkd: %s: ", level_names[level]);
+                          : snprintf(line, sizeof(line), "%s: %s: ", program, level_names[level]);
     int more = vsnprintf(line + used, sizeof(line) - used, fmt, args);
 
     used += more;

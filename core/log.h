@@ -20,6 +20,9 @@ enum log_level {
 /* Set once at start, before any other thread. */
 void log_set_level(enum log_level level);
 
+/* The program's name at the start of each line, "vblkd" unless told.  Lent for good.  As above. */
+void log_set_name(const char *name);
+
 /* "error", "warn", "info", "debug".  Returns false for any other text. */
 bool log_parse_level(const char *text, enum log_level *level);
 
