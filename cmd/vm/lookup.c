@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "cmd/ctl/command.h"
 #include "cmd/ctl/rpc.h"
@@ -80,6 +82,9 @@ int lookup_disk(struct lookup *found, const char *name, const char *control, str
     *found = (struct lookup){.queue_size = QUEUE_SIZE};
     if (strchr(name, '/')) {
         return take_socket(found, name, name, err);
+    }
+    if (!control) {
+        control = getenv("VBLK_CONTROL");
     }
     if (!control) {
         int ret = paths_control(path, err);
