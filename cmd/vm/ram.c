@@ -40,6 +40,8 @@ int ram_open(struct ram *ram, uint64_t bytes, struct kvm *kvm, struct err *err)
             err_set(err, -errno, "cannot map %llu bytes for the guest", (unsigned long long)bytes);
         goto close_fd;
     }
+    /* A core dump of ours is nobody's way to the guest's memory. */
+    (void)madvise(ram->host, bytes, MADV_DONTDUMP);
     ret = add_slots(ram, kvm, err);
     if (ret < 0) {
         goto unmap;
