@@ -188,14 +188,14 @@ static void serve_disks(struct vm *vm, const struct pollfd *polled)
     }
 }
 
-static bool wants_input(struct vm *vm)
+static bool has_room_for_input(struct vm *vm)
 {
     bool has_room;
 
     (void)pthread_mutex_lock(&vm->machine.lock);
     has_room = serial_room(&vm->machine.serial) > 0;
     (void)pthread_mutex_unlock(&vm->machine.lock);
-    return has_room && !vm->is_input_over;
+    return has_room;
 }
 
 /* A pseudo terminal that nobody has open hangs up at once, again and again. */
@@ -220,11 +220,12 @@ static void run_loop(struct vm *vm)
         polled[POLL_DISKS + 2 * i + 1] = (struct pollfd){.fd = disk->resample_fd, .events = POLLIN};
     }
     for (;;) {
-        bool wants = wants_input(vm);
+        bool takes_input = !vm->is_input_over && !is_waiting && has_room_for_input(vm);
+        bool looks_again = !vm->is_input_over && !takes_input;
 
-        polled[POLL_CONSOLE] = (struct pollfd){
-            .fd = wants && !is_waiting ? vm->machine.console.in_fd : -1, .events = POLLIN};
-        if (poll(polled, count, wants && !is_waiting ? -1 : CONSOLE_WAIT_MS) < 0) {
+        polled[POLL_CONSOLE] =
+            (struct pollfd){.fd = takes_input ? vm->machine.console.in_fd : -1, .events = POLLIN};
+        if (poll(polled, count, looks_again ? CONSOLE_WAIT_MS : -1) < 0) {
             continue; /* EINTR */
         }
         if (polled[POLL_END].revents) {
