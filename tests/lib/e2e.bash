@@ -220,10 +220,12 @@ disk_arguments() {
 
 # guest_start NAME [--disk SOCKET,...]... [--smp N] [--memory M] [--append TEXT] [--machine M]
 #                  [--firmware] [--no-wait]
+#                  [--cpu MODEL]
+# --cpu emulates that model, whatever the host has.
 # --firmware boots from the disks instead of the kernel which QEMU loads.
 guest_start() {
     local name=$1 smp=1 memory=256M append='' machine=pc disks=0 waits=1 firmware='' cpu=qemu64
-    local arguments=() words accel
+    local arguments=() words accel emulated=''
 
     shift
     while [ $# -gt 0 ]; do
@@ -238,6 +240,7 @@ guest_start() {
             --memory) memory=$2 && shift ;;
             --append) append=$2 && shift ;;
             --machine) machine=$2 && shift ;;
+            --cpu) emulated=$2 && shift ;;
             --firmware) firmware=1 ;;
             --no-wait) waits='' ;;
             *) echo "guest_start: $1?" >&2 && return 2 ;;
@@ -246,6 +249,7 @@ guest_start() {
     done
     accel=$(accelerator)
     [ "$accel" = tcg ] || cpu=host
+    [ -z "$emulated" ] || accel=tcg cpu=$emulated
     if [ -z "$firmware" ]; then
         arguments+=(-kernel "$E2E_KERNEL" -initrd "$E2E_INITRAMFS"
             -append "$(guest_kernel_options) $append")

@@ -1,0 +1,416 @@
+#!/usr/bin/env bats
+#
+# vblkvm: guests under KVM on vblkd's disks.  The bare-metal guest runs on any /dev/kvm, also on one
+# that only interprets; Linux runs one level down, in a QEMU which emulates a processor of AMD.
+#
+# VBLKVM            the program, default $top_builddir/vblkvm
+# VBLKVM_BARE       the bare-metal guest, default $top_builddir/tests/guest/bare/bare
+# VBLKVM_REQUESTS   of each long run of it, default 100000, or 5000 with a VBLKD_WRAPPER
+# VBLKVM_SUITE      of Debian, with a newer kernel, default bookworm-backports
+# E2E_SANITIZER     not empty: the programs have one, leave out what would take too long
+
+# shellcheck disable=SC2030,SC2031 # each test and `run` are subshells, on purpose
+# shellcheck disable=SC2016 # for other shells
+
+load ../lib/e2e
+
+VBLKVM=${VBLKVM:-$top_builddir/vblkvm}
+BARE=${VBLKVM_BARE:-$top_builddir/tests/guest/bare/bare}
+
+setup() {
+    [ -x "$VBLKVM" ] || skip "no vblkvm at $VBLKVM"
+    need_tools python3
+    e2e_setup
+}
+
+teardown() {
+    e2e_teardown
+}
+
+need_kvm() {
+    if ! [ -r /dev/kvm ] || ! [ -w /dev/kvm ]; then
+        skip "no /dev/kvm"
+    fi
+    [ -e "$BARE" ] || skip "no bare-metal guest at $BARE"
+}
+
+requests() {
+    if [ -n "${VBLKVM_REQUESTS:-}" ]; then
+        echo "$VBLKVM_REQUESTS"
+    elif [ -n "${VBLKD_WRAPPER:-}" ]; then
+        echo 5000
+    else
+        echo 100000
+    fi
+}
+
+vblkvm() {
+    without_bats "$VBLKVM" --control "$E2E_DIR/control" "$@" </dev/null
+}
+
+# vm_start NAME ARGUMENT...: in the background; its output is NAME.log.
+vm_start() {
+    local name=$1
+
+    shift
+    process_start "$name" "$VBLKVM" --control "$E2E_DIR/control" "$@"
+}
+
+# bare_start NAME TRANSPORT QUEUES WORD...: the guest on vda, words of its command line behind.
+bare_start() {
+    local name=$1 transport=$2 queues=$3
+
+    shift 3
+    vm_start "$name" --kernel "$BARE" --memory 64M --exit-stats \
+        --disk "vda,transport=$transport,queues=$queues" \
+        --append "transport=${transport/mmio-legacy/mmio} queues=$queues $*"
+}
+
+bare_ends() {
+    wait_until "${2:-60}" process_ended "$1"
+    grep -q 'BARE OK' "$E2E_DIR/$1.log"
+    [ "$(process_status "$1")" -eq 0 ]
+}
+
+# word LOG NAME: the value of NAME=VALUE in the guest's last line.
+word() {
+    sed -n "s/.*BARE OK.* $2=\([0-9]*\).*/\1/p" "$E2E_DIR/$1.log"
+}
+
+# left LOG KIND...: how often the guest was left for that.
+left() {
+    local log=$1
+
+    shift
+    sed -n "s/^exits $* \([0-9]*\)$/\1/p" "$E2E_DIR/$log.log"
+}
+
+# With messages nothing leaves the guest per request: only set-up and what it prints.
+bare_run() {
+    local count kicks interrupts
+
+    need_kvm
+    count=$(requests)
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm "$1" "$2" "requests=$count"
+    bare_ends vm 900
+    [ "$(word vm requests)" -ge "$count" ]
+    read -r kicks interrupts < <(stat_of vda kicks interrupts)
+    [ "$(left vm notify vda)" -eq 0 ]
+    [ "$kicks" -ge "$(word vm kicks)" ] && [ "$kicks" -gt 0 ]
+    [ "$(word vm interrupts)" -gt 0 ] && [ "$interrupts" -gt 0 ]
+    if [ "$(word vm msix)" -eq 1 ]; then
+        [ "$(left vm memory)" -lt 400 ]
+        [ "$(left vm port)" -lt 2000 ]
+    fi
+}
+
+@test "virtio-pci modern, one queue: no kick and no interrupt passes the launcher" {
+    bare_run pci 1
+}
+
+@test "virtio-pci modern, two queues" {
+    bare_run pci 2
+}
+
+@test "virtio-pci legacy, one queue" {
+    bare_run pci-legacy 1
+}
+
+@test "virtio-pci legacy, two queues" {
+    bare_run pci-legacy 2
+}
+
+@test "virtio-mmio, one queue" {
+    bare_run mmio 1
+}
+
+@test "virtio-mmio, two queues" {
+    bare_run mmio 2
+}
+
+@test "virtio-mmio version 1" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm mmio-legacy 2 requests=2000
+    bare_ends vm
+    [ "$(left vm notify vda)" -eq 0 ]
+}
+
+@test "the interrupt line rises again for what came before it was acknowledged" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm pci 2 requests=3000 irq=intx
+    bare_ends vm
+    bare_start vm pci-legacy 1 requests=3000 irq=intx
+    bare_ends vm
+    [ "$(left vm notify vda)" -eq 0 ]
+}
+
+@test "stop and start under load: the guest just waits" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm pci 2 requests=6000
+    for round in 1 2 3; do
+        wait_until 30 stat_reaches vda kicks $((round * 50))
+        vblkctl stop vda
+        [ "$(stat_of vda inflight)" -eq 0 ]
+        vblkctl start vda
+    done
+    bare_ends vm
+}
+
+@test "a daemon's restart takes no guest along" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm pci 2 requests=6000
+    wait_until 30 stat_reaches vda kicks 50
+    stop_vblkd
+    start_vblkd
+    bare_ends vm
+    grep -q 'vda: back' "$E2E_DIR/vm.log"
+}
+
+@test "a guest's end takes no disk along" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm pci 1 requests=100000000
+    wait_until 30 stat_reaches vda kicks 20
+    process_signal vm KILL
+    wait_until 5 process_ended vm
+    bare_start vm pci 1 requests=500
+    bare_ends vm
+}
+
+@test "a disk that grows is seen" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    bare_start vm pci 1 requests=500 resize=262144
+    wait_until 30 stat_reaches vda kicks 20
+    vblkctl stop vda
+    truncate -s 128M "$E2E_DIR/vda.img"
+    vblkctl start vda
+    bare_ends vm
+}
+
+# --- ways to end
+
+# code_image FILE BYTE...: a bzImage whose 64-bit entry is these bytes.
+code_image() {
+    python3 - "$@" <<'END'
+import struct, sys
+image = bytearray(0x400 + 0x200) + bytes(int(b, 16) for b in sys.argv[2:]) + bytes(0x4000)
+image[0x1f1] = 1
+struct.pack_into("<H", image, 0x1fe, 0xaa55)
+image[0x200:0x202] = b"\xeb\x66"
+struct.pack_into("<4sH", image, 0x202, b"HdrS", 0x020f)
+image[0x211] = 1
+struct.pack_into("<I", image, 0x214, 0x100000)
+struct.pack_into("<I", image, 0x22c, 0x7fffffff)
+struct.pack_into("<H", image, 0x236, 1)
+struct.pack_into("<I", image, 0x238, 255)
+struct.pack_into("<QI", image, 0x258, 0x100000, 0x10000)
+open(sys.argv[1], "wb").write(image)
+END
+}
+
+@test "power off and reset end with status 0, a triple fault says what it is" {
+    need_kvm
+    code_image "$E2E_DIR/off" 66 ba 04 06 66 b8 00 20 66 ef f4
+    run vblkvm --kernel "$E2E_DIR/off"
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    code_image "$E2E_DIR/keyboard" b0 fe e6 64 f4
+    run vblkvm --kernel "$E2E_DIR/keyboard"
+    [ "$status" -eq 0 ]
+    code_image "$E2E_DIR/cf9" 66 ba f9 0c b0 06 ee f4
+    run vblkvm --kernel "$E2E_DIR/cf9"
+    [ "$status" -eq 0 ]
+    code_image "$E2E_DIR/fault" 0f 0b
+    run vblkvm --kernel "$E2E_DIR/fault"
+    [ "$status" -eq 1 ]
+    [[ $output == *"triple fault"* ]] || [[ $output == *"cannot go on"* ]]
+}
+
+@test "the terminal is restored, however it ends" {
+    need_kvm
+    code_image "$E2E_DIR/loop" eb fe
+    code_image "$E2E_DIR/off" 66 ba 04 06 66 b8 00 20 66 ef f4
+    without_bats python3 "$E2E_TESTS/e2e/vblkvm_terminal.py" "$VBLKVM" "$E2E_DIR/loop" \
+        "$E2E_DIR/off"
+}
+
+@test "a console can be a file" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    run vblkvm --kernel "$BARE" --memory 64M --disk vda --append 'requests=100' \
+        --console "$E2E_DIR/console"
+    [ "$status" -eq 0 ] && [ -z "$output" ]
+    grep -q 'BARE OK' "$E2E_DIR/console"
+}
+
+# --- bad input
+
+# refused TEXT ARGUMENT...: one line that says TEXT, status 1.
+refused() {
+    local text=$1
+
+    shift
+    run vblkvm "$@"
+    echo "$output"
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ] && [[ $output == "vblkvm: "*"$text"* ]]
+}
+
+@test "what is no kernel is refused" {
+    need_kvm
+    : >"$E2E_DIR/empty"
+    refused "No such file" --kernel "$E2E_DIR/none"
+    refused "too short" --kernel "$E2E_DIR/empty"
+    refused "is not a bzImage" --kernel "$VBLKVM"
+    refused "not a file" --kernel "$E2E_DIR"
+    refused "No such file" --kernel "$BARE" --initrd "$E2E_DIR/none"
+    refused "command line" --kernel "$BARE" --append "$(printf '%3000s' x)"
+}
+
+@test "too little memory is refused with how much it takes" {
+    need_kvm
+    truncate -s 64M "$E2E_DIR/initrd"
+    refused "give at least --memory" --kernel "$BARE" --initrd "$E2E_DIR/initrd" --memory 64M
+    refused "give at least --memory" --kernel "$BARE" --initrd "$E2E_DIR/initrd" --memory 2M
+}
+
+@test "a disk that is not there, or not free, is refused" {
+    need_kvm
+    refused "no vblkd answers" --kernel "$BARE" --disk vda
+    start_vblkd
+    add_disk vda 64M
+    refused 'no disk is named "vdx"' --kernel "$BARE" --disk vdx
+    refused "$E2E_DIR/none.sock" --kernel "$BARE" --disk "$E2E_DIR/none.sock"
+    refused "queues" --kernel "$BARE" --disk vda,queues=64
+    bare_start vm pci 1 requests=100000000
+    wait_until 30 stat_reaches vda kicks 1
+    refused "is taken by process" --kernel "$BARE" --disk vda
+    process_signal vm TERM
+    wait_until 10 process_ended vm
+    [ "$(process_status vm)" -eq 1 ]
+    grep -q 'ended by signal TERM' "$E2E_DIR/vm.log"
+    # All that was refused has let go.
+    vblkctl --json show vda | python3 -c 'import json, sys; assert not json.load(sys.stdin)["client"]'
+}
+
+@test "wrong options are explained" {
+    local bad
+
+    for bad in '--kernel' '--memory 1' '--memory 12Q' '--cpus 0' '--cpus 65' '--disk ,queues=1' \
+        '--disk a,queues=0' '--disk a,transport=isa' '--disk a,b=c' 'word'; do
+        # shellcheck disable=SC2086 # words
+        run vblkvm --kernel x $bad
+        [ "$status" -eq 2 ]
+        [ -n "$output" ]
+    done
+    run vblkvm
+    [ "$status" -eq 2 ] && [[ $output == *"--kernel is missing"* ]]
+}
+
+@test "without /dev/kvm it says what to do" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    unshare --mount true 2>/dev/null || skip "cannot unshare mounts"
+    cp "$VBLKVM" "$E2E_DIR/vblkvm"
+    run unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$1" --kernel x' - "$VBLKVM"
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot open /dev/kvm"*"kvm_intel"* ]]
+    need_kvm
+    need_tools setpriv
+    [ "$(stat -c %a /dev/kvm)" = 600 ] || skip "everybody may use /dev/kvm"
+    chmod 755 "$E2E_DIR"
+    run setpriv --reuid=65534 --clear-groups "$E2E_DIR/vblkvm" --kernel x
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot open /dev/kvm: Permission denied"*"group kvm"* ]]
+}
+
+# --- Linux, one level down
+
+inner_says() {
+    guest_run outer "grep -q '^nested: $1' /run/console || grep -q '^nested: failed' /run/console \
+        || ! kill -0 \$(cat /run/vm.pid)"
+}
+
+# inner_reaches TEXT SECONDS
+inner_reaches() {
+    wait_until "$2" inner_says "$1"
+    guest_run outer "cat /run/console.err; tail -n 15 /run/console; grep -q '^nested: $1' /run/console"
+}
+
+outer_ctl() {
+    guest_run outer "vblkctl --control /run/control $*"
+}
+
+nested_run() {
+    local kernel=$1 base=$2 options
+
+    "$E2E_GUEST/mknested" "$kernel" "$base" "$top_builddir" "$E2E_DIR/nested"
+    options="$(guest_kernel_options)"
+    # QEMU 7.2 loses the flags at cmpxchg16b, which Linux 6.12 allocates memory with.
+    E2E_INITRAMFS=$E2E_DIR/nested guest_start outer --cpu EPYC,-cx16 --smp 2 --memory 1G
+    guest_run outer 'cd /nested/modules && while read -r m; do insmod $m || exit 1; done <order
+        mkdir /run/state; truncate -s 32M /run/vda.img; truncate -s 16M /run/vdb.img; truncate -s 4M /run/vdc.img
+        vblkd --control /run/control --socket-dir /run --state-dir /run/state \
+            >/run/vblkd.log 2>&1 </dev/null &
+        for i in $(seq 100); do vblkctl --control /run/control ping && break; usleep 100000; done'
+    outer_ctl add vda /run/vda.img --cache writeback
+    outer_ctl add vdb /run/vdb.img --cache writeback
+    outer_ctl add vdc /run/vdc.img --cache writeback
+    guest_bg outer inner "echo \$\$ >/run/vm.pid; exec vblkvm --control /run/control \
+        --kernel /nested/vmlinuz --initrd /nested/initramfs --memory 256M --cpus 2 \
+        --disk vda --disk vdb,transport=pci-legacy --disk vdc,transport=mmio --exit-stats \
+        --append '$options rdinit=/bin/nested -- 6 131072' </dev/null >/run/console 2>/run/console.err"
+    inner_reaches "booted .* cpus=2 vda=modern vdb=legacy vdc=mmio-modern" 120
+    inner_reaches "loading" 60
+    outer_ctl stop vdb
+    outer_ctl start vdb
+    inner_reaches "loaded .* errors 0" 60
+    outer_ctl stop vda
+    guest_run outer 'truncate -s 64M /run/vda.img'
+    outer_ctl start vda
+    inner_reaches "resized" 60
+    inner_reaches "done" 60
+    guest_bg_wait outer inner 30
+    # What the guest in the guest wrote is in the images.
+    guest_run outer '/bin/e2fsck -fn /run/vda.img && cat /run/console.err'
+    guest_run outer 'blkverify verify --buffered --generation 7 --size 4M /run/vdb.img &&
+        blkverify verify --buffered --generation 3 --size 4M /run/vdc.img'
+    guest_run outer '[ "$(grep -c "^exits notify vd[abc] 0$" /run/console.err)" -eq 3 ]'
+    guest_stop outer
+}
+
+need_emulator() {
+    [ -z "${E2E_SANITIZER:-}" ] || skip "an emulated machine in another, with a sanitizer"
+    need_tools qemu-system-x86_64 busybox cpio modinfo ldd "${CC:-gcc}"
+}
+
+@test "Debian's kernel under KVM, one level down: modern, legacy and mmio, stop under load, a disk that grows" {
+    need_emulator
+    e2e_setup_file
+    nested_run "$("$E2E_GUEST/fetch-kernel")" "$E2E_INITRAMFS"
+}
+
+# The same with a newer kernel inside and outside, where one can be had.
+@test "the kernel of ${VBLKVM_SUITE:-bookworm-backports} under KVM, one level down" {
+    local kernel
+
+    need_emulator
+    kernel=$(VBLK_KERNEL_SUITE=${VBLKVM_SUITE:-bookworm-backports} "$E2E_GUEST/fetch-kernel") ||
+        skip "no kernel of ${VBLKVM_SUITE:-bookworm-backports}"
+    export E2E_KERNEL=$kernel/vmlinuz
+    "$E2E_GUEST/mkinitramfs" "$kernel" "$E2E_DIR/base"
+    nested_run "$kernel" "$E2E_DIR/base"
+}
