@@ -38,6 +38,7 @@ static int file_open(struct file *file, const char *path, struct err *err)
     int code;
 
     file->path = path;
+    file->bytes = 0;
     file->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (file->fd < 0) {
         return err_set(err, -errno, "cannot open %s", path);
