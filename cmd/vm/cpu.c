@@ -118,11 +118,14 @@ static int set_entry(const struct cpu_start *start, struct err *err)
 /* Firmware's part.  Refused where there is no such register, which is as well. */
 static void set_memory_type(int fd)
 {
-    struct {
+    /* A header with a flexible array of one behind it. */
+    union {
         struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } msrs = {.head.nmsrs = 1, .entry = {.index = MSR_MTRR_DEFAULT, .data = MTRR_ON_WRITE_BACK}};
+        uint8_t bytes[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+    } msrs = {.head.nmsrs = 1};
 
+    msrs.head.entries[0] =
+        (struct kvm_msr_entry){.index = MSR_MTRR_DEFAULT, .data = MTRR_ON_WRITE_BACK};
     (void)ioctl(fd, KVM_SET_MSRS, &msrs);
 }
 
