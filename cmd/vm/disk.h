@@ -16,10 +16,14 @@
 #include "transports/virtio_mmio.h"
 #include "transports/virtio_pci.h"
 
-/* An interrupt source: its eventfd, and the wire at it. */
+/*
+ * An interrupt source: its eventfd, and the wire at it.  The sources of a virtio-mmio disk share
+ * those of its config, see disk_wires.c.
+ */
 struct disk_call {
-    int fd;      /* owned */
-    int message; /* number of its messages, -1: none yet */
+    bool is_wanted; /* the registers want this source wired */
+    int fd;         /* owned; -1: shared */
+    int message;    /* number of its messages, -1: none yet */
     bool is_on;
     unsigned gsi; /* that the wire goes to */
 };

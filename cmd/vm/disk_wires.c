@@ -24,6 +24,16 @@ static int report(const struct disk *disk, int ret, const struct err *err)
     return ret;
 }
 
+/*
+ * The wire of a source.  An edge interrupt has one for all: KVM raises and lowers the line for
+ * each irqfd on its own, and when two do so at the same time, the second rise is no edge.  One
+ * irqfd does it once more when it is signalled meanwhile.  (virt/kvm/eventfd.c, irqfd_inject)
+ */
+static struct disk_call *wire_of(struct disk *disk, unsigned source)
+{
+    return &disk->call[disk->is_mmio ? disk->queues : source];
+}
+
 /* ---- the back-end ---- */
 
 static uint64_t host_features(void *arg)
@@ -85,7 +95,7 @@ static int host_queue_start(void *arg, unsigned queue, const struct virtio_queue
         .avail = set->avail,
         .used = set->used,
         .kick_fd = disk->kick_fd[queue],
-        .call_fd = disk->call[queue].fd,
+        .call_fd = wire_of(disk, queue)->fd,
         .err_fd = -1,
     };
 
@@ -109,8 +119,8 @@ static void host_queue_stop(void *arg, unsigned queue)
     (void)report(disk, vhost_user_client_ring_stop(disk->client, queue, NULL, &err), &err);
     disk->used[queue].index = NULL;
     forget_signal(disk->kick_fd[queue]);
-    if (!disk->call[queue].is_on) {
-        forget_signal(disk->call[queue].fd);
+    if (!wire_of(disk, queue)->is_on) {
+        forget_signal(wire_of(disk, queue)->fd);
     }
 }
 
@@ -126,15 +136,16 @@ static void host_signal(void *arg, unsigned source)
 {
     struct disk *disk = arg;
 
-    (void)eventfd_write(disk->call[source].fd, 1);
+    (void)eventfd_write(wire_of(disk, source)->fd, 1);
 }
 
 static bool host_is_pending(void *arg, unsigned source)
 {
     struct disk *disk = arg;
-    struct pollfd pollfd = {.fd = disk->call[source].fd, .events = POLLIN};
+    const struct disk_call *call = wire_of(disk, source);
+    struct pollfd pollfd = {.fd = call->fd, .events = POLLIN};
 
-    return !disk->call[source].is_on && poll(&pollfd, 1, 0) == 1;
+    return !call->is_on && poll(&pollfd, 1, 0) == 1;
 }
 
 static bool host_was_used(void *arg, bool mark)
@@ -184,15 +195,27 @@ static void host_kick_off(void *arg, unsigned queue, const struct virtio_doorbel
     (void)report(disk, kvm_kick_off(disk->kvm, disk->kick_fd[queue], &at, &err), &err);
 }
 
-static void host_call_off(void *arg, unsigned source)
+static void unwire_call(struct disk *disk, struct disk_call *call)
 {
-    struct disk *disk = arg;
-    struct disk_call *call = &disk->call[source];
     struct err err = {0};
 
     if (call->is_on) {
         (void)report(disk, kvm_call_off(disk->kvm, call->fd, call->gsi, &err), &err);
         call->is_on = false;
+    }
+}
+
+static void host_call_off(void *arg, unsigned source)
+{
+    struct disk *disk = arg;
+    bool is_used = false;
+
+    disk->call[source].is_wanted = false;
+    for (unsigned i = 0; i <= disk->queues; i++) {
+        is_used = is_used || (disk->call[i].is_wanted && wire_of(disk, i) == wire_of(disk, source));
+    }
+    if (!is_used) {
+        unwire_call(disk, wire_of(disk, source));
     }
 }
 
@@ -225,9 +248,10 @@ static int set_message(struct disk *disk, struct disk_call *call,
 static int host_call_on(void *arg, unsigned source, const struct virtio_message *message)
 {
     struct disk *disk = arg;
-    struct disk_call *call = &disk->call[source];
+    struct disk_call *call = wire_of(disk, source);
     unsigned gsi;
 
+    disk->call[source].is_wanted = true;
     if (message && set_message(disk, call, message) < 0) {
         return -EIO;
     }
@@ -235,7 +259,7 @@ static int host_call_on(void *arg, unsigned source, const struct virtio_message 
     if (call->is_on && call->gsi == gsi) {
         return 0;
     }
-    host_call_off(disk, source);
+    unwire_call(disk, call);
     return wire_call(disk, call, gsi, message ? -1 : disk->resample_fd);
 }
 
@@ -292,8 +316,10 @@ int disk_wires_open(struct disk *disk, struct err *err)
         failed = failed || disk->kick_fd[i] < 0;
     }
     for (unsigned i = 0; i <= disk->queues; i++) {
-        disk->call[i] = (struct disk_call){.fd = new_eventfd(), .message = -1};
-        failed = failed || disk->call[i].fd < 0;
+        bool is_own = wire_of(disk, i) == &disk->call[i];
+
+        disk->call[i] = (struct disk_call){.fd = is_own ? new_eventfd() : -1, .message = -1};
+        failed = failed || (is_own && disk->call[i].fd < 0);
     }
     disk->resample_fd = disk->is_mmio ? -1 : new_eventfd();
     if (!failed && (disk->is_mmio || disk->resample_fd >= 0)) {
