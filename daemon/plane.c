@@ -23,7 +23,6 @@ static void run_gone(struct message *message)
 static void tell_gone(struct plane *plane)
 {
     plane->state = PLANE_GONE;
-    mem_guard_watch(NULL);
     plane->gone_message.run = run_gone;
     mailbox_send(plane->worker.control, &plane->gone_message);
 }

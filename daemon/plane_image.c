@@ -101,7 +101,6 @@ int plane_init_device(struct plane *plane, const struct backend *backend, struct
         ret = device_init(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);
     }
     if (ret == 0) {
-        mem_guard_watch(&plane->dev.mem);
         plane->state = PLANE_STOPPED;
     }
     return ret;
