@@ -71,7 +71,11 @@ struct backend_ops {
     const char *name;
     int (*open)(struct backend **out, const struct backend_opts *opts, struct err *err);
     void (*close)(struct backend *backend); /* nothing in flight */
-    int (*fd)(struct backend *backend);     /* readable: call reap.  Stays the same. */
+    /*
+     * Becomes readable anew, as an eventfd does when it is written to, whenever something
+     * finishes: then call reap.  Stays the same, and reap need not read it empty.
+     */
+    int (*fd)(struct backend *backend);
 
     /* Take `io` until its `done` is called. */
     void (*queue)(struct backend *backend, struct io *io);
@@ -79,8 +83,11 @@ struct backend_ops {
     /* Start all that is queued.  Returns the operations started, `*calls` the system calls. */
     unsigned (*submit)(struct backend *backend, unsigned *calls);
 
-    /* Call io->done for what has finished. */
-    void (*reap)(struct backend *backend);
+    /*
+     * Call io->done for what has finished; returns how many.  May be called at any time and
+     * often, so it is cheap when nothing has.
+     */
+    unsigned (*reap)(struct backend *backend);
 
     /* Has it queued io that submit could not start?  It then needs submit after a reap. */
     bool (*is_held_back)(const struct backend *backend);

@@ -34,6 +34,7 @@ struct file {
     io_context_t aio;
     int event_fd;
     unsigned aio_inflight;
+    unsigned finished;       /* operations, ever */
     struct file_io *pending; /* to be submitted, in order */
     struct file_io **pending_last;
     struct file_io *waiting; /* for a bounce buffer, in order */
@@ -168,6 +169,7 @@ static void release_buffer(struct file *file, struct file_io *fio)
 static void finish(struct file *file, struct file_io *fio, int64_t result)
 {
     release_buffer(file, fio);
+    file->finished++;
     fio->io->result = result;
     fio->io->done(fio->io);
 }
@@ -269,16 +271,17 @@ static unsigned file_submit(struct backend *backend, unsigned *calls)
     return submitted;
 }
 
-static void file_reap(struct backend *backend)
+static unsigned file_reap(struct backend *backend)
 {
     struct file *file = file_of(backend);
     struct timespec now = {0};
     struct io_event events[EVENTS];
+    unsigned finished = file->finished;
     uint64_t signals;
     int count;
 
     if (read(file->event_fd, &signals, sizeof(signals)) < 0) {
-        return; /* nothing since the last time */
+        return 0; /* nothing since the last time */
     }
     do {
         count = io_getevents(file->aio, 0, EVENTS, events, &now);
@@ -286,6 +289,7 @@ static void file_reap(struct backend *backend)
             complete(file, &events[i]);
         }
     } while (count == EVENTS);
+    return file->finished - finished;
 }
 
 static bool file_is_held_back(const struct backend *backend)

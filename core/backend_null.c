@@ -101,16 +101,19 @@ static struct io *take_first(struct null *null)
     return io;
 }
 
-static void finish_due(struct null *null)
+static unsigned finish_due(struct null *null)
 {
     uint64_t now = now_ns();
+    unsigned count = 0;
 
     while (null->first && null_io_of(null->first)->due_ns <= now) {
         struct io *io = take_first(null);
 
         io->result = 0;
         io->done(io);
+        count++;
     }
+    return count;
 }
 
 static void arm(struct null *null)
@@ -144,19 +147,21 @@ static unsigned null_submit(struct backend *backend, unsigned *calls)
     return count;
 }
 
-static void null_reap(struct backend *backend)
+static unsigned null_reap(struct backend *backend)
 {
     struct null *null = null_of(backend);
     uint64_t expirations;
+    unsigned count;
 
-    if (read(null->timer_fd, &expirations, sizeof(expirations)) < 0) {
-        return; /* not due yet */
+    if (!null->is_armed || read(null->timer_fd, &expirations, sizeof(expirations)) < 0) {
+        return 0; /* not due yet */
     }
     null->is_armed = false;
-    finish_due(null);
+    count = finish_due(null);
     if (null->first) {
         arm(null);
     }
+    return count;
 }
 
 static bool null_is_held_back(const struct backend *backend)
