@@ -26,18 +26,49 @@ static const char *const cache_names[] = {
     [CACHE_WRITETHROUGH] = "writethrough",
 };
 
-bool cache_mode_parse(const char *text, enum cache_mode *mode)
+static const char *const engine_names[] = {
+    [ENGINE_AUTO] = "auto",
+    [ENGINE_AIO] = "aio",
+    [ENGINE_IO_URING] = "io_uring",
+};
+
+/* The index of `text`, or -1. */
+static int find_name(const char *text, const char *const *names, unsigned count)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(cache_names); i++) {
-        if (strcmp(text, cache_names[i]) == 0) {
-            *mode = (enum cache_mode)i;
-            return true;
+    for (unsigned i = 0; i < count; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return (int)i;
         }
     }
-    return false;
+    return -1;
+}
+
+bool cache_mode_parse(const char *text, enum cache_mode *mode)
+{
+    int index = find_name(text, cache_names, ARRAY_SIZE(cache_names));
+
+    if (index >= 0) {
+        *mode = (enum cache_mode)index;
+    }
+    return index >= 0;
 }
 
 const char *cache_mode_name(enum cache_mode mode)
 {
     return cache_names[mode];
+}
+
+bool engine_parse(const char *text, enum io_engine *engine)
+{
+    int index = find_name(text, engine_names, ARRAY_SIZE(engine_names));
+
+    if (index >= 0) {
+        *engine = (enum io_engine)index;
+    }
+    return index >= 0;
+}
+
+const char *engine_name(enum io_engine engine)
+{
+    return engine_names[engine];
 }

@@ -43,6 +43,13 @@ enum cache_mode {
     CACHE_WRITETHROUGH, /* host page cache, every write is stable before it is answered */
 };
 
+/* What hands the operations on a file to the kernel. */
+enum io_engine {
+    ENGINE_AUTO, /* what suits the image and the host */
+    ENGINE_AIO,
+    ENGINE_IO_URING,
+};
+
 struct backend_opts {
     const char *type;      /* "file" or "null" */
     const char *path;      /* file: lent for the time of the call */
@@ -50,18 +57,21 @@ struct backend_opts {
     uint32_t delay_ms;     /* null: how long each request takes */
     unsigned max_inflight; /* how many requests at once are worth preparing for */
     enum cache_mode cache;
+    enum io_engine engine; /* file */
     bool is_readonly;
     bool create; /* file: it must not exist; made sparse, `size` bytes long */
 };
 
 struct backend {
     const struct backend_ops *ops;
-    uint64_t size;           /* bytes */
-    uint32_t block_size;     /* smallest unit of I/O in bytes, a power of two, >= 512 */
-    uint32_t logical_block;  /* the medium's own, which the page cache may hide; 512 for files */
-    uint32_t physical_block; /* what the medium likes */
-    uint32_t opt_io;         /* preferred I/O size in bytes, 0: unknown */
-    unsigned max_inflight;   /* operations that can be under way at once */
+    uint64_t size;             /* bytes */
+    uint32_t block_size;       /* smallest unit of I/O in bytes, a power of two, >= 512 */
+    uint32_t logical_block;    /* the medium's own, which the page cache may hide; 512 for files */
+    uint32_t physical_block;   /* what the medium likes */
+    uint32_t opt_io;           /* preferred I/O size in bytes, 0: unknown */
+    unsigned max_inflight;     /* operations that can be under way at once */
+    const char *engine;        /* the one that runs, as "aio"; NULL: the type has none */
+    const char *engine_reason; /* for people: why this one; lent until close */
 };
 
 /* The room that a request keeps for the backend; each backend asserts that it fits. */
@@ -107,6 +117,10 @@ static inline void backend_close(struct backend *backend)
 /* "none" -> CACHE_NONE ...  Returns false for any other text. */
 bool cache_mode_parse(const char *text, enum cache_mode *mode);
 const char *cache_mode_name(enum cache_mode mode);
+
+/* "auto" -> ENGINE_AUTO ...  Returns false for any other text. */
+bool engine_parse(const char *text, enum io_engine *engine);
+const char *engine_name(enum io_engine engine);
 
 static inline bool cache_is_direct(enum cache_mode mode)
 {

@@ -338,9 +338,22 @@ static int setup_aio(struct file *file, unsigned wanted, struct err *err)
     return 0;
 }
 
-static void state_facts(struct file *file)
+static int check_engine(const struct backend_opts *opts, struct err *err)
+{
+    if (opts->engine != ENGINE_IO_URING) {
+        return 0;
+    }
+    err_say(err, -ENOTSUP, "image %s: engine io_uring: this vblkd is built without it", opts->path);
+    err_hint(err, "use engine aio or auto");
+    return -ENOTSUP;
+}
+
+static void state_facts(struct file *file, const struct backend_opts *opts)
 {
     file->backend.ops = &backend_file_ops;
+    file->backend.engine = "aio";
+    file->backend.engine_reason =
+        opts->engine == ENGINE_AIO ? "asked for" : "vblkd is built with no other";
     file->backend.size = file->image.size;
     file->backend.block_size = file->image.block_size;
     file->backend.logical_block = file->image.logical_block;
@@ -352,9 +365,13 @@ static void state_facts(struct file *file)
 
 static int file_open(struct backend **out, const struct backend_opts *opts, struct err *err)
 {
-    struct file *file = calloc(1, sizeof(*file));
-    int ret;
+    struct file *file;
+    int ret = check_engine(opts, err);
 
+    if (ret < 0) {
+        return ret;
+    }
+    file = calloc(1, sizeof(*file));
     if (!file) {
         return err_set(err, -ENOMEM, "image %s", opts->path);
     }
@@ -376,7 +393,7 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
     if (ret < 0) {
         goto close_event_fd;
     }
-    state_facts(file);
+    state_facts(file, opts);
     *out = &file->backend;
     return 0;
 

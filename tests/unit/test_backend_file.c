@@ -171,6 +171,27 @@ static void facts_are_those_of_the_file(void **state)
     assert_true(backend->max_inflight >= 16);
 }
 
+static void engine_that_runs_is_told(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+
+    opts.engine = ENGINE_AIO;
+    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    assert_string_equal(w->backend->engine, "aio");
+    assert_string_equal(w->backend->engine_reason, "asked for");
+}
+
+static void engine_that_is_not_built_in_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+
+    opts.engine = ENGINE_IO_URING;
+    assert_int_equal(try_open(w, &opts), -ENOTSUP);
+    assert_non_null(strstr(w->err.text, "built without"));
+}
+
 static void direct_io_states_the_alignment_it_needs(void **state)
 {
     struct world *w = *state;
@@ -807,6 +828,8 @@ int main(void)
         in_world(direct_io_writes_and_reads_back),
         in_world(buffered_io_writes_and_reads_back),
         in_world(facts_are_those_of_the_file),
+        in_world(engine_that_runs_is_told),
+        in_world(engine_that_is_not_built_in_is_refused),
         in_world(direct_io_states_the_alignment_it_needs),
         in_world(holes_read_as_zeroes),
         in_world(scattered_buffers_are_filled_in_order),

@@ -45,12 +45,26 @@ static void cache_modes_have_names_both_ways(void **state)
     assert_false(cache_is_writethrough(CACHE_NONE));
 }
 
+static void engines_have_names_both_ways(void **state)
+{
+    enum io_engine engine;
+
+    for (unsigned i = ENGINE_AUTO; i <= ENGINE_IO_URING; i++) {
+        assert_true(engine_parse(engine_name((enum io_engine)i), &engine));
+        assert_int_equal(engine, i);
+    }
+    assert_string_equal(engine_name(ENGINE_IO_URING), "io_uring");
+    assert_false(engine_parse("native", &engine));
+    assert_false(engine_parse("", &engine));
+}
+
 static void it_is_as_large_as_asked(void **state)
 {
     struct backend *backend = open_null(0);
 
     assert_int_equal(backend->size, 1ull << 30);
     assert_int_equal(backend->block_size, 512);
+    assert_null(backend->engine);
     backend_close(backend);
 }
 
@@ -134,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unknown_type_is_refused_by_name),
         cmocka_unit_test(cache_modes_have_names_both_ways),
+        cmocka_unit_test(engines_have_names_both_ways),
         cmocka_unit_test(it_is_as_large_as_asked),
         cmocka_unit_test(everything_succeeds_at_submit),
         cmocka_unit_test(delay_is_kept),
