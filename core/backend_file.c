@@ -1,39 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * A raw file or host block device, driven by Linux AIO: all that was queued in a loop turn
- * goes to the kernel by one io_submit, completions come through an eventfd.
+ * A raw file or host block device.  What was queued in a loop turn is handed to the engine at
+ * its end; this file knows requests, the engine knows the kernel.
  *
- * Guest memory goes into the iocb as it is.  With O_DIRECT, buffers that the file system
+ * Guest memory goes to the kernel as it is.  With O_DIRECT, buffers that the file system
  * would refuse go through the bounce pool, a piece at a time.
  */
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libaio.h>
-#include <linux/fs.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "core/backend.h"
 #include "core/bounce.h"
+#include "core/engine.h"
 #include "core/image_file.h"
 #include "core/iov.h"
-
-#define BATCH 256
-#define EVENTS 64
-
-/* Fewer than this at once is no use: then no AIO context is to be had. */
-#define MIN_INFLIGHT 16
 
 struct file {
     struct backend backend;
     struct image_file image; /* owned */
-    io_context_t aio;
-    int event_fd;
-    unsigned aio_inflight;
+    struct engine *engine;   /* owned */
+    unsigned inflight;       /* operations that the engine has */
     unsigned finished;       /* operations, ever */
     struct file_io *pending; /* to be submitted, in order */
     struct file_io **pending_last;
@@ -44,7 +34,6 @@ struct file {
 
 /* A request's private bytes. */
 struct file_io {
-    struct iocb iocb;
     struct file_io *next;
     struct io *io;
     uint8_t *buffer; /* bounce buffer, NULL: the guest's memory is good as it is */
@@ -78,50 +67,22 @@ static struct file_io *take_first(struct file_io **first, struct file_io ***last
     return fio;
 }
 
-/*
- * Make the iocb for what is left of a read or write: all of it, or with a bounce buffer as
- * much as that holds.
- */
-static void prepare_data(struct file *file, struct file_io *fio)
-{
-    struct io *io = fio->io;
-    struct iovec *iov = io->iov;
-    int count = (int)io->iov_count;
-    off_t offset = (off_t)(io->offset + fio->done);
-
-    if (fio->buffer) {
-        fio->buffer_iov.iov_base = fio->buffer;
-        fio->buffer_iov.iov_len = min_of(io->length - fio->done, (uint64_t)BOUNCE_BYTES);
-        iov = &fio->buffer_iov;
-        count = 1;
-    }
-    if (io->op == IO_READ) {
-        io_prep_preadv(&fio->iocb, file->image.fd, iov, count, offset);
-    } else {
-        io_prep_pwritev2(&fio->iocb, file->image.fd, iov, count, offset,
-                         io->is_fua ? RWF_DSYNC : 0);
-    }
-}
-
 static void prepare(struct file *file, struct file_io *fio)
 {
-    if (fio->io->op == IO_FLUSH) {
-        io_prep_fdsync(&fio->iocb, file->image.fd);
-    } else {
-        prepare_data(file, fio);
-    }
-    io_set_eventfd(&fio->iocb, file->event_fd);
-    fio->iocb.data = fio;
     append(&file->pending_last, fio);
 }
 
-/* The next piece of a bounced write leaves the guest's memory now. */
+/* As much as the buffer holds.  The next piece of a write leaves the guest's memory now. */
 static void prepare_bounced(struct file *file, struct file_io *fio)
 {
-    prepare(file, fio);
-    if (fio->io->op == IO_WRITE) {
-        iov_take(&fio->io->iov, &fio->io->iov_count, fio->buffer, fio->buffer_iov.iov_len);
+    struct io *io = fio->io;
+
+    fio->buffer_iov.iov_base = fio->buffer;
+    fio->buffer_iov.iov_len = min_of(io->length - fio->done, (uint64_t)BOUNCE_BYTES);
+    if (io->op == IO_WRITE) {
+        iov_take(&io->iov, &io->iov_count, fio->buffer, fio->buffer_iov.iov_len);
     }
+    prepare(file, fio);
 }
 
 static bool needs_bounce(const struct file *file, const struct io *io)
@@ -208,12 +169,8 @@ static bool is_short_bounced_write(const struct file_io *fio, size_t bytes)
     return fio->buffer && fio->io->op == IO_WRITE && bytes < fio->buffer_iov.iov_len;
 }
 
-static void complete(struct file *file, const struct io_event *event)
+static void complete(struct file *file, struct file_io *fio, int64_t result)
 {
-    struct file_io *fio = event->data;
-    long result = (long)event->res;
-
-    file->aio_inflight--;
     if (result < 0 || fio->io->op == IO_FLUSH) {
         finish(file, fio, result < 0 ? result : 0);
     } else if (result == 0 || is_short_bounced_write(fio, (size_t)result)) {
@@ -227,45 +184,61 @@ static void complete(struct file *file, const struct io_event *event)
     }
 }
 
-static unsigned fill_batch(struct file *file, struct iocb **batch)
+/* What is left of it, as far as it has memory for the kernel. */
+static bool add(struct file *file, struct file_io *fio)
 {
-    unsigned room = min_of((unsigned)BATCH, file->backend.max_inflight - file->aio_inflight);
+    const struct io *io = fio->io;
+
+    return file->engine->ops->add(file->engine, &(struct engine_op){
+                                                    .op = io->op,
+                                                    .is_fua = io->is_fua,
+                                                    .iov = fio->buffer ? &fio->buffer_iov : io->iov,
+                                                    .iov_count = fio->buffer ? 1 : io->iov_count,
+                                                    .offset = io->offset + fio->done,
+                                                    .data = fio,
+                                                });
+}
+
+static unsigned fill_batch(struct file *file)
+{
+    unsigned room = file->engine->max_inflight - file->inflight;
     unsigned count = 0;
 
     for (struct file_io *fio = file->pending; fio && count < room; fio = fio->next) {
-        batch[count++] = &fio->iocb;
+        if (!add(file, fio)) {
+            break;
+        }
+        count++;
     }
     return count;
 }
 
 /*
- * The kernel takes a prefix of the batch and speaks of the first that it did not take.
+ * The engine takes a prefix of the batch and speaks of the first that it did not take.
  * -EAGAIN with something under way: the rest waits for completions.  Else the first is at
  * fault, and only that one fails.
  */
 static unsigned file_submit(struct backend *backend, unsigned *calls)
 {
     struct file *file = file_of(backend);
-    struct iocb *batch[BATCH];
     unsigned submitted = 0;
-    unsigned count;
 
     *calls = 0;
-    while ((count = fill_batch(file, batch)) > 0) {
-        int ret = io_submit(file->aio, count, batch);
+    while (fill_batch(file) > 0) {
+        int ret = file->engine->ops->submit(file->engine);
 
         (*calls)++;
-        if (ret == -EAGAIN && file->aio_inflight > 0) {
+        if (ret == -EAGAIN && file->inflight > 0) {
             break;
         }
-        if (ret <= 0) {
-            finish(file, take_first(&file->pending, &file->pending_last), ret ? ret : -EIO);
+        if (ret < 0) {
+            finish(file, take_first(&file->pending, &file->pending_last), ret);
             continue;
         }
         for (int i = 0; i < ret; i++) {
             take_first(&file->pending, &file->pending_last);
         }
-        file->aio_inflight += (unsigned)ret;
+        file->inflight += (unsigned)ret;
         submitted += (unsigned)ret;
     }
     return submitted;
@@ -274,21 +247,21 @@ static unsigned file_submit(struct backend *backend, unsigned *calls)
 static unsigned file_reap(struct backend *backend)
 {
     struct file *file = file_of(backend);
-    struct timespec now = {0};
-    struct io_event events[EVENTS];
+    struct engine_event events[ENGINE_EVENTS];
     unsigned finished = file->finished;
     uint64_t signals;
-    int count;
+    unsigned count;
 
-    if (read(file->event_fd, &signals, sizeof(signals)) < 0) {
+    if (read(file->engine->ops->fd(file->engine), &signals, sizeof(signals)) < 0) {
         return 0; /* nothing since the last time */
     }
     do {
-        count = io_getevents(file->aio, 0, EVENTS, events, &now);
-        for (int i = 0; i < count; i++) {
-            complete(file, &events[i]);
+        count = file->engine->ops->reap(file->engine, events, ENGINE_EVENTS);
+        for (unsigned i = 0; i < count; i++) {
+            file->inflight--;
+            complete(file, events[i].data, events[i].result);
         }
-    } while (count == EVENTS);
+    } while (count == ENGINE_EVENTS);
     return file->finished - finished;
 }
 
@@ -299,43 +272,9 @@ static bool file_is_held_back(const struct backend *backend)
 
 static int file_fd(struct backend *backend)
 {
-    return file_of(backend)->event_fd;
-}
+    const struct file *file = file_of(backend);
 
-static long read_number(const char *path)
-{
-    char text[32] = "";
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    long number = -1;
-
-    if (fd >= 0) {
-        if (read(fd, text, sizeof(text) - 1) > 0) {
-            number = strtol(text, NULL, 10);
-        }
-        close(fd);
-    }
-    return number;
-}
-
-/* The host has a limited number of AIO slots: take fewer where it has to be. */
-static int setup_aio(struct file *file, unsigned wanted, struct err *err)
-{
-    unsigned count = wanted < MIN_INFLIGHT ? MIN_INFLIGHT : wanted;
-    int ret;
-
-    while ((ret = io_setup((int)count, &file->aio)) == -EAGAIN && count > MIN_INFLIGHT) {
-        count /= 2;
-    }
-    if (ret < 0) {
-        err_set(err, ret, "image %s: no AIO context for %u requests", file->image.path, count);
-        if (ret == -EAGAIN) {
-            err_hint(err, "all %ld of fs.aio-max-nr are taken (%ld): raise it with sysctl",
-                     read_number("/proc/sys/fs/aio-max-nr"), read_number("/proc/sys/fs/aio-nr"));
-        }
-        return ret;
-    }
-    file->backend.max_inflight = count;
-    return 0;
+    return file->engine->ops->fd(file->engine);
 }
 
 static int check_engine(const struct backend_opts *opts, struct err *err)
@@ -351,16 +290,28 @@ static int check_engine(const struct backend_opts *opts, struct err *err)
 static void state_facts(struct file *file, const struct backend_opts *opts)
 {
     file->backend.ops = &backend_file_ops;
-    file->backend.engine = "aio";
-    file->backend.engine_reason =
-        opts->engine == ENGINE_AIO ? "asked for" : "vblkd is built with no other";
     file->backend.size = file->image.size;
     file->backend.block_size = file->image.block_size;
     file->backend.logical_block = file->image.logical_block;
     file->backend.physical_block = file->image.physical_block;
     file->backend.opt_io = file->image.opt_io;
+    file->backend.max_inflight = file->engine->max_inflight;
+    file->backend.engine = file->engine->ops->name;
+    file->backend.engine_reason =
+        opts->engine == ENGINE_AIO ? "asked for" : "vblkd is built with no other";
     file->pending_last = &file->pending;
     file->waiting_last = &file->waiting;
+}
+
+static int open_engine(struct file *file, const struct backend_opts *opts, struct err *err)
+{
+    struct engine_opts engine_opts = {
+        .path = file->image.path,
+        .fd = file->image.fd,
+        .wanted = opts->max_inflight,
+    };
+
+    return engine_aio_ops.open(&file->engine, &engine_opts, err);
 }
 
 static int file_open(struct backend **out, const struct backend_opts *opts, struct err *err)
@@ -384,21 +335,14 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
     if (ret < 0) {
         goto fini_bounce;
     }
-    file->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (file->event_fd < 0) {
-        ret = err_set(err, -errno, "image %s: no eventfd", opts->path);
-        goto close_image;
-    }
-    ret = setup_aio(file, opts->max_inflight, err);
+    ret = open_engine(file, opts, err);
     if (ret < 0) {
-        goto close_event_fd;
+        goto close_image;
     }
     state_facts(file, opts);
     *out = &file->backend;
     return 0;
 
-close_event_fd:
-    close(file->event_fd);
 close_image:
     image_file_abandon(&file->image);
 fini_bounce:
@@ -412,8 +356,7 @@ static void file_close(struct backend *backend)
 {
     struct file *file = file_of(backend);
 
-    io_destroy(file->aio);
-    close(file->event_fd);
+    file->engine->ops->close(file->engine);
     image_file_close(&file->image);
     bounce_fini(&file->bounce);
     free(file);

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
+/*
+ * Linux AIO: a batch goes to the kernel by one io_submit, which copies the iocbs and their
+ * iovecs; results come through an eventfd.
+ * It does not block with O_DIRECT; with the page cache io_submit does what it is asked.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libaio.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/engine.h"
+
+/* Fewer than this at once is no use: then no AIO context is to be had. */
+#define MIN_INFLIGHT 16u
+
+struct aio {
+    struct engine engine;
+    io_context_t context;
+    int file_fd; /* lent */
+    int event_fd;
+    unsigned count; /* of the batch */
+    struct iocb *pointer[ENGINE_BATCH];
+    struct iocb iocb[ENGINE_BATCH];
+};
+
+static struct aio *aio_of(struct engine *engine)
+{
+    return containerof(engine, struct aio, engine);
+}
+
+static bool aio_add(struct engine *engine, const struct engine_op *op)
+{
+    struct aio *aio = aio_of(engine);
+    struct iocb *iocb;
+
+    if (aio->count == ENGINE_BATCH) {
+        return false;
+    }
+    iocb = &aio->iocb[aio->count];
+    switch (op->op) {
+    case IO_READ:
+        io_prep_preadv(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset);
+        break;
+    case IO_WRITE:
+        io_prep_pwritev2(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset,
+                         op->is_fua ? RWF_DSYNC : 0);
+        break;
+    case IO_FLUSH:
+    default:
+        io_prep_fdsync(iocb, aio->file_fd);
+        break;
+    }
+    io_set_eventfd(iocb, aio->event_fd);
+    iocb->data = op->data;
+    aio->pointer[aio->count++] = iocb;
+    return true;
+}
+
+static int aio_submit(struct engine *engine)
+{
+    struct aio *aio = aio_of(engine);
+    int ret = io_submit(aio->context, aio->count, aio->pointer);
+
+    aio->count = 0;
+    return ret ? ret : -EIO;
+}
+
+static unsigned aio_reap(struct engine *engine, struct engine_event *events, unsigned max)
+{
+    struct aio *aio = aio_of(engine);
+    struct timespec now = {0};
+    struct io_event done[ENGINE_EVENTS];
+    int count = io_getevents(aio->context, 0, (long)max, done, &now);
+
+    for (int i = 0; i < count; i++) {
+        events[i].data = done[i].data;
+        events[i].result = (long)done[i].res;
+    }
+    return count > 0 ? (unsigned)count : 0;
+}
+
+static int aio_fd(const struct engine *engine)
+{
+    return containerof(engine, struct aio, engine)->event_fd;
+}
+
+static long read_number(const char *path)
+{
+    char text[32] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    long number = -1;
+
+    if (fd >= 0) {
+        if (read(fd, text, sizeof(text) - 1) > 0) {
+            number = strtol(text, NULL, 10);
+        }
+        close(fd);
+    }
+    return number;
+}
+
+/* The host has a limited number of AIO slots: take fewer where it has to be. */
+static int setup(struct aio *aio, const struct engine_opts *opts, struct err *err)
+{
+    unsigned count = opts->wanted < MIN_INFLIGHT ? MIN_INFLIGHT : opts->wanted;
+    int ret;
+
+    while ((ret = io_setup((int)count, &aio->context)) == -EAGAIN && count > MIN_INFLIGHT) {
+        count /= 2;
+    }
+    if (ret < 0) {
+        err_set(err, ret, "image %s: no AIO context for %u requests", opts->path, count);
+        if (ret == -EAGAIN) {
+            err_hint(err, "all %ld of fs.aio-max-nr are taken (%ld): raise it with sysctl",
+                     read_number("/proc/sys/fs/aio-max-nr"), read_number("/proc/sys/fs/aio-nr"));
+        }
+        return ret;
+    }
+    aio->engine.max_inflight = count;
+    return 0;
+}
+
+static int aio_open(struct engine **out, const struct engine_opts *opts, struct err *err)
+{
+    struct aio *aio = calloc(1, sizeof(*aio));
+    int ret;
+
+    if (!aio) {
+        return err_set(err, -ENOMEM, "image %s", opts->path);
+    }
+    aio->engine.ops = &engine_aio_ops;
+    aio->file_fd = opts->fd;
+    aio->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (aio->event_fd < 0) {
+        ret = err_set(err, -errno, "image %s: no eventfd", opts->path);
+        goto free_aio;
+    }
+    ret = setup(aio, opts, err);
+    if (ret < 0) {
+        goto close_event_fd;
+    }
+    *out = &aio->engine;
+    return 0;
+
+close_event_fd:
+    close(aio->event_fd);
+free_aio:
+    free(aio);
+    return ret;
+}
+
+static void aio_close(struct engine *engine)
+{
+    struct aio *aio = aio_of(engine);
+
+    io_destroy(aio->context);
+    close(aio->event_fd);
+    free(aio);
+}
+
+const struct engine_ops engine_aio_ops = {
+    .name = "aio",
+    .open = aio_open,
+    .close = aio_close,
+    .fd = aio_fd,
+    .add = aio_add,
+    .submit = aio_submit,
+    .reap = aio_reap,
+};
