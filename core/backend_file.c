@@ -249,11 +249,10 @@ static unsigned file_reap(struct backend *backend)
     struct file *file = file_of(backend);
     struct engine_event events[ENGINE_EVENTS];
     unsigned finished = file->finished;
-    uint64_t signals;
     unsigned count;
 
-    if (read(file->engine->ops->fd(file->engine), &signals, sizeof(signals)) < 0) {
-        return 0; /* nothing since the last time */
+    if (file->inflight == 0) {
+        return 0;
     }
     do {
         count = file->engine->ops->reap(file->engine, events, ENGINE_EVENTS);

@@ -150,16 +150,17 @@ static unsigned null_submit(struct backend *backend, unsigned *calls)
 static unsigned null_reap(struct backend *backend)
 {
     struct null *null = null_of(backend);
-    uint64_t expirations;
     unsigned count;
 
-    if (!null->is_armed || read(null->timer_fd, &expirations, sizeof(expirations)) < 0) {
-        return 0; /* not due yet */
+    if (!null->is_armed) {
+        return 0;
     }
-    null->is_armed = false;
     count = finish_due(null);
-    if (null->first) {
-        arm(null);
+    if (count > 0) {
+        null->is_armed = false;
+        if (null->first) {
+            arm(null);
+        }
     }
     return count;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/device.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/virtio_config.h>
@@ -12,171 +11,15 @@
 
 #define BIT(n) (1ull << (n))
 
-static void on_idle(uv_idle_t *idle)
-{
-    /* It is there to keep the loop from sleeping: the check phase does the work. */
-}
-
-/* Let a turn follow at once, even if no fd has anything. */
-static void wake(struct device *dev)
-{
-    dev->has_turn_work = true;
-    uv_idle_start(&dev->idle, on_idle);
-}
-
-void device_look(struct device *dev, const struct device_ring *r)
-{
-    dev->ready |= BIT(r->index);
-    wake(dev);
-}
-
-/* Each errno is told once while the image is open; the statistics count them all. */
-static void tell_io_error(struct device *dev, const struct request *request)
-{
-    static const char *const verb[] = {"read", "write", "flush"};
-    unsigned code = min_of((unsigned)-request->io.result, 191u);
-    uint64_t *word = &dev->errnos_told[code >> 6];
-
-    if (*word & BIT(code & 63)) {
-        return;
-    }
-    *word |= BIT(code & 63);
-    log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64 " failed: %s; the guest gets an "
-              "I/O error, later ones like it are only counted",
-              dev->name, verb[request->io.op], request->io.length, request->io.offset,
-              code == ENODATA ? "the image ends before that, it was shrunk" : strerror((int)code));
-}
-
-static void finish(struct request *request)
-{
-    struct device_ring *r = request->ring;
-    struct device *dev = r->dev;
-    uint32_t len = blk_finish(request, dev->now_ns, &dev->stats);
-
-    ring_push(&r->ring, &request->chain, len);
-    dev->unpublished |= BIT(r->index);
-    dev->stats.inflight--;
-}
-
-static void on_io_done(struct io *io)
-{
-    struct request *request = containerof(io, struct request, io);
-
-    if (io->result < 0) {
-        tell_io_error(request->ring->dev, request);
-    }
-    finish(request);
-}
-
-/* Returns false when the ring is broken by it. */
-static bool take(struct device_ring *r, struct request *request)
-{
-    struct device *dev = r->dev;
-
-    request->ring = r;
-    request->start_ns = dev->now_ns;
-    request->io.done = on_io_done;
-    request->io.priv = request->backend_private;
-    dev->stats.inflight++;
-    if (dev->stats.inflight > dev->stats.inflight_max) {
-        dev->stats.inflight_max = dev->stats.inflight;
-    }
-    switch (blk_parse(&dev->blk, request, &dev->stats)) {
-    case BLK_SUBMIT:
-        dev->backend->ops->queue(dev->backend, &request->io);
-        return true;
-    case BLK_ANSWERED:
-        finish(request);
-        return true;
-    case BLK_BROKEN:
-    default:
-        dev->stats.inflight--;
-        ring_drop(&r->ring, &request->chain);
-        ring_break(&r->ring, request->chain.fault ? request->chain.fault
-                                                  : "a request has no place for its status");
-        return false;
-    }
-}
-
-/*
- * Pop until the ring is empty and the driver knows that it has to kick again.  One pass takes
- * at most as many as the ring is long, so that a guest that adds for ever does not keep the
- * other rings, the completions and the socket waiting.
- */
-static void serve(struct device_ring *r)
-{
-    unsigned budget = r->ring.layout.size;
-    struct chain *chain;
-    int ret;
-
-    do {
-        ring_kicks_off(&r->ring);
-        while ((ret = ring_pop(&r->ring, &chain)) > 0) {
-            if (!take(r, containerof(chain, struct request, chain))) {
-                ret = -EPROTO;
-                break;
-            }
-            if (--budget == 0) {
-                device_look(r->dev, r);
-                return;
-            }
-        }
-        if (ret < 0) {
-            device_ring_tell_fault(r);
-            return;
-        }
-    } while (ring_kicks_on(&r->ring));
-}
-
-static void serve_ready(struct device *dev)
-{
-    uint64_t ready = dev->ready;
-
-    dev->ready = 0;
-    while (ready) {
-        struct device_ring *r = &dev->ring[__builtin_ctzll(ready)];
-
-        ready &= ready - 1;
-        if (device_ring_is_live(r)) {
-            serve(r);
-        }
-    }
-}
-
-/* Show the driver what has finished, and signal each ring at most once. */
-static void publish(struct device *dev)
-{
-    while (dev->unpublished) {
-        struct device_ring *r = &dev->ring[__builtin_ctzll(dev->unpublished)];
-
-        dev->unpublished &= dev->unpublished - 1;
-        if (ring_publish(&r->ring)) {
-            device_ring_call(r);
-            dev->stats.interrupts++;
-        } else {
-            dev->stats.interrupts_suppressed++;
-        }
-    }
-}
-
-static void submit(struct device *dev)
-{
-    unsigned calls;
-
-    if (dev->backend) {
-        dev->stats.submitted += dev->backend->ops->submit(dev->backend, &calls);
-        dev->stats.submissions += calls;
-    }
-}
-
 static bool is_drained(const struct device *dev, const struct drain *drain)
 {
-    return drain->ring ? drain->ring->ring.inflight == 0 : dev->stats.inflight == 0;
+    return drain->ring ? drain->ring->ring.inflight == 0 : dev->lane.stats.inflight == 0;
 }
 
 /* Each `done` may change the list: start again after it. */
-static void run_drains(struct device *dev)
+static void run_drains(struct lane *lane)
 {
+    struct device *dev = lane->dev;
     struct drain **at = &dev->drains;
 
     while (*at) {
@@ -192,107 +35,45 @@ static void run_drains(struct device *dev)
     }
 }
 
-/* The guest's memory was taken away under us: its rings end, all else goes on. */
-static void check_memory(struct device *dev)
-{
-    if (dev->is_memory_lost || !mem_guard_tripped()) {
-        return;
-    }
-    dev->is_memory_lost = true;
-    for (unsigned i = 0; i < dev->queues; i++) {
-        if (dev->ring[i].ring.is_started) {
-            ring_break(&dev->ring[i].ring, "the file behind guest memory was truncated");
-            device_ring_tell_fault(&dev->ring[i]);
-        }
-    }
-}
-
-/*
- * The end of a turn.  Publish before submit: io_submit may block for buffered images, and the
- * guest should not wait for that.  What submit itself finishes is published after it.
- */
-static void on_check(uv_check_t *check)
-{
-    struct device *dev = check->data;
-
-    if (!dev->has_turn_work) {
-        return;
-    }
-    dev->has_turn_work = false;
-    uv_idle_stop(&dev->idle);
-    if (dev->ready && !dev->pause_mask) {
-        dev->now_ns = now_ns();
-        serve_ready(dev);
-    }
-    publish(dev);
-    submit(dev);
-    publish(dev);
-    check_memory(dev);
-    run_drains(dev);
-}
-
-static void on_backend(struct watch *watch)
-{
-    struct device *dev = watch->arg;
-
-    dev->now_ns = now_ns();
-    dev->has_turn_work = true;
-    dev->backend->ops->reap(dev->backend);
-}
-
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
                 const struct blk_opts *blk, struct err *err)
 {
+    static const struct device_poll poll = {DEVICE_POLL_US_DEFAULT, DEVICE_POLL_CPU_DEFAULT};
     int ret;
 
     memset(dev, 0, offsetof(struct device, ring));
-    dev->loop = loop;
     dev->name = opts->name;
     dev->queues = opts->queues;
     dev->queue_size_max = opts->queue_size_max;
     dev->pause_mask = PAUSE_ADMIN | PAUSE_GONE;
     mem_init(&dev->mem);
-    mem_guard_watch(&dev->mem);
     blk_init(&dev->blk, blk);
     for (unsigned i = 0; i < ARRAY_SIZE(dev->ring); i++) {
         device_ring_init(&dev->ring[i], dev, i);
     }
-    ret = uv_check_init(loop, &dev->check);
-    if (ret == 0) {
-        ret = uv_idle_init(loop, &dev->idle);
+    ret = lane_init(&dev->lane, dev, loop, run_drains);
+    if (ret < 0) {
+        return err_set(err, ret, "%s: event loop", dev->name);
     }
-    if (ret == 0) {
-        dev->check.data = dev;
-        dev->idle.data = dev;
-        dev->open_handles = 2;
-        ret = uv_check_start(&dev->check, on_check);
-    }
-    return ret < 0 ? err_set(err, ret, "%s: event loop", dev->name) : 0;
+    device_set_poll(dev, &poll);
+    return 0;
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_lane_closed(struct lane *lane)
 {
-    struct device *dev = handle->data;
-
-    dev->open_handles--;
-    if (handle == (uv_handle_t *)&dev->check) {
-        uv_close((uv_handle_t *)&dev->idle, on_closed);
-    } else {
-        assert(dev->open_handles == 0);
-        dev->closed(dev);
-    }
+    lane->dev->closed(lane->dev);
 }
 
-/*
- * Watches count themselves down in their own close callbacks, which all run in one phase of
- * the loop.  The idle handle is closed from within that phase, so it goes last, alone.
- */
 void device_close(struct device *dev, void (*closed)(struct device *dev))
 {
     dev->closed = closed;
     device_reset(dev);
-    mem_guard_watch(NULL);
-    uv_close((uv_handle_t *)&dev->check, on_closed);
+    lane_close(&dev->lane, on_lane_closed);
+}
+
+void device_set_poll(struct device *dev, const struct device_poll *poll)
+{
+    spin_init(&dev->lane.spin, poll->max_us * NS_PER_US, poll->cpu_percent);
 }
 
 int device_attach(struct device *dev, struct backend *backend, struct err *err)
@@ -313,32 +94,24 @@ int device_attach(struct device *dev, struct backend *backend, struct err *err)
                        "logical block size %u that the guest knows",
                        backend->block_size, backend->size, dev->blk.opts.logical_block);
     }
-    ret = watch_open(&dev->backend_watch, dev->loop, backend->ops->fd(backend), false, on_backend,
-                     dev, &dev->open_handles);
+    ret = lane_attach(&dev->lane, backend);
     if (ret < 0) {
         return err_set(err, ret, "its event fd");
     }
-    dev->backend = backend;
-    memset(dev->errnos_told, 0, sizeof(dev->errnos_told));
     blk_set_capacity(&dev->blk, backend->size);
     return backend->size > capacity;
 }
 
 struct backend *device_detach(struct device *dev)
 {
-    struct backend *backend = dev->backend;
-
-    watch_close(dev->backend_watch);
-    dev->backend_watch = NULL;
-    dev->backend = NULL;
-    return backend;
+    return lane_detach(&dev->lane);
 }
 
 void device_drain(struct device *dev, struct drain *drain)
 {
     drain->next = dev->drains;
     dev->drains = drain;
-    wake(dev);
+    lane_wake(&dev->lane);
 }
 
 void device_pause(struct device *dev, enum pause_reason reason, struct drain *drain)
@@ -355,8 +128,8 @@ void device_resume(struct device *dev, enum pause_reason reason)
     dev->pause_mask &= ~(unsigned)reason;
     if (dev->pause_mask == 0) {
         /* Kicks may have come, and gone, while nobody looked. */
-        dev->ready = ~0ull;
-        wake(dev);
+        dev->lane.ready = ~0ull;
+        lane_wake(&dev->lane);
     }
 }
 
@@ -403,11 +176,9 @@ void device_reset(struct device *dev)
     }
     mem_clear(&dev->mem);
     mem_guard_watch(&dev->mem);
-    dev->is_memory_lost = false;
+    dev->lane.is_memory_lost = false;
     dev->features = 0;
     dev->blk.features = 0;
-    dev->ready = 0;
-    dev->unpublished = 0;
 }
 
 unsigned device_rings_running(const struct device *dev)
@@ -443,10 +214,10 @@ bool device_oldest(const struct device *dev, struct device_oldest *oldest)
     uint64_t now = now_ns();
 
     *oldest = (struct device_oldest){0};
-    for (unsigned i = 0; i < dev->queues && dev->stats.inflight > 0; i++) {
+    for (unsigned i = 0; i < dev->queues && dev->lane.stats.inflight > 0; i++) {
         if (dev->ring[i].ring.is_started && dev->ring[i].ring.inflight > 0) {
             look_for_older(&dev->ring[i], now, oldest);
         }
     }
-    return dev->stats.inflight > 0;
+    return dev->lane.stats.inflight > 0;
 }

@@ -3,10 +3,8 @@
 
 /*
  * A disk's data plane: binds rings, virtio-blk and a backend to one libuv loop.
- * The only part of core that knows libuv.  Owned by the disk's thread, used by it alone.
- *
- * Each loop turn: callbacks mark rings that were kicked and reap what the image finished;
- * the check phase then pops, publishes and signals finished requests, and submits once.
+ * Owned by the disk's thread, used by it alone.  What happens in a turn of the loop is its
+ * lane's business (lane.h); here is what changes a disk: life, set-up, pause and drain.
  *
  * Pause, drain, resume is the only state machine: requests are popped if and only if
  * `pause_mask` is empty; what is in flight always ends, is published and signalled.
@@ -16,11 +14,9 @@
 
 #include "core/backend.h"
 #include "core/blk.h"
-#include "core/log.h"
+#include "core/lane.h"
 #include "core/mem.h"
 #include "core/ring.h"
-#include "core/stats.h"
-#include "core/watch.h"
 
 /* Why a device takes no requests.  Reasons do not undo each other. */
 enum pause_reason {
@@ -50,6 +46,7 @@ struct device_ring_addr {
 
 struct device_ring {
     struct device *dev; /* parent */
+    struct lane *lane;  /* the device's: who serves it */
     struct ring ring;
     struct watch *kick; /* owned, NULL: none; owns the kick fd */
     int call_fd;        /* owned, -1: none */
@@ -70,30 +67,27 @@ struct device_opts {
     unsigned queue_size_max; /* what a ring may be set to */
 };
 
+/* When a disk's thread looks for work instead of sleeping (spin.h). */
+struct device_poll {
+    uint32_t max_us;      /* of one spin, 0: never */
+    uint32_t cpu_percent; /* share of a core that spinning may take, 1 to 100 */
+};
+
+#define DEVICE_POLL_US_DEFAULT 100
+#define DEVICE_POLL_US_MAX 1000
+#define DEVICE_POLL_CPU_DEFAULT 100
+
 struct device {
-    uv_loop_t *loop; /* lent */
-    uv_check_t check;
-    uv_idle_t idle;              /* active while a turn must follow at once */
-    struct watch *backend_watch; /* owned, NULL: the image is closed */
     const char *name;
     unsigned pause_mask;
     unsigned queues;
     unsigned queue_size_max;
-    uint64_t features;       /* negotiated, ring bits included */
-    uint64_t ready;          /* rings that were kicked, or are to be looked at as if; bit = index */
-    uint64_t unpublished;    /* rings that have finished requests to show */
-    uint64_t now_ns;         /* as of the last callback or turn */
-    bool has_turn_work;      /* the check phase has something to do */
-    bool is_memory_lost;     /* told once */
-    struct backend *backend; /* owned, NULL: the image is closed */
+    uint64_t features; /* negotiated, ring bits included */
     struct blk blk;
     struct mem mem;
-    struct stats stats;
+    struct lane lane;
     struct drain *drains; /* waiting */
-    struct log_limit guest_log;
-    uint64_t errnos_told[3]; /* of failed I/O: each is logged once while the image is open */
     void (*closed)(struct device *dev);
-    unsigned open_handles; /* check, idle and watches; the device may go at zero */
     struct device_ring ring[BLK_MAX_QUEUES];
 };
 
@@ -113,6 +107,9 @@ struct device_oldest {
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
                 const struct blk_opts *blk, struct err *err);
 void device_close(struct device *dev, void (*closed)(struct device *dev));
+
+/* As the defaults until then. */
+void device_set_poll(struct device *dev, const struct device_poll *poll);
 
 /*
  * Give an open image to the device, or take it back (paused and drained).

@@ -3,12 +3,15 @@
 
 #include <errno.h>
 #include <linux/virtio_config.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 void device_ring_init(struct device_ring *r, struct device *dev, unsigned index)
 {
-    *r = (struct device_ring){.dev = dev, .index = index, .call_fd = -1, .err_fd = -1};
+    *r = (struct device_ring){
+        .dev = dev, .lane = &dev->lane, .index = index, .call_fd = -1, .err_fd = -1};
 }
 
 static void close_fd(int *fd)
@@ -27,16 +30,12 @@ static void close_kick(struct device_ring *r)
 
 void device_ring_reset(struct device_ring *r)
 {
+    lane_forget(r->lane, r);
     ring_stop(&r->ring);
     close_kick(r);
     close_fd(&r->call_fd);
     close_fd(&r->err_fd);
     device_ring_init(r, r->dev, r->index);
-}
-
-bool device_ring_is_live(const struct device_ring *r)
-{
-    return r->ring.is_started && r->is_enabled && !r->is_paused && !r->ring.is_broken;
 }
 
 /* -EAGAIN: the counter is full, so the peer has a signal waiting for it already. */
@@ -60,7 +59,7 @@ void device_ring_tell_fault(struct device_ring *r)
         return;
     }
     r->is_fault_told = true;
-    log_limited(&r->dev->guest_log, LOG_LEVEL_WARN, "%s: ring %u: %s, ring stopped", r->dev->name,
+    log_limited(&r->lane->guest_log, LOG_LEVEL_WARN, "%s: ring %u: %s, ring stopped", r->dev->name,
                 r->index, r->ring.fault);
     signal_fd(r->err_fd);
 }
@@ -141,7 +140,7 @@ static int start_if_complete(struct device_ring *r, struct err *err)
     }
     r->is_fault_told = false;
     log_debug("%s: ring %u: starts at %u, size %u", dev->name, r->index, r->base, r->size);
-    device_look(dev, r);
+    lane_look(r->lane, r);
     return 0;
 }
 
@@ -151,7 +150,7 @@ static void start_late(struct device_ring *r)
     struct err err;
 
     if (start_if_complete(r, &err) < 0) {
-        log_limited(&r->dev->guest_log, LOG_LEVEL_WARN, "%s: %s, ring not started", r->dev->name,
+        log_limited(&r->lane->guest_log, LOG_LEVEL_WARN, "%s: %s, ring not started", r->dev->name,
                     err.text);
     }
 }
@@ -169,6 +168,7 @@ void device_ring_remap(struct device_ring *r)
         ring_break(&r->ring, "its memory is no longer shared");
         device_ring_tell_fault(r);
         /* Nothing may be written there any more. */
+        lane_forget(r->lane, r);
         r->base = r->ring.last_avail;
         ring_stop(&r->ring);
         return;
@@ -227,15 +227,18 @@ int device_ring_set_base(struct device *dev, unsigned index, unsigned base, stru
     return 0;
 }
 
-/* Read first, look at the ring afterwards: a kick that comes in between is not lost. */
+/*
+ * Kicks of an eventfd come as edges, and nobody reads it.  Anything else that can be waited for
+ * is read: first, so that a kick that comes before the look at the ring is not lost.
+ */
 static void on_kick(struct watch *watch)
 {
     struct device_ring *r = watch->arg;
     uint64_t kicks;
-    ssize_t got = read(watch->fd, &kicks, sizeof(kicks));
+    ssize_t got = watch->wants_edges ? 1 : read(watch->fd, &kicks, sizeof(kicks));
 
     if (got == 0) {
-        /* No eventfd but the end of a pipe or socket: it would be readable for ever. */
+        /* The end of a pipe or socket: it would be readable for ever. */
         ring_break(&r->ring, "its kick fd has come to its end");
         device_ring_tell_fault(r);
         close_kick(r);
@@ -244,8 +247,17 @@ static void on_kick(struct watch *watch)
     if (got < 0) {
         return;
     }
-    r->dev->stats.kicks++;
-    device_kicked(r->dev, r);
+    r->lane->stats.kicks++;
+    lane_kicked(r->lane, r);
+}
+
+static bool is_eventfd(int fd)
+{
+    char path[32];
+    char kind[64] = "";
+
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
+    return readlink(path, kind, sizeof(kind) - 1) > 0 && strcmp(kind, "anon_inode:[eventfd]") == 0;
 }
 
 int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err *err)
@@ -257,9 +269,12 @@ int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err 
     if (ret < 0) {
         return ret;
     }
-    ret = watch_open(&watch, dev->loop, fd, false, on_kick, r, &dev->open_handles);
+    ret = watch_open(&watch, r->lane->loop, fd, false, on_kick, r, &r->lane->open_handles);
     if (ret < 0) {
         return err_set(err, ret, "ring %u: the kick fd cannot be waited for", index);
+    }
+    if (is_eventfd(fd)) {
+        watch_edges(watch);
     }
     close_kick(r);
     r->kick = watch;
@@ -270,7 +285,7 @@ int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err 
     }
     watch->owns_fd = true;
     if (r->ring.is_started) {
-        device_look(dev, r);
+        lane_look(r->lane, r);
     }
     return 0;
 }
@@ -310,7 +325,7 @@ int device_ring_enable(struct device *dev, unsigned index, bool on, struct err *
     }
     dev->ring[index].is_enabled = on;
     if (on) {
-        device_look(dev, &dev->ring[index]);
+        lane_look(dev->ring[index].lane, &dev->ring[index]);
     }
     return 0;
 }
@@ -327,6 +342,7 @@ uint16_t device_ring_stop(struct device *dev, unsigned index)
     struct device_ring *r = &dev->ring[index];
 
     if (r->ring.is_started) {
+        lane_forget(r->lane, r);
         r->base = r->ring.last_avail;
         ring_stop(&r->ring);
     }

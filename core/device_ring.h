@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * The seam between a ring's set-up (device_ring.c) and its service (device.c).
+ * The seam between a ring's set-up (device_ring.c) and its service (lane.c).
  * Disk thread only.
  */
 
@@ -23,17 +23,10 @@ void device_ring_tell_fault(struct device_ring *r);
 void device_ring_call(struct device_ring *r);
 
 /* May requests be popped from it, as far as the ring itself is concerned? */
-bool device_ring_is_live(const struct device_ring *r);
-
-/* Look at the ring in this turn's check phase: from a callback of the poll phase only. */
-static inline void device_kicked(struct device *dev, const struct device_ring *r)
+static inline bool device_ring_is_live(const struct device_ring *r)
 {
-    dev->ready |= 1ull << r->index;
-    dev->has_turn_work = true;
+    return r->ring.is_started && r->is_enabled && !r->is_paused && !r->ring.is_broken;
 }
-
-/* Look at the ring as if it had been kicked, whenever this is called. */
-void device_look(struct device *dev, const struct device_ring *r);
 
 /* Wait for drain->ring, or the whole device, to have nothing in flight. */
 void device_drain(struct device *dev, struct drain *drain);

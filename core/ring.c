@@ -300,8 +300,10 @@ static const void *used_event(const struct ring *ring)
 
 void ring_kicks_off(struct ring *ring)
 {
-    /* With the event index, an avail_event that is not moved on says the same. */
-    if (!ring->layout.has_event_idx) {
+    if (ring->layout.has_event_idx) {
+        /* An index that the driver has passed already. */
+        store16(avail_event(ring), ring->last_avail - 1);
+    } else {
         store16(&ring->layout.used->flags, VRING_USED_F_NO_NOTIFY);
     }
 }

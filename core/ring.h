@@ -105,6 +105,12 @@ int ring_pop(struct ring *ring, struct chain **chain);
 /* Give up on the ring: `fault` is a constant text. */
 void ring_break(struct ring *ring, const char *fault);
 
+/* Are there chains to pop?  A broken ring may say so as well. */
+static inline bool ring_has_available(const struct ring *ring)
+{
+    return load16(&ring->layout.avail->idx) != ring->last_avail;
+}
+
 /* Ask the driver not to kick (a hint, it may). */
 void ring_kicks_off(struct ring *ring);
 

@@ -32,6 +32,9 @@ struct stats {
     uint64_t kicks;                 /* notifications read from kick fds */
     uint64_t interrupts;            /* call fds signalled */
     uint64_t interrupts_suppressed; /* batches published that the driver need not be told of */
+    uint64_t poll_hits;             /* spins that found work */
+    uint64_t poll_misses;           /* spins that found none */
+    uint64_t poll_time_ns;          /* spent in spins */
     uint64_t submissions;           /* system calls that started I/O */
     uint64_t submitted;             /* operations that those started */
 };

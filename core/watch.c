@@ -3,12 +3,37 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <unistd.h>
+
+/*
+ * libuv knows level-triggered polls only, and keeps its hands off a registration until the
+ * next uv_poll_start or uv_poll_stop.  By the first callback it is there for sure, so that is
+ * when it is changed; emptied first, as the change itself reports what can be read.  Where
+ * the change fails, each callback empties the fd, which is as good and costs a read.
+ */
+static void take_edge(struct watch *watch)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.fd = watch->fd};
+    uint64_t count;
+
+    if (watch->has_edges) {
+        return;
+    }
+    if (read(watch->fd, &count, sizeof(count)) < 0) {
+        /* Somebody else has emptied it: the callback comes all the same. */
+    }
+    watch->has_edges =
+        epoll_ctl(uv_backend_fd(watch->poll.loop), EPOLL_CTL_MOD, watch->fd, &event) == 0;
+}
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = containerof(poll, struct watch, poll);
 
+    if (watch->wants_edges) {
+        take_edge(watch);
+    }
     /* An error condition shows as readable; the reader finds out what it is. */
     watch->readable(watch);
 }
@@ -48,6 +73,11 @@ int watch_open(struct watch **out, uv_loop_t *loop, int fd, bool owns_fd,
     watch->owns_fd = owns_fd;
     *out = watch;
     return 0;
+}
+
+void watch_edges(struct watch *watch)
+{
+    watch->wants_edges = true;
 }
 
 void watch_close(struct watch *watch)

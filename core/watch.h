@@ -16,6 +16,8 @@ struct watch {
     uv_poll_t poll;
     int fd;
     bool owns_fd;
+    bool wants_edges;
+    bool has_edges;
     void (*readable)(struct watch *watch);
     void *arg;              /* whose it is */
     unsigned *open_handles; /* counted down when the handle is gone */
@@ -27,6 +29,13 @@ struct watch {
  */
 int watch_open(struct watch **out, uv_loop_t *loop, int fd, bool owns_fd,
                void (*readable)(struct watch *watch), void *arg, unsigned *open_handles);
+
+/*
+ * For an eventfd or timer: call back once for each time that it becomes readable anew (it is
+ * written to, it expires), instead of for as long as it is.  Nobody is to read it, which saves
+ * a system call for each wake-up.  Call it right after watch_open.
+ */
+void watch_edges(struct watch *watch);
 
 /* NULL is fine. */
 void watch_close(struct watch *watch);

@@ -53,7 +53,7 @@ int plane_open_image(struct plane *plane, struct err *err)
 
 void plane_close_image(struct plane *plane)
 {
-    struct backend *backend = plane->dev.backend ? device_detach(&plane->dev) : NULL;
+    struct backend *backend = plane->dev.lane.backend ? device_detach(&plane->dev) : NULL;
 
     if (backend) {
         backend_close(backend);

@@ -6,7 +6,7 @@
 
 static void fill_image(const struct device *dev, struct plane_info *info)
 {
-    const struct backend *backend = dev->backend;
+    const struct backend *backend = dev->lane.backend;
     const struct blk_opts *blk = &dev->blk.opts;
 
     info->geometry.size = blk->capacity;
@@ -77,5 +77,5 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     info->features = dev->features;
     info->pause_mask = dev->pause_mask;
     info->has_oldest = device_oldest(dev, &info->oldest);
-    info->stats = dev->stats;
+    info->stats = dev->lane.stats;
 }

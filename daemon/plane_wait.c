@@ -76,7 +76,7 @@ static void answer_late(struct plane *plane, struct plane_request *request)
 
     say_oldest(&plane->dev, oldest, sizeof(oldest));
     (void)err_say(&request->err, -ETIMEDOUT, "%s: still draining: %u in flight, %s; %s",
-                  plane->opts.name, (unsigned)plane->dev.stats.inflight, oldest,
+                  plane->opts.name, (unsigned)plane->dev.lane.stats.inflight, oldest,
                   plane->state == PLANE_REMOVING ? "the removal goes on"
                                                  : "the disk goes on draining");
     plane_reply(plane, request);

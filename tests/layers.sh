@@ -91,8 +91,8 @@ ok "our headers are named from the top" "$(
 ok "jansson is the daemon's and vblkctl's, and vblkvm asks the daemon" \
     "$(included 'jansson\.h' 'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/vm/lookup\.c')"
 ok "libaio is core/engine_aio.c's" "$(included 'libaio\.h' 'core/engine_aio\.c')"
-ok "libuv in core is device*'s and watch's" \
-    "$(from core 'uv\.h' | grep -vE '^core/(device[a-z_]*|watch)\.[ch]:')"
+ok "libuv in core is device*'s, lane's and watch's" \
+    "$(from core 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane|watch)\.[ch]:')"
 ok "vblkctl has no loop" "$(from cmd 'uv\.h')"
 ok "KVM is transports/kvm.c's and the processors'" \
     "$(included 'linux/kvm\.h' 'transports/kvm\.c|cmd/vm/v?cpu\.c')"

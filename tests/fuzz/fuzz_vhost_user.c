@@ -236,7 +236,7 @@ static void end_connection(int sock)
         turns(1);
     }
     assert(!vhost_user_peer(vu, &peer));
-    assert(dev.stats.inflight == 0);
+    assert(dev.lane.stats.inflight == 0);
     assert(device_rings_running(&dev) == 0);
 }
 

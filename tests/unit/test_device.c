@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -165,7 +167,7 @@ static void start_guest(struct world *w, uint64_t features)
     device_resume(&w->dev, PAUSE_ADMIN);
     device_resume(&w->dev, PAUSE_GONE);
     turns(w, 3);
-    memset(&w->dev.stats, 0, sizeof(w->dev.stats));
+    memset(&w->dev.lane.stats, 0, sizeof(w->dev.lane.stats));
 }
 
 static int world_start(void **state)
@@ -187,7 +189,7 @@ static int world_stop(void **state)
     struct backend *backend;
 
     device_pause(&w->dev, PAUSE_EXIT, NULL);
-    while (w->dev.stats.inflight > 0 && now_ns() < deadline_ns) {
+    while (w->dev.lane.stats.inflight > 0 && now_ns() < deadline_ns) {
         turn(w);
     }
     backend = device_detach(&w->dev);
@@ -321,7 +323,89 @@ static void event_index_suppresses_signals(void **state)
     assert_int_equal(take_signals(ring->call_fd), 0);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
     assert_int_equal(take_signals(ring->call_fd), 1);
-    assert_int_equal(w->dev.stats.interrupts_suppressed, 1);
+    assert_int_equal(w->dev.lane.stats.interrupts_suppressed, 1);
+}
+
+/* ---- looking for work instead of sleeping ---- */
+
+#define ROUNDS 500
+
+/* A guest of its own thread that has one request under way at a time. */
+static void *guest_thread(void *arg)
+{
+    struct frontend_ring *ring = arg;
+
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, 0, 512);
+
+        frontend_put(request);
+        frontend_kick(ring);
+        while (driver_used_count(&ring->drv) == 0) {
+            sched_yield();
+        }
+        frontend_release(frontend_reap(ring));
+    }
+    return NULL;
+}
+
+static void run_guest_thread(struct world *w, const struct device_poll *opts)
+{
+    struct pollfd poll_fd = {.fd = uv_backend_fd(&w->loop), .events = POLLIN};
+    const struct stats *stats = &w->dev.lane.stats;
+    pthread_t thread;
+
+    device_set_poll(&w->dev, opts);
+    assert_int_equal(pthread_create(&thread, NULL, guest_thread, &w->guest.ring[0]), 0);
+    while (stats->type[STATS_READ].requests < ROUNDS) {
+        assert_true(poll(&poll_fd, 1, FRONTEND_TIMEOUT_MS) == 1);
+        turn(w);
+        while (w->dev.lane.has_turn_work) {
+            turn(w);
+        }
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void spinning_device_needs_fewer_kicks(void **state)
+{
+    static const struct device_poll poll = {.max_us = 1000, .cpu_percent = 100};
+    struct world *w = *state;
+    const struct stats *stats = &w->dev.lane.stats;
+
+    run_guest_thread(w, &poll);
+    assert_true(stats->kicks < ROUNDS);
+    assert_true(stats->poll_hits > 0);
+    assert_true(stats->poll_time_ns > 0);
+}
+
+static void spinning_device_needs_fewer_kicks_with_event_index(void **state)
+{
+    start_guest(*state, modern | 1ull << VIRTIO_RING_F_EVENT_IDX);
+    spinning_device_needs_fewer_kicks(state);
+}
+
+static void device_that_may_not_spin_gets_every_kick(void **state)
+{
+    static const struct device_poll poll = {.max_us = 0, .cpu_percent = 100};
+    struct world *w = *state;
+    const struct stats *stats = &w->dev.lane.stats;
+
+    run_guest_thread(w, &poll);
+    assert_in_range(stats->kicks, 1, ROUNDS); /* fewer: some come while a turn goes on */
+    assert_int_equal(stats->poll_hits + stats->poll_misses, 0);
+}
+
+/* Nobody reads the kick fd: the loop must not turn for ever on what is in it. */
+static void kick_that_is_served_wakes_nobody_again(void **state)
+{
+    struct world *w = *state;
+    struct pollfd poll_fd = {.fd = uv_backend_fd(&w->loop), .events = POLLIN};
+
+    serve(w, 0, VIRTIO_BLK_T_IN, 1);
+    serve(w, 0, VIRTIO_BLK_T_IN, 1);
+    turns(w, 2);
+    assert_int_equal(poll(&poll_fd, 1, 0), 0);
+    assert_int_equal(w->dev.lane.stats.kicks, 2);
 }
 
 /* ---- pause, drain, resume ---- */
@@ -377,7 +461,7 @@ static void drain_waits_for_what_is_in_flight(void **state)
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 4);
     put_and_kick(w, 1, VIRTIO_BLK_T_IN, 4);
     turns(w, 3);
-    assert_int_equal(w->dev.stats.inflight, 8);
+    assert_int_equal(w->dev.lane.stats.inflight, 8);
     device_pause(&w->dev, PAUSE_ADMIN, &w->drain);
     turns(w, 3);
     assert_int_equal(w->times_drained, 0);
@@ -806,7 +890,7 @@ static void chain_without_a_status_breaks_only_its_ring(void **state)
     assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
     turns(w, 3);
     assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
-    assert_int_equal(w->dev.stats.inflight, 0);
+    assert_int_equal(w->dev.lane.stats.inflight, 0);
     serve(w, 1, VIRTIO_BLK_T_IN, 5);
 }
 
@@ -823,7 +907,7 @@ static void broken_ring_still_answers_what_is_in_flight(void **state)
     assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
     run_until_used(w, 0, 3);
     reap_ok(w, 0, 3);
-    assert_int_equal(w->dev.stats.inflight, 0);
+    assert_int_equal(w->dev.lane.stats.inflight, 0);
 }
 
 static void stopped_ring_can_be_started_after_it_broke(void **state)
@@ -854,8 +938,8 @@ static void refused_request_is_answered_and_counted(void **state)
     run_until_used(w, 0, 1);
     assert_ptr_equal(frontend_reap(&w->guest.ring[0]), request);
     assert_int_equal(request->status, VIRTIO_BLK_S_IOERR);
-    assert_int_equal(w->dev.stats.invalid, 1);
-    assert_int_equal(w->dev.stats.type[STATS_READ].errors, 1);
+    assert_int_equal(w->dev.lane.stats.invalid, 1);
+    assert_int_equal(w->dev.lane.stats.type[STATS_READ].errors, 1);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
 }
 
@@ -871,7 +955,7 @@ static void storm_of_kicks_serves_each_request_once(void **state)
         turn(w);
     }
     reap_ok(w, 0, 3);
-    assert_int_equal(w->dev.stats.type[STATS_READ].requests, 3);
+    assert_int_equal(w->dev.lane.stats.type[STATS_READ].requests, 3);
 }
 
 static void truncated_memory_breaks_the_rings_and_nothing_else(void **state)
@@ -883,7 +967,7 @@ static void truncated_memory_breaks_the_rings_and_nothing_else(void **state)
     assert_int_equal(ftruncate(w->guest.arena.fd, 0), 0);
     turns(w, 3);
     assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
-    assert_int_equal(w->dev.stats.inflight, 0);
+    assert_int_equal(w->dev.lane.stats.inflight, 0);
     device_pause(&w->dev, PAUSE_GONE, NULL);
     turns(w, 2);
     device_reset(&w->dev);
@@ -964,7 +1048,7 @@ static void image_that_has_shrunk_is_refused(void **state)
 static void counters_are_exact(void **state)
 {
     struct world *w = *state;
-    const struct stats *stats = &w->dev.stats;
+    const struct stats *stats = &w->dev.lane.stats;
 
     serve(w, 0, VIRTIO_BLK_T_IN, 5);
     serve(w, 1, VIRTIO_BLK_T_OUT, 3);
@@ -991,12 +1075,12 @@ static void inflight_is_counted_while_it_lasts(void **state)
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 5);
     put_and_kick(w, 1, VIRTIO_BLK_T_OUT, 4);
     turns(w, 3);
-    assert_int_equal(w->dev.stats.inflight, 9);
+    assert_int_equal(w->dev.lane.stats.inflight, 9);
     run_until_used(w, 0, 5);
     run_until_used(w, 1, 4);
-    assert_int_equal(w->dev.stats.inflight, 0);
-    assert_int_equal(w->dev.stats.inflight_max, 9);
-    assert_true(w->dev.stats.type[STATS_READ].time_ns >= 5 * 30 * NS_PER_MS);
+    assert_int_equal(w->dev.lane.stats.inflight, 0);
+    assert_int_equal(w->dev.lane.stats.inflight_max, 9);
+    assert_true(w->dev.lane.stats.type[STATS_READ].time_ns >= 5 * 30 * NS_PER_MS);
 }
 
 static void oldest_in_flight_is_told(void **state)
@@ -1067,9 +1151,9 @@ static void ten_thousand_requests_to_a_file_allocate_nothing(void **state)
     before = count_alloc();
     serve_many(w, 10000);
     assert_int_equal(count_alloc() - before, 0);
-    assert_int_equal(w->dev.stats.submitted, w->dev.stats.type[STATS_READ].requests +
-                                                 w->dev.stats.type[STATS_WRITE].requests);
-    assert_true(w->dev.stats.submissions <= w->dev.stats.submitted / 4);
+    assert_int_equal(w->dev.lane.stats.submitted, w->dev.lane.stats.type[STATS_READ].requests +
+                                                      w->dev.lane.stats.type[STATS_WRITE].requests);
+    assert_true(w->dev.lane.stats.submissions <= w->dev.lane.stats.submitted / 4);
 }
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
@@ -1084,6 +1168,10 @@ int main(void)
         in_world(batch_is_signalled_once),
         in_world(ring_serves_more_requests_than_it_has_entries),
         in_bare(event_index_suppresses_signals),
+        in_world(spinning_device_needs_fewer_kicks),
+        in_bare(spinning_device_needs_fewer_kicks_with_event_index),
+        in_world(device_that_may_not_spin_gets_every_kick),
+        in_world(kick_that_is_served_wakes_nobody_again),
         in_world(paused_device_takes_nothing_and_loses_nothing),
         in_world(resume_acts_as_if_kicked),
         in_world(reasons_do_not_undo_each_other),

@@ -934,17 +934,40 @@ static void event_index_asks_for_a_kick_at_the_next_chain(void **state)
     restart(w, 0, true, true);
     assert_false(ring_kicks_on(&w->ring));
     assert_int_equal(driver_avail_event(&w->drv), 0);
-    ring_kicks_off(&w->ring);
     offer_simple(w);
     assert_true(driver_must_kick(&w->drv, 0));
     pop(w);
     offer_simple(w);
-    assert_false(driver_must_kick(&w->drv, 1)); /* not asked for again: kicks are off */
+    assert_false(driver_must_kick(&w->drv, 1)); /* not asked for again */
     pop(w);
     assert_false(ring_kicks_on(&w->ring));
     assert_int_equal(driver_avail_event(&w->drv), 2);
     offer_simple(w);
     assert_true(driver_must_kick(&w->drv, 2));
+}
+
+static void event_index_takes_back_what_it_asked_for(void **state)
+{
+    struct world *w = *state;
+
+    restart(w, 0, true, true);
+    assert_false(ring_kicks_on(&w->ring));
+    ring_kicks_off(&w->ring);
+    offer_simple(w);
+    assert_false(driver_must_kick(&w->drv, 0));
+    pop(w);
+}
+
+static void available_chains_are_seen_without_popping(void **state)
+{
+    struct world *w = *state;
+
+    restart(w, 0, true, true);
+    assert_false(ring_has_available(&w->ring));
+    offer_simple(w);
+    assert_true(ring_has_available(&w->ring));
+    pop(w);
+    assert_false(ring_has_available(&w->ring));
 }
 
 static void event_index_kicks_on_sees_what_came_meanwhile(void **state)
@@ -1026,6 +1049,8 @@ int main(void)
         in_world(kicks_off_and_on_is_the_flag),
         in_world(kicks_on_sees_what_came_meanwhile),
         in_world(event_index_asks_for_a_kick_at_the_next_chain),
+        in_world(event_index_takes_back_what_it_asked_for),
+        in_world(available_chains_are_seen_without_popping),
         in_world(event_index_kicks_on_sees_what_came_meanwhile),
     };
 

@@ -79,14 +79,14 @@ static void client_waits_while_the_first_one_drains(void **state)
     bench_start_ring(b);
     bench_offer(b);
     bench_pump(b, 10);
-    assert_int_equal(b->dev.stats.inflight, 1);
+    assert_int_equal(b->dev.lane.stats.inflight, 1);
     close(b->peer);
     b->peer = bench_connect(b);
     bench_pump(b, 10);
-    assert_int_equal(b->dev.stats.inflight, 1);
+    assert_int_equal(b->dev.lane.stats.inflight, 1);
     assert_int_equal(b->dev.mem.count, 1); /* not pulled away under the request */
     bench_negotiate(b);
-    assert_int_equal(b->dev.stats.inflight, 0);
+    assert_int_equal(b->dev.lane.stats.inflight, 0);
     assert_int_equal(bench_used_idx(b), 1);
     assert_int_equal(b->dev.mem.count, 0);
 }
@@ -214,7 +214,7 @@ static void stop_while_a_message_waits(void **state)
     bench_pump(b, 10);
     bench_send(b, VHOST_USER_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);
     bench_pump(b, 10);
-    assert_int_equal(b->dev.stats.inflight, 1);
+    assert_int_equal(b->dev.lane.stats.inflight, 1);
 }
 
 int main(void)

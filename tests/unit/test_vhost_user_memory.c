@@ -217,7 +217,7 @@ static void table_may_change_while_requests_are_in_flight(void **state)
     bench_start_ring(b);
     bench_offer(b);
     bench_pump(b, 10);
-    assert_int_equal(b->dev.stats.inflight, 1);
+    assert_int_equal(b->dev.lane.stats.inflight, 1);
     bench_share_memory(b);
     assert_int_equal(bench_used_idx(b), 1); /* it ended first */
     bench_offer(b);

@@ -170,7 +170,7 @@ static bool is_stopped(struct vu_bench *b)
 
 static bool is_drained(struct vu_bench *b)
 {
-    return b->dev.stats.inflight == 0;
+    return b->dev.lane.stats.inflight == 0;
 }
 
 static void on_device_closed(struct device *dev)

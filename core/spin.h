@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * How long a thread that has run out of work should look for more before it sleeps.  Sleep
+ * costs two wake-ups a request, looking costs the core: so it looks only while work has
+ * lately come sooner than `max_ns`, about as long as that took, within its share of the
+ * core, and not while somebody else wants the core.
+ * Part of a lane; its thread only.  All times are nanoseconds, of one monotonic clock.
+ */
+
+#include "core/base.h"
+
+struct spin {
+    uint64_t max_ns;      /* of one spin, 0: never */
+    unsigned cpu_percent; /* of the core, at most, 100: no limit */
+    uint64_t expect_ns;   /* how long work was in coming: moving average */
+    uint64_t idle_ns;     /* since when there is no work, 0: there is */
+    uint64_t start_ns;    /* of this spin */
+    uint64_t end_ns;      /* of this spin, if nothing comes */
+    uint64_t look_ns;     /* the last look in this spin */
+    uint64_t credit_ns;   /* what may be spun until more is earned */
+    uint64_t earned_ns;   /* when credit was last added up */
+    uint64_t spun_ns;     /* in this window */
+    uint64_t lost_ns;     /* of it, the core was somebody else's */
+    uint64_t rest_ns;     /* how long to leave the core alone when it is wanted */
+    uint64_t rest_end_ns; /* no spin before that */
+};
+
+/* `cpu_percent`: 1 to 100. */
+void spin_init(struct spin *spin, uint64_t max_ns, unsigned cpu_percent);
+
+/* There is no work.  Returns false when it is better to sleep at once. */
+bool spin_begin(struct spin *spin, uint64_t now_ns);
+
+/* Between two looks.  Returns false when it is time to sleep. */
+bool spin_goes_on(struct spin *spin, uint64_t now_ns);
+
+/* After spin_begin returned true: work was found, or it is time to sleep.  How long it was. */
+uint64_t spin_end(struct spin *spin, uint64_t now_ns);
+
+/* Work came, by a look or by a wake-up. */
+void spin_work(struct spin *spin, uint64_t now_ns);
+
+/* One look is done: leave the core's other half alone for a moment. */
+static inline void spin_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ __volatile__("isb" ::: "memory");
+#else
+    __asm__ __volatile__("" ::: "memory");
+#endif
+}
