@@ -18,7 +18,7 @@ struct null {
     uint64_t delay_ns;
     struct io *first; /* in order of arrival, so also of their end */
     struct io **last;
-    bool is_armed;
+    bool is_armed; /* for `first` */
 };
 
 struct null_io {
@@ -116,15 +116,19 @@ static unsigned finish_due(struct null *null)
     return count;
 }
 
+/*
+ * Have the timer go off when the first is due, or not at all.  Setting it also takes back that
+ * it has gone off, so nobody need read it.
+ */
 static void arm(struct null *null)
 {
-    uint64_t due = null_io_of(null->first)->due_ns;
+    uint64_t due = null->first ? null_io_of(null->first)->due_ns : 0;
     struct itimerspec when = {
         .it_value = {.tv_sec = (time_t)(due / NS_PER_S), .tv_nsec = (long)(due % NS_PER_S)},
     };
 
     timerfd_settime(null->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
-    null->is_armed = true;
+    null->is_armed = null->first != NULL;
 }
 
 static unsigned null_submit(struct backend *backend, unsigned *calls)
@@ -157,10 +161,7 @@ static unsigned null_reap(struct backend *backend)
     }
     count = finish_due(null);
     if (count > 0) {
-        null->is_armed = false;
-        if (null->first) {
-            arm(null);
-        }
+        arm(null);
     }
     return count;
 }

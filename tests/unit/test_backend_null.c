@@ -143,6 +143,41 @@ static void later_operations_are_not_forgotten_after_the_first(void **state)
     backend_close(backend);
 }
 
+/* Whoever watches the timer as long as it is readable must not be woken for ever. */
+static void timer_is_quiet_when_all_is_done(void **state)
+{
+    struct backend *backend = open_null(5);
+    struct operation ops[2];
+    struct pollfd poll_fd = {.fd = backend->ops->fd(backend), .events = POLLIN};
+
+    for (unsigned i = 0; i < 2; i++) {
+        operation_init(&ops[i], IO_FLUSH, 0, NULL, 0);
+        operation_queue(&ops[i], backend);
+        assert_true(operations_run(backend, &ops[i], 1));
+    }
+    assert_int_equal(poll(&poll_fd, 1, 20), 0);
+    backend_close(backend);
+}
+
+/* As a loop does that spins: it asks again and again, and the timer may not have gone off. */
+static void reap_needs_no_timer(void **state)
+{
+    struct backend *backend = open_null(20);
+    uint64_t deadline_ns = now_ns() + 5 * NS_PER_S;
+    struct operation op;
+    unsigned calls;
+
+    operation_init(&op, IO_FLUSH, 0, NULL, 0);
+    operation_queue(&op, backend);
+    backend->ops->submit(backend, &calls);
+    while (backend->ops->reap(backend) == 0) {
+        assert_true(now_ns() < deadline_ns);
+    }
+    assert_int_equal(op.times_done, 1);
+    assert_int_equal(backend->ops->reap(backend), 0);
+    backend_close(backend);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +189,8 @@ int main(void)
         cmocka_unit_test(delay_is_kept),
         cmocka_unit_test(delayed_operations_overlap),
         cmocka_unit_test(later_operations_are_not_forgotten_after_the_first),
+        cmocka_unit_test(timer_is_quiet_when_all_is_done),
+        cmocka_unit_test(reap_needs_no_timer),
     };
 
     return unit_run(tests);
