@@ -57,27 +57,30 @@ static void mmio_wire_call(struct virtio_regs *regs, unsigned source)
     (void)regs->host->call_on(regs->arg, source, NULL);
 }
 
-static const struct virtio_file_ops mmio_ops = {
-    .door = mmio_door,
-    .wire_call = mmio_wire_call,
-};
-
-static void mmio_legacy_reset(struct virtio_mmio *mmio)
+/* The page size stays: Linux writes it once, before the reset that its probing begins with. */
+static void mmio_reset(struct virtio_regs *regs)
 {
-    mmio->regs.is_legacy = mmio->is_version_1;
-    mmio->page = LEGACY_PAGE;
+    struct virtio_mmio *mmio = containerof(regs, struct virtio_mmio, regs);
+
+    regs->is_legacy = mmio->is_version_1;
     for (unsigned i = 0; i < VIRTIO_REGS_MAX_QUEUES; i++) {
         mmio->align[i] = LEGACY_PAGE;
     }
 }
 
+static const struct virtio_file_ops mmio_ops = {
+    .door = mmio_door,
+    .wire_call = mmio_wire_call,
+    .reset = mmio_reset,
+};
+
 void virtio_mmio_init(struct virtio_mmio *mmio, const struct virtio_mmio_opts *opts)
 {
-    virtio_regs_init(&mmio->regs, &mmio_ops, opts->host, opts->arg, opts->queue_count,
-                     opts->queue_max);
     mmio->base = opts->base;
     mmio->is_version_1 = opts->is_version_1;
-    mmio_legacy_reset(mmio);
+    mmio->page = LEGACY_PAGE;
+    virtio_regs_init(&mmio->regs, &mmio_ops, opts->host, opts->arg, opts->queue_count,
+                     opts->queue_max);
 }
 
 /*
@@ -229,14 +232,6 @@ static void write_ready(struct virtio_mmio *mmio, uint32_t offset, uint32_t valu
     }
 }
 
-static void write_status(struct virtio_mmio *mmio, uint32_t value)
-{
-    virtio_regs_set_status(&mmio->regs, (uint8_t)value);
-    if (value == 0) {
-        mmio_legacy_reset(mmio);
-    }
-}
-
 static void write_register(struct virtio_mmio *mmio, uint32_t offset, uint32_t value)
 {
     struct virtio_regs *regs = &mmio->regs;
@@ -264,7 +259,7 @@ static void write_register(struct virtio_mmio *mmio, uint32_t offset, uint32_t v
         interrupt_ack(regs, value);
         break;
     case STATUS:
-        write_status(mmio, value);
+        virtio_regs_set_status(regs, (uint8_t)value);
         break;
     default:
         if (mmio->is_version_1) {

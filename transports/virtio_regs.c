@@ -24,6 +24,9 @@ static void registers_clear(struct virtio_regs *regs)
     for (unsigned i = 0; i < regs->queue_count; i++) {
         queue_clear(regs, i);
     }
+    if (regs->file->reset) {
+        regs->file->reset(regs);
+    }
 }
 
 void virtio_regs_init(struct virtio_regs *regs, const struct virtio_file_ops *file,

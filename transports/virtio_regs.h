@@ -94,6 +94,8 @@ struct virtio_file_ops {
     bool (*door)(struct virtio_regs *regs, unsigned queue, struct virtio_doorbell *door);
     /* Wire an interrupt source as the registers say, or take the wire away. */
     void (*wire_call)(struct virtio_regs *regs, unsigned source);
+    /* What the file itself keeps: back to power-on.  May be NULL. */
+    void (*reset)(struct virtio_regs *regs);
 };
 
 struct virtio_regs {

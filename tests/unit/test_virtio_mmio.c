@@ -320,6 +320,20 @@ static void legacy_queues_lie_in_one_piece(void **state)
     assert_int_equal(get(0x004), 1);
 }
 
+/* Linux writes it first, and then resets. */
+static void the_page_size_outlives_a_reset(void **state)
+{
+    begin(true);
+    set(0x028, 8192);
+    set(0x070, 0);
+    set(0x070, 3);
+    set(0x040, 0x10);
+    set(0x070, 7);
+    assert_int_equal(host.started[0].desc, 0x20000);
+    set(0x028, 3000); /* no power of two */
+    assert_int_equal(get(0x040), 0x10);
+}
+
 static void legacy_knows_nothing_newer(void **state)
 {
     begin(true);
@@ -356,6 +370,7 @@ int main(void)
         cmocka_unit_test(a_config_change_counts_and_signals),
         cmocka_unit_test(there_is_no_shared_memory),
         cmocka_unit_test(legacy_queues_lie_in_one_piece),
+        cmocka_unit_test(the_page_size_outlives_a_reset),
         cmocka_unit_test(legacy_knows_nothing_newer),
     };
 
