@@ -120,7 +120,7 @@ static uint32_t read_queue(struct virtio_mmio *mmio, uint32_t offset)
     case QUEUE_READY:
         return mmio->is_version_1 ? 0 : queue->is_ready;
     case QUEUE_PFN:
-        return mmio->is_version_1 ? (uint32_t)(queue->desc / mmio->page) : 0;
+        return mmio->is_version_1 ? virtio_regs_read_pfn(queue, mmio->page) : 0;
     default:
         return 0;
     }

@@ -71,7 +71,7 @@ static uint32_t read_queue(struct virtio_pci *pci, uint32_t offset)
     }
     switch (offset) {
     case QUEUE_PFN:
-        return (uint32_t)(queue->desc / PAGE_BYTES);
+        return virtio_regs_read_pfn(queue, PAGE_BYTES);
     case QUEUE_SIZE:
         return queue->size;
     default:

@@ -69,7 +69,10 @@ static void kick_off(struct virtio_regs *regs, unsigned index)
     }
 }
 
-/* The rings lie outside of memory, or the back-end refused: the driver has to begin anew. */
+/*
+ * The rings lie outside of memory, or the back-end refused: the driver has to begin anew.
+ * Source: VIRTIO 1.2, 2.1.2 "Device Requirements: Device Status Field".
+ */
 static void needs_reset(struct virtio_regs *regs)
 {
     regs->status |= VIRTIO_STATUS_NEEDS_RESET;
@@ -88,6 +91,7 @@ static void queue_start(struct virtio_regs *regs, unsigned index)
     if (regs->host->queue_start(regs->arg, index, queue) < 0) {
         kick_off(regs, index);
         regs->host->call_off(regs->arg, index);
+        queue->is_ready = false;
         needs_reset(regs);
         return;
     }
@@ -191,6 +195,11 @@ void virtio_regs_queue_pfn(struct virtio_regs *regs, uint32_t pfn, uint32_t page
             queue_start(regs, regs->queue_select);
         }
     }
+}
+
+uint32_t virtio_regs_read_pfn(const struct virtio_queue *queue, uint32_t page)
+{
+    return queue->is_ready ? (uint32_t)(queue->desc / page) : 0;
 }
 
 void virtio_regs_notify(struct virtio_regs *regs, uint32_t queue)

@@ -250,19 +250,6 @@ static void a_kick_without_a_wire_is_passed_on_and_counted(void **state)
     assert_int_equal(mmio.regs.notify_writes, 1);
 }
 
-static void a_refused_queue_needs_a_reset(void **state)
-{
-    begin(false);
-    accept(HOST_FEATURES);
-    set_queue(0);
-    host.refuse = -1;
-    set(0x070, 15);
-    expect_log(&host, "C2C0K0S0X0U0s2");
-    assert_int_equal(get(0x070), 15 | 64);
-    set(0x070, 0);
-    assert_int_equal(get(0x070), 0);
-}
-
 static void interrupts_are_of_used_buffers_unless_only_the_config_changed(void **state)
 {
     begin(false);
@@ -365,7 +352,6 @@ int main(void)
         cmocka_unit_test(wrong_sizes_are_ignored),
         cmocka_unit_test(wrong_queue_numbers_are_nothing),
         cmocka_unit_test(a_kick_without_a_wire_is_passed_on_and_counted),
-        cmocka_unit_test(a_refused_queue_needs_a_reset),
         cmocka_unit_test(interrupts_are_of_used_buffers_unless_only_the_config_changed),
         cmocka_unit_test(a_config_change_counts_and_signals),
         cmocka_unit_test(there_is_no_shared_memory),

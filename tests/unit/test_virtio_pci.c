@@ -322,7 +322,7 @@ static void a_refused_feature_leaves_features_ok_off(void **state)
     accept(HOST_FEATURES | 1);
     assert_int_equal(mem(COMMON + 0x14, 1), 3);
     begin(true);
-    host.refuse = -1;
+    host.refuse_features = -1;
     accept(HOST_FEATURES);
     assert_int_equal(mem(COMMON + 0x14, 1), 3);
 }

@@ -16,7 +16,8 @@
 #define READ_ONLY 1u
 #define WRITE_ONLY 2u /* reads as 0 */
 #define OF_QUEUE 4u
-#define FIXED 8u /* once the features are agreed, or the queue is ready */
+#define FIXED 8u     /* once the features are agreed, or the queue is ready */
+#define IS_READY 16u /* not 0: the queue is ready */
 
 struct reg {
     uint16_t offset;
@@ -28,7 +29,7 @@ struct reg {
 struct file {
     const char *name;
     void (*begin)(void);
-    void (*drive)(void); /* both queues run, 0 is selected */
+    void (*drive)(void); /* after begin: both queues run, 0 is selected */
     uint32_t (*get)(uint32_t offset, unsigned len);
     void (*set)(uint32_t offset, uint32_t value, unsigned len);
     const struct reg *reg;
@@ -80,7 +81,6 @@ static void mmio_2_begin(void)
 
 static void mmio_2_drive(void)
 {
-    mmio_begin(false);
     mmio_set(0x070, 3, 4);
     mmio_set(0x020, (uint32_t)HOST_FEATURES, 4);
     mmio_set(0x024, 1, 4);
@@ -110,7 +110,7 @@ static const struct reg mmio_2_regs[] = {
     {0x030, 4, WRITE_ONLY, 0},
     {0x034, 4, READ_ONLY | OF_QUEUE, HOST_QUEUE_SIZE},
     {0x038, 4, WRITE_ONLY | OF_QUEUE | FIXED, 0},
-    {0x044, 4, OF_QUEUE, 1},
+    {0x044, 4, OF_QUEUE | IS_READY, 1},
     {0x050, 4, WRITE_ONLY, 0},
     {0x060, 4, READ_ONLY, 1},
     {0x064, 4, WRITE_ONLY, 0},
@@ -137,7 +137,6 @@ static void mmio_1_begin(void)
 
 static void mmio_1_drive(void)
 {
-    mmio_begin(true);
     mmio_set(0x028, 4096, 4);
     mmio_set(0x070, 3, 4);
     mmio_set(0x020, 0x40, 4);
@@ -165,7 +164,7 @@ static const struct reg mmio_1_regs[] = {
     {0x034, 4, READ_ONLY | OF_QUEUE, HOST_QUEUE_SIZE},
     {0x038, 4, WRITE_ONLY | OF_QUEUE | FIXED, 0},
     {0x03c, 4, WRITE_ONLY | OF_QUEUE | FIXED, 0},
-    {0x040, 4, OF_QUEUE, 0x123},
+    {0x040, 4, OF_QUEUE | IS_READY, 0x123},
     {0x050, 4, WRITE_ONLY, 0},
     {0x060, 4, READ_ONLY, 1},
     {0x064, 4, WRITE_ONLY, 0},
@@ -207,7 +206,6 @@ static void modern_set(uint32_t offset, uint32_t value, unsigned len)
 
 static void modern_drive(void)
 {
-    pci_begin();
     modern_set(0x14, 3, 1);
     modern_set(0x0c, (uint32_t)HOST_FEATURES, 4);
     modern_set(0x08, 1, 4);
@@ -238,7 +236,7 @@ static const struct reg modern_regs[] = {
     {0x16, 2, 0, 0},
     {0x18, 2, OF_QUEUE | FIXED, 16},
     {0x1a, 2, OF_QUEUE, 1},
-    {0x1c, 2, OF_QUEUE, 1},
+    {0x1c, 2, OF_QUEUE | IS_READY, 1},
     {0x1e, 2, READ_ONLY | OF_QUEUE, 0},
     {0x20, 4, OF_QUEUE | FIXED, 0x1000},
     {0x24, 4, OF_QUEUE | FIXED, 0x2000},
@@ -276,7 +274,6 @@ static void legacy_begin(void)
 
 static void legacy_drive(void)
 {
-    legacy_begin();
     legacy_set(18, 3, 1);
     legacy_set(4, 0x40, 4);
     for (unsigned queue = HOST_QUEUES; queue-- > 0;) {
@@ -291,7 +288,7 @@ static void legacy_drive(void)
 static const struct reg legacy_regs[] = {
     {0, 4, READ_ONLY, (uint32_t)HOST_FEATURES},
     {4, 4, FIXED, 0x40},
-    {8, 4, OF_QUEUE, 0x123},
+    {8, 4, OF_QUEUE | IS_READY, 0x123},
     {12, 2, READ_ONLY | OF_QUEUE, HOST_QUEUE_SIZE},
     {14, 2, 0, 0},
     {16, 2, WRITE_ONLY, 0},
@@ -319,6 +316,12 @@ static const struct file files[] = {
 
 #define EACH_FILE(file) (const struct file *file = files; file < files + ARRAY_SIZE(files); file++)
 #define EACH_REG(r, file) (const struct reg *r = (file)->reg; r < (file)->reg + (file)->count; r++)
+
+static void begin_driven(const struct file *file)
+{
+    file->begin();
+    file->drive();
+}
 
 static void expect(const struct file *file, const struct reg *r, const char *what, uint32_t found,
                    uint32_t wanted)
@@ -349,7 +352,7 @@ static void each_register_reads_what_it_holds(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
         for
             EACH_REG(r, file)
             {
@@ -363,7 +366,7 @@ static void narrow_reads_give_a_part_or_nothing(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
         for
             EACH_REG(r, file)
             {
@@ -381,7 +384,7 @@ static void reads_of_two_registers_give_nothing(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
         for
             EACH_REG(r, file)
             {
@@ -402,7 +405,7 @@ static void writes_of_another_width_do_nothing(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
             snapshot(file, &before);
         for
             EACH_REG(r, file)
@@ -430,7 +433,7 @@ static void what_is_read_only_stays(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
             snapshot(file, &before);
         for
             EACH_REG(r, file)
@@ -451,7 +454,7 @@ static void what_was_agreed_stays(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
             snapshot(file, &before);
         for
             EACH_REG(r, file)
@@ -498,7 +501,7 @@ static void queues_that_are_not_there_are_nothing(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
             for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++) {
                 file->set(file->select, numbers[i], file->status_len == 4 ? 4 : 2);
                 snapshot(file, &before);
@@ -517,6 +520,29 @@ static void queues_that_are_not_there_are_nothing(void **state)
                     }
                 }
             }
+        }
+}
+
+/* Source: VIRTIO 1.2, 2.1.2 "Device Requirements: Device Status Field". */
+static void a_queue_that_is_refused_is_not_ready_and_wants_a_reset(void **state)
+{
+    for
+        EACH_FILE(file)
+        {
+            file->begin();
+            host.refuse_queue = -1;
+            file->drive();
+            assert_non_null(strstr(host.log, "K0S0X0U0s2"));
+            assert_true(file->get(file->status, file->status_len) & VIRTIO_STATUS_NEEDS_RESET);
+        for
+            EACH_REG(r, file)
+            {
+                if (r->is & IS_READY) {
+                    expect(file, r, "refused", file->get(r->offset, r->len), 0);
+                }
+            }
+        file->set(file->status, 0, file->status_len);
+        assert_int_equal(file->get(file->status, file->status_len), 0);
         }
 }
 
@@ -549,12 +575,12 @@ static void a_reset_stops_all_and_leaves_power_on(void **state)
         {
             file->begin();
             read_all(file, values);
-            file->drive();
+            begin_driven(file);
             host.log[0] = '\0';
             file->set(file->status, 0, file->status_len);
             expect_log(&host, "X0P0U0X1P1U1U2");
             expect_power_on(file, values);
-            file->drive();
+            begin_driven(file);
             host.log[0] = '\0';
             virtio_regs_reset(file->regs); /* the VMM's own, at its end */
             expect_log(&host, "X0P0U0X1P1U1U2");
@@ -568,7 +594,7 @@ static void a_device_can_be_driven_again(void **state)
     for
         EACH_FILE(file)
         {
-            file->drive();
+            begin_driven(file);
             virtio_regs_reset(file->regs);
             host.log[0] = '\0';
             if (file->is_legacy) {
@@ -593,6 +619,7 @@ int main(void)
         cmocka_unit_test(what_was_agreed_stays),
         cmocka_unit_test(queues_wait_for_features_ok),
         cmocka_unit_test(queues_that_are_not_there_are_nothing),
+        cmocka_unit_test(a_queue_that_is_refused_is_not_ready_and_wants_a_reset),
         cmocka_unit_test(a_reset_stops_all_and_leaves_power_on),
         cmocka_unit_test(a_device_can_be_driven_again),
     };

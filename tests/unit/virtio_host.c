@@ -29,7 +29,7 @@ static int set_features(void *arg, uint64_t accepted)
     struct virtio_host *host = arg;
 
     host->features = accepted;
-    return host->refuse;
+    return host->refuse_features;
 }
 
 static void config_read(void *arg, uint32_t offset, void *to, uint32_t len)
@@ -57,7 +57,7 @@ static int queue_start(void *arg, unsigned queue, const struct virtio_queue *set
 
     note(host, 'S', queue);
     host->started[queue] = *set;
-    return host->refuse;
+    return host->refuse_queue;
 }
 
 static void queue_stop(void *arg, unsigned queue)

@@ -23,7 +23,8 @@ struct virtio_host {
     bool is_line[HOST_QUEUES + 1]; /* the call went to the line */
     bool is_pending[HOST_QUEUES + 1];
     bool was_used;
-    int refuse; /* what queue_start and set_features return */
+    int refuse_features; /* what set_features returns */
+    int refuse_queue;    /* what queue_start returns */
 };
 
 extern const struct virtio_host_ops virtio_host_ops;
