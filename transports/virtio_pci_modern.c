@@ -234,6 +234,9 @@ static void write_queue(struct virtio_pci *pci, uint32_t offset, uint32_t value)
     struct virtio_regs *regs = &pci->regs;
     struct virtio_queue *queue = virtio_regs_queue(regs);
 
+    if (regs->is_legacy) {
+        return; /* this driver set its queues up by the ports */
+    }
     switch (offset) {
     case QUEUE_SIZE:
         virtio_regs_set_size(regs, value);

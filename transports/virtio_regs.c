@@ -182,7 +182,7 @@ void virtio_regs_queue_pfn(struct virtio_regs *regs, uint32_t pfn, uint32_t page
 {
     struct virtio_queue *queue = virtio_regs_queue(regs);
 
-    if (!queue) {
+    if (!queue || !regs->is_legacy) {
         return;
     }
     queue_stop(regs, regs->queue_select);

@@ -141,7 +141,7 @@ void virtio_regs_set_size(struct virtio_regs *regs, uint32_t size);
 void virtio_regs_queue_ready(struct virtio_regs *regs);
 void virtio_regs_queue_reset(struct virtio_regs *regs);
 
-/* A legacy queue in one piece of `align`: page number 0 takes it away. */
+/* A legacy queue in one piece of `align`: page number 0 takes it away.  Not for other drivers. */
 void virtio_regs_queue_pfn(struct virtio_regs *regs, uint32_t pfn, uint32_t page, uint32_t align);
 uint32_t virtio_regs_read_pfn(const struct virtio_queue *queue, uint32_t page);
 

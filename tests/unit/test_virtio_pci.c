@@ -591,6 +591,42 @@ static void a_transitional_device_speaks_either(void **state)
     assert_false(host.door[0].is_port);
 }
 
+/* Source: VIRTIO 1.2, 4.1.4.10: those registers are of the legacy interface alone. */
+static void legacy_queues_are_nothing_to_a_modern_driver(void **state)
+{
+    drive();
+    host.log[0] = '\0';
+    port_set(14, 0, 2);
+    port_set(8, 0, 4);
+    port_set(14, 1, 2);
+    port_set(8, 0x123, 4);
+    expect_log(&host, "");
+    mem_set(COMMON + 0x16, 0, 2);
+    assert_int_equal(mem(COMMON + 0x1c, 2), 1);
+    assert_int_equal(mem(COMMON + 0x20, 4), 0x1000);
+    mem_set(COMMON + 0x16, 1, 2);
+    assert_int_equal(mem(COMMON + 0x1c, 2), 0);
+}
+
+static void modern_queues_are_nothing_to_a_legacy_driver(void **state)
+{
+    begin(true);
+    port_set(18, 3, 1);
+    port_set(8, 0x123, 4);
+    port_set(18, 7, 1);
+    host.log[0] = '\0';
+    for (unsigned queue = 0; queue < HOST_QUEUES; queue++) {
+        set_queue(queue);
+    }
+    expect_log(&host, "");
+    port_set(14, 1, 2);
+    assert_int_equal(port(8, 4), 0);
+    assert_int_equal(port(12, 2), HOST_QUEUE_SIZE);
+    mem_set(COMMON + 0x14, 0, 1); /* a reset is a reset, and then a driver may be modern */
+    accept(HOST_FEATURES);
+    assert_int_equal(mem(COMMON + 0x14, 1), 11);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -622,6 +658,8 @@ int main(void)
         cmocka_unit_test(msix_moves_the_legacy_config),
         cmocka_unit_test(legacy_writes_take_the_width_of_the_register),
         cmocka_unit_test(a_transitional_device_speaks_either),
+        cmocka_unit_test(legacy_queues_are_nothing_to_a_modern_driver),
+        cmocka_unit_test(modern_queues_are_nothing_to_a_legacy_driver),
     };
 
     return unit_run(tests);
