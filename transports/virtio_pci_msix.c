@@ -22,6 +22,12 @@
 #define WORD_CONTROL 3u
 #define VECTOR_MASKED 1u
 
+/*
+ * The bits of an entry that a guest may set; the others are reserved, or align the address.
+ * Source: PCI 3.0, 6.8.2.6 "Message Address for MSI-X Table Entries", 6.8.2.9 "Vector Control".
+ */
+static const uint32_t entry_bits[] = {~3u, UINT32_MAX, UINT32_MAX, VECTOR_MASKED};
+
 void virtio_pci_msix_init(struct virtio_pci *pci)
 {
     unsigned at = pci_function_add_capability(&pci->fn, CAPABILITY_MSIX, CAPABILITY_BYTES);
@@ -158,11 +164,12 @@ uint32_t virtio_pci_msix_read(struct virtio_pci *pci, uint32_t offset, unsigned 
 void virtio_pci_msix_write(struct virtio_pci *pci, uint32_t offset, uint32_t value, unsigned len)
 {
     unsigned number = offset / ENTRY_BYTES;
+    unsigned word = offset % ENTRY_BYTES / 4;
 
     if (len != 4 || !is_aligned(offset, 4) || number >= pci->vector_count) {
         return;
     }
-    pci->vector[number].word[offset % ENTRY_BYTES / 4] = value;
+    pci->vector[number].word[word] = value & entry_bits[word];
     for (unsigned source = 0; source <= pci->regs.queue_count; source++) {
         if (vector_of(&pci->regs, source) == number) {
             virtio_pci_rewire(pci, source);

@@ -481,6 +481,23 @@ static void a_message_may_change_while_in_use(void **state)
     assert_int_equal(host.message[0].data, 0x77);
 }
 
+/* Source: PCI 3.0, 6.8.2.6 "Message Address for MSI-X Table Entries", 6.8.2.9 "Vector Control". */
+static void reserved_bits_of_the_table_are_zero(void **state)
+{
+    drive_with_vectors();
+    host.log[0] = '\0';
+    for (unsigned i = 0; i < 4; i++) {
+        mem_set(MSIX + 16 + 4 * i, UINT32_MAX, 4);
+    }
+    assert_int_equal(mem(MSIX + 16, 4), 0xfffffffc);
+    assert_int_equal(mem(MSIX + 16 + 4, 4), UINT32_MAX);
+    assert_int_equal(mem(MSIX + 16 + 8, 4), UINT32_MAX);
+    assert_int_equal(mem(MSIX + 16 + 12, 4), 1);
+    mem_set(MSIX + 16 + 12, 0xfffffffe, 4);
+    assert_int_equal(mem(MSIX + 16 + 12, 4), 0);
+    assert_int_equal(host.message[0].addr, 0xfffffffffffffffc);
+}
+
 static void the_table_takes_words_only(void **state)
 {
     drive_with_vectors();
@@ -651,6 +668,7 @@ int main(void)
         cmocka_unit_test(a_masked_vector_has_no_wire_but_pends),
         cmocka_unit_test(all_vectors_can_be_masked_at_once),
         cmocka_unit_test(a_message_may_change_while_in_use),
+        cmocka_unit_test(reserved_bits_of_the_table_are_zero),
         cmocka_unit_test(the_table_takes_words_only),
         cmocka_unit_test(legacy_registers_are_where_they_were),
         cmocka_unit_test(a_legacy_queue_starts_and_stops),
