@@ -173,8 +173,3 @@ void virtio_pci_init(struct virtio_pci *pci, const struct virtio_pci_opts *opts)
         virtio_pci_modern_init(pci);
     }
 }
-
-void virtio_pci_reset(struct virtio_pci *pci)
-{
-    virtio_regs_reset(&pci->regs);
-}

@@ -52,9 +52,6 @@ struct virtio_pci_opts {
 
 void virtio_pci_init(struct virtio_pci *pci, const struct virtio_pci_opts *opts);
 
-/* Power-on, for a reset of the whole machine. */
-void virtio_pci_reset(struct virtio_pci *pci);
-
 /*
  * The guest has acknowledged the interrupt line, which is down now: raise it again if there is
  * something which it has not been told.

@@ -122,7 +122,7 @@ void virtio_regs_init(struct virtio_regs *regs, const struct virtio_file_ops *fi
                       const struct virtio_host_ops *host, void *arg, unsigned queue_count,
                       uint16_t queue_max);
 
-/* Everything back to power-on, the queues stopped. */
+/* The queues stopped, and what a driver's reset clears back to power-on. */
 void virtio_regs_reset(struct virtio_regs *regs);
 
 uint64_t virtio_regs_offered(const struct virtio_regs *regs);
