@@ -164,30 +164,6 @@ uint32_t virtio_mmio_read(struct virtio_mmio *mmio, uint32_t offset, unsigned le
     return len == 4 && is_aligned(offset, 4) ? read_register(mmio, offset) : VIRTIO_NOTHING;
 }
 
-/* Addresses of a queue, version 2 only. */
-static void write_address(struct virtio_mmio *mmio, uint32_t offset, uint32_t value)
-{
-    struct virtio_queue *queue = virtio_regs_queue_setup(&mmio->regs);
-    bool is_high = (offset & 4) != 0;
-
-    if (!queue || mmio->is_version_1) {
-        return;
-    }
-    switch (offset & ~4u) {
-    case QUEUE_DESC:
-        virtio_set_half(&queue->desc, is_high, value);
-        break;
-    case QUEUE_DRIVER:
-        virtio_set_half(&queue->avail, is_high, value);
-        break;
-    case QUEUE_DEVICE:
-        virtio_set_half(&queue->used, is_high, value);
-        break;
-    default:
-        break;
-    }
-}
-
 static void write_legacy(struct virtio_mmio *mmio, uint32_t offset, uint32_t value)
 {
     struct virtio_regs *regs = &mmio->regs;
@@ -226,8 +202,19 @@ static void write_ready(struct virtio_mmio *mmio, uint32_t offset, uint32_t valu
             virtio_regs_queue_reset(&mmio->regs);
         }
         break;
+    case QUEUE_DESC:
+    case QUEUE_DESC + 4:
+        virtio_regs_set_address(&mmio->regs, VIRTIO_DESC, offset != QUEUE_DESC, value);
+        break;
+    case QUEUE_DRIVER:
+    case QUEUE_DRIVER + 4:
+        virtio_regs_set_address(&mmio->regs, VIRTIO_AVAIL, offset != QUEUE_DRIVER, value);
+        break;
+    case QUEUE_DEVICE:
+    case QUEUE_DEVICE + 4:
+        virtio_regs_set_address(&mmio->regs, VIRTIO_USED, offset != QUEUE_DEVICE, value);
+        break;
     default:
-        write_address(mmio, offset, value);
         break;
     }
 }

@@ -206,29 +206,6 @@ uint32_t virtio_pci_modern_read(struct virtio_pci *pci, uint32_t offset, unsigne
 
 /* ---- writing ---- */
 
-static void write_address(struct virtio_regs *regs, uint32_t offset, uint32_t value)
-{
-    struct virtio_queue *queue = virtio_regs_queue_setup(regs);
-    bool is_high = (offset & 4) != 0;
-
-    if (!queue) {
-        return;
-    }
-    switch (offset & ~7u) {
-    case QUEUE_DESC:
-        virtio_set_half(&queue->desc, is_high, value);
-        break;
-    case QUEUE_DRIVER:
-        virtio_set_half(&queue->avail, is_high, value);
-        break;
-    case QUEUE_DEVICE:
-        virtio_set_half(&queue->used, is_high, value);
-        break;
-    default:
-        break;
-    }
-}
-
 static void write_queue(struct virtio_pci *pci, uint32_t offset, uint32_t value)
 {
     struct virtio_regs *regs = &pci->regs;
@@ -257,8 +234,19 @@ static void write_queue(struct virtio_pci *pci, uint32_t offset, uint32_t value)
             virtio_regs_queue_reset(regs);
         }
         break;
+    case QUEUE_DESC:
+    case QUEUE_DESC + 4:
+        virtio_regs_set_address(regs, VIRTIO_DESC, offset != QUEUE_DESC, value);
+        break;
+    case QUEUE_DRIVER:
+    case QUEUE_DRIVER + 4:
+        virtio_regs_set_address(regs, VIRTIO_AVAIL, offset != QUEUE_DRIVER, value);
+        break;
+    case QUEUE_DEVICE:
+    case QUEUE_DEVICE + 4:
+        virtio_regs_set_address(regs, VIRTIO_USED, offset != QUEUE_DEVICE, value);
+        break;
     default:
-        write_address(regs, offset, value);
         break;
     }
 }

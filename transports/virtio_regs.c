@@ -3,6 +3,12 @@
 
 #include <assert.h>
 
+static void set_half(uint64_t *word, bool is_high, uint32_t value)
+{
+    *word = is_high ? ((*word & 0xffffffffu) | (uint64_t)value << 32)
+                    : ((*word & ~0xffffffffull) | value);
+}
+
 static void queue_clear(struct virtio_regs *regs, unsigned index)
 {
     regs->queue[index] = (struct virtio_queue){
@@ -156,6 +162,27 @@ void virtio_regs_set_size(struct virtio_regs *regs, uint32_t size)
     }
 }
 
+void virtio_regs_set_address(struct virtio_regs *regs, enum virtio_area area, bool is_high,
+                             uint32_t value)
+{
+    struct virtio_queue *queue = virtio_regs_queue_setup(regs);
+
+    if (!queue) {
+        return;
+    }
+    switch (area) {
+    case VIRTIO_DESC:
+        set_half(&queue->desc, is_high, value);
+        break;
+    case VIRTIO_AVAIL:
+        set_half(&queue->avail, is_high, value);
+        break;
+    case VIRTIO_USED:
+        set_half(&queue->used, is_high, value);
+        break;
+    }
+}
+
 void virtio_regs_queue_ready(struct virtio_regs *regs)
 {
     struct virtio_queue *queue = virtio_regs_queue_setup(regs);
@@ -238,7 +265,7 @@ void virtio_regs_write_features(struct virtio_regs *regs, uint32_t value)
 {
     if (regs->driver_select < 2 && !(regs->status & VIRTIO_STATUS_FEATURES_OK) &&
         !virtio_regs_is_live(regs)) {
-        virtio_set_half(&regs->driver_features, regs->driver_select == 1, value);
+        set_half(&regs->driver_features, regs->driver_select == 1, value);
     }
 }
 
@@ -316,10 +343,4 @@ void virtio_regs_config_changed(struct virtio_regs *regs)
         regs->isr |= VIRTIO_ISR_CONFIG;
         regs->host->signal(regs->arg, regs->queue_count);
     }
-}
-
-void virtio_set_half(uint64_t *word, bool is_high, uint32_t value)
-{
-    *word = is_high ? ((*word & 0xffffffffu) | (uint64_t)value << 32)
-                    : ((*word & ~0xffffffffull) | value);
 }

@@ -138,6 +138,11 @@ struct virtio_queue *virtio_regs_queue(struct virtio_regs *regs);
 struct virtio_queue *virtio_regs_queue_setup(struct virtio_regs *regs);
 
 void virtio_regs_set_size(struct virtio_regs *regs, uint32_t size);
+
+/* Half of the address of a queue's descriptors, available or used ring. */
+enum virtio_area { VIRTIO_DESC, VIRTIO_AVAIL, VIRTIO_USED };
+void virtio_regs_set_address(struct virtio_regs *regs, enum virtio_area area, bool is_high,
+                             uint32_t value);
 void virtio_regs_queue_ready(struct virtio_regs *regs);
 void virtio_regs_queue_reset(struct virtio_regs *regs);
 
@@ -158,6 +163,3 @@ void virtio_regs_config_write(struct virtio_regs *regs, uint32_t offset, uint32_
 
 /* The config space is another one now: tell the driver. */
 void virtio_regs_config_changed(struct virtio_regs *regs);
-
-/* Half of a 64-bit address register. */
-void virtio_set_half(uint64_t *word, bool is_high, uint32_t value);
