@@ -64,6 +64,18 @@ void virtio_pci_line_acked(struct virtio_pci *pci)
     }
 }
 
+uint32_t virtio_pci_register_at(const uint8_t *starts, unsigned count, uint32_t offset,
+                                unsigned *len)
+{
+    unsigned i = 0;
+
+    while (i + 1 < count && starts[i + 1] <= offset) {
+        i++;
+    }
+    *len = i + 1 < count ? (unsigned)(starts[i + 1] - starts[i]) : 0;
+    return starts[i];
+}
+
 static uint32_t bar_read(struct pci_function *fn, unsigned bar, uint32_t offset, unsigned len)
 {
     switch (bar) {

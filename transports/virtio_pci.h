@@ -63,6 +63,20 @@ void virtio_pci_line_acked(struct virtio_pci *pci);
 /* The ISR register: what happened since it was last read.  Reading tells. */
 uint8_t virtio_pci_read_isr(struct virtio_pci *pci);
 
+/*
+ * The register that holds the byte at `offset`: where it begins, and its length in `*len`, 0 when
+ * there is none.  `starts` says where each begins, the next one's is its end, and the last the end
+ * of all.
+ */
+uint32_t virtio_pci_register_at(const uint8_t *starts, unsigned count, uint32_t offset,
+                                unsigned *len);
+
+/* `len` bytes of a register's value, from its byte number `first` on. */
+static inline uint32_t virtio_pci_part(uint32_t value, unsigned first, unsigned len)
+{
+    return (value >> (8 * first)) & (UINT32_MAX >> (32 - 8 * len));
+}
+
 uint32_t virtio_pci_modern_read(struct virtio_pci *pci, uint32_t offset, unsigned len);
 void virtio_pci_modern_write(struct virtio_pci *pci, uint32_t offset, uint32_t value, unsigned len);
 void virtio_pci_modern_init(struct virtio_pci *pci);

@@ -23,7 +23,7 @@ enum {
     END = 24,
 };
 
-/* Where each register begins, and the end. */
+/* For virtio_pci_register_at. */
 static const uint8_t starts[] = {
     HOST_FEATURES, GUEST_FEATURES, QUEUE_PFN,    QUEUE_SIZE, QUEUE_SELECT, QUEUE_NOTIFY, STATUS,
     ISR,           CONFIG_VECTOR,  QUEUE_VECTOR, END,
@@ -49,17 +49,6 @@ void virtio_pci_legacy_door(const struct virtio_pci *pci, unsigned queue,
 static uint32_t config_at(const struct virtio_pci *pci)
 {
     return pci->is_msix_on ? END : CONFIG_VECTOR;
-}
-
-static unsigned register_at(uint32_t offset, unsigned *len)
-{
-    unsigned i = 0;
-
-    while (starts[i + 1] <= offset) {
-        i++;
-    }
-    *len = (unsigned)(starts[i + 1] - starts[i]);
-    return starts[i];
 }
 
 static uint32_t read_queue(struct virtio_pci *pci, uint32_t offset)
@@ -111,11 +100,11 @@ uint32_t virtio_pci_legacy_read(struct virtio_pci *pci, uint32_t offset, unsigne
     if (offset >= config_at(pci)) {
         return virtio_regs_config_read(&pci->regs, offset - config_at(pci), len);
     }
-    at = register_at(offset, &register_len);
+    at = virtio_pci_register_at(starts, ARRAY_SIZE(starts), offset, &register_len);
     if (offset + len > at + register_len) {
         return VIRTIO_NOTHING;
     }
-    return (read_register(pci, at) >> (8 * (offset - at))) & (UINT32_MAX >> (32 - 8 * len));
+    return virtio_pci_part(read_register(pci, at), offset - at, len);
 }
 
 /*
@@ -182,7 +171,9 @@ void virtio_pci_legacy_write(struct virtio_pci *pci, uint32_t offset, uint32_t v
 
     if (offset >= config_at(pci)) {
         virtio_regs_config_write(&pci->regs, offset - config_at(pci), value, len);
-    } else if (register_at(offset, &register_len) == offset && register_len == len) {
+    } else if (virtio_pci_register_at(starts, ARRAY_SIZE(starts), offset, &register_len) ==
+                   offset &&
+               register_len == len) {
         write_register(pci, offset, value);
     }
 }

@@ -50,7 +50,7 @@ enum {
     QUEUE_RESET = 0x3a,
 };
 
-/* Where each register begins; the next one's offset is its end. */
+/* For virtio_pci_register_at. */
 static const uint8_t starts[] = {
     DEVICE_FEATURE_SELECT, DEVICE_FEATURE, DRIVER_FEATURE_SELECT, DRIVER_FEATURE,
     CONFIG_VECTOR,         NUM_QUEUES,     DEVICE_STATUS,         CONFIG_GENERATION,
@@ -164,28 +164,16 @@ static uint32_t read_common(struct virtio_pci *pci, uint32_t offset)
     }
 }
 
-/* The register that holds this byte; its length in `*len`.  0 bytes: there is none. */
-static uint32_t register_at(uint32_t offset, unsigned *len)
-{
-    unsigned i = 0;
-
-    while (i + 1 < ARRAY_SIZE(starts) && starts[i + 1] <= offset) {
-        i++;
-    }
-    *len = i + 1 < ARRAY_SIZE(starts) ? (unsigned)(starts[i + 1] - starts[i]) : 0;
-    return starts[i];
-}
-
 /* A part of a register reads as that part of its value. */
 static uint32_t read_common_part(struct virtio_pci *pci, uint32_t offset, unsigned len)
 {
     unsigned register_len;
-    uint32_t at = register_at(offset, &register_len);
+    uint32_t at = virtio_pci_register_at(starts, ARRAY_SIZE(starts), offset, &register_len);
 
     if (offset + len > at + register_len) {
         return VIRTIO_NOTHING;
     }
-    return (read_common(pci, at) >> (8 * (offset - at))) & (UINT32_MAX >> (32 - 8 * len));
+    return virtio_pci_part(read_common(pci, at), offset - at, len);
 }
 
 uint32_t virtio_pci_modern_read(struct virtio_pci *pci, uint32_t offset, unsigned len)
@@ -287,7 +275,8 @@ static void write_common_whole(struct virtio_pci *pci, uint32_t offset, uint32_t
 {
     unsigned register_len;
 
-    if (register_at(offset, &register_len) == offset && register_len == len) {
+    if (virtio_pci_register_at(starts, ARRAY_SIZE(starts), offset, &register_len) == offset &&
+        register_len == len) {
         write_common(pci, offset, value);
     }
 }
