@@ -93,7 +93,8 @@ static int read_integer(int64_t value, const struct param *param, const char *wh
     return 0;
 }
 
-static int refuse_choice(const struct param *param, const char *where, struct err *err)
+static int refuse_choice(const char *value, const struct param *param, const char *where,
+                         struct err *err)
 {
     char list[160] = "";
     size_t used = 0;
@@ -102,7 +103,18 @@ static int refuse_choice(const struct param *param, const char *where, struct er
         used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"", i > 0 ? ", " : "",
                                  param->choices[i]);
     }
-    return err_say(err, -EINVAL, "%s: must be one of %s", where, list);
+    return err_say(err, -EINVAL, "%s: \"%.64s\" is not allowed, must be one of %s", where, value,
+                   list);
+}
+
+static bool is_choice(const char *value, const char *const *choices)
+{
+    for (unsigned i = 0; choices[i]; i++) {
+        if (strcmp(choices[i], value) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int read_string(const char *value, const struct param *param, const char *where, void *field,
@@ -113,19 +125,12 @@ static int read_string(const char *value, const struct param *param, const char 
     if (len == 0) {
         return err_say(err, -EINVAL, "%s: is empty", where);
     }
+    if (param->choices && !is_choice(value, param->choices)) {
+        return refuse_choice(value, param, where, err);
+    }
     if (len >= param->size) {
         return err_say(err, -EINVAL, "%s: is %zu bytes long, at most %zu are allowed", where, len,
                        param->size - 1);
-    }
-    if (param->choices) {
-        unsigned i = 0;
-
-        while (param->choices[i] && strcmp(param->choices[i], value) != 0) {
-            i++;
-        }
-        if (!param->choices[i]) {
-            return refuse_choice(param, where, err);
-        }
     }
     memcpy(field, value, len + 1);
     return 0;
@@ -133,6 +138,9 @@ static int read_string(const char *value, const struct param *param, const char 
 
 static void read_default(const struct param *param, void *field)
 {
+    int64_t number = param->has_no_default ? PARAM_ABSENT : param->value;
+
+    assert(!param->has_no_default || param->type == PARAM_STRING || param->type == PARAM_INTEGER);
     switch (param->type) {
     case PARAM_STRING:
         assert(!param->text || strlen(param->text) < param->size);
@@ -142,7 +150,7 @@ static void read_default(const struct param *param, void *field)
         *(bool *)field = false;
         break;
     case PARAM_INTEGER:
-        memcpy(field, &param->value, sizeof(param->value));
+        memcpy(field, &number, sizeof(number));
         break;
     default:
         break;
@@ -239,10 +247,66 @@ json_t *params_write(const struct param *table, const void *target)
     return object;
 }
 
+static bool is_absent(const struct param *param, const void *target)
+{
+    const void *field = (const char *)target + param->offset;
+    int64_t number;
+
+    if (param->type == PARAM_STRING) {
+        return *(const char *)field == '\0';
+    }
+    assert(param->type == PARAM_INTEGER);
+    memcpy(&number, field, sizeof(number));
+    return number == PARAM_ABSENT;
+}
+
+bool params_has_any(const struct param *table, const void *target)
+{
+    for (const struct param *param = table; param->name; param++) {
+        if (!is_absent(param, target)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Returns true when it was otherwise before. */
+static bool copy_member(const struct param *param, void *target, const void *change)
+{
+    void *to = (char *)target + param->offset;
+    const void *from = (const char *)change + param->offset;
+
+    if (param->type == PARAM_STRING) {
+        bool is_new = strcmp(to, from) != 0;
+
+        (void)snprintf(to, param->size, "%s", (const char *)from);
+        return is_new;
+    }
+    if (memcmp(to, from, sizeof(int64_t)) == 0) {
+        return false;
+    }
+    memcpy(to, from, sizeof(int64_t));
+    return true;
+}
+
+bool params_merge(const struct param *table, void *target, const void *change)
+{
+    bool has_changed = false;
+
+    for (const struct param *param = table; param->name; param++) {
+        if (!is_absent(param, change)) {
+            has_changed = copy_member(param, target, change) || has_changed;
+        }
+    }
+    return has_changed;
+}
+
 static void describe_limits(const struct param *param, json_t *object)
 {
     if (param->type == PARAM_INTEGER) {
-        (void)json_object_set_new(object, "default", json_integer(param->value));
+        if (!param->has_no_default) {
+            (void)json_object_set_new(object, "default", json_integer(param->value));
+        }
         (void)json_object_set_new(object, "min", json_integer(param->min));
         (void)json_object_set_new(object, "max", json_integer(param->max));
     } else if (param->type == PARAM_BOOL) {

@@ -24,10 +24,11 @@ struct param {
     const char *name; /* NULL ends a table */
     enum param_type type;
     bool is_required;
-    bool is_power_of_2; /* or `value`, where that is 0 */
-    size_t offset;      /* of the field in the target */
-    size_t size;        /* PARAM_STRING: of the field, final NUL included */
-    int64_t value;      /* PARAM_INTEGER: when it is not given */
+    bool is_power_of_2;  /* or `value`, where that is 0 */
+    bool has_no_default; /* string or integer: reads as absent when it is not given */
+    size_t offset;       /* of the field in the target */
+    size_t size;         /* PARAM_STRING: of the field, final NUL included */
+    int64_t value;       /* PARAM_INTEGER: when it is not given */
     int64_t min;
     int64_t max;
     const char *text;           /* PARAM_STRING: when it is not given, NULL: "" */
@@ -49,6 +50,16 @@ int params_read(const json_t *object, const struct param *table, const char *whe
  * values come back when a later version has others.
  */
 json_t *params_write(const struct param *table, const void *target);
+
+/* How an integer without a default reads when it is not given; a string reads as "". */
+#define PARAM_ABSENT INT64_MIN
+
+/*
+ * Of flat tables of integers and strings without defaults.  params_merge copies what is not
+ * absent, and returns true when the target is otherwise than before.
+ */
+bool params_has_any(const struct param *table, const void *target);
+bool params_merge(const struct param *table, void *target, const void *change);
 
 /* The table itself, for people and tests: an array of objects. */
 json_t *params_describe(const struct param *table);

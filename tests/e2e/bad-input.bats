@@ -162,7 +162,8 @@ misused() {
     refused "queues: 65" add vda null:1G --queues 65
     refused "queue_size: 100" add vda null:1G --queue-size 100
     refused "queue_size: 2048" add vda null:1G --queue-size 2048
-    refused "image.cache: must be one of" add vda "$E2E_DIR/x" --cache unsafe
+    refused 'image.cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
+        add vda "$E2E_DIR/x" --cache unsafe
     refused "serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 

@@ -118,7 +118,7 @@ static void ranges_are_told(void **state)
     assert_refused("{\"word\":\"a\",\"power\":3}", "power: 3 is not a power of two");
     assert_refused("{\"word\":\"a\",\"mode\":\"\"}", "mode: is empty");
     assert_refused("{\"word\":\"a\",\"mode\":\"medium\"}",
-                   "mode: must be one of \"fast\", \"slow\"");
+                   "mode: \"medium\" is not allowed, must be one of \"fast\", \"slow\"");
     assert_refused("{\"word\":\"abcdefgh\"}", "word: is 8 bytes long, at most 7 are allowed");
 }
 
@@ -155,6 +155,65 @@ static void table_describes_itself(void **state)
     assert_int_equal(json_integer_value(json_object_get(number, "default")), 7);
     assert_int_equal(json_integer_value(json_object_get(number, "max")), 100);
     assert_int_equal(json_array_size(json_object_get(json_array_get(list, 5), "members")), 1);
+}
+
+/* ---- changes: what is not given stays as it is ---- */
+
+static const struct param change_table[] = {
+    {"mode", .type = PARAM_STRING, .offset = offsetof(struct target, mode), .size = 8,
+     .has_no_default = true, .choices = modes, .help = "a mode"},
+    {"number", .type = PARAM_INTEGER, .offset = offsetof(struct target, number), .max = 100,
+     .has_no_default = true, .help = "a number"},
+    {NULL},
+};
+
+static struct target change_of(const char *text)
+{
+    json_auto_t *object = json_loads(text, 0, NULL);
+    struct target change;
+    struct err err;
+
+    assert_non_null(object);
+    memset(&change, 0xff, sizeof(change));
+    assert_int_equal(params_read(object, change_table, "", &change, &err), 0);
+    return change;
+}
+
+static void empty_change_has_nothing(void **state)
+{
+    struct target change = change_of("{}");
+    struct target target = {.mode = "fast", .number = 7};
+
+    assert_false(params_has_any(change_table, &change));
+    assert_false(params_merge(change_table, &target, &change));
+    assert_string_equal(target.mode, "fast");
+    assert_int_equal(target.number, 7);
+}
+
+static void change_has_what_is_given_zero_too(void **state)
+{
+    struct target change = change_of("{\"number\":0}");
+    struct target target = {.mode = "fast", .number = 7, .power = 5};
+
+    assert_true(params_has_any(change_table, &change));
+    assert_true(params_merge(change_table, &target, &change));
+    assert_string_equal(target.mode, "fast");
+    assert_int_equal(target.number, 0);
+    assert_int_equal(target.power, 5);
+    assert_false(params_merge(change_table, &target, &change));
+    change = change_of("{\"mode\":\"slow\",\"number\":0}");
+    assert_true(params_merge(change_table, &target, &change));
+    assert_string_equal(target.mode, "slow");
+}
+
+static void change_describes_no_defaults(void **state)
+{
+    json_auto_t *list = params_describe(change_table);
+
+    assert_null(json_object_get(json_array_get(list, 0), "default"));
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 0), "values")), 2);
+    assert_null(json_object_get(json_array_get(list, 1), "default"));
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "max")), 100);
 }
 
 /* ---- disk_config: what a table cannot say ---- */
@@ -250,6 +309,9 @@ int main(void)
         cmocka_unit_test(ranges_are_told),
         cmocka_unit_test(what_is_written_reads_the_same),
         cmocka_unit_test(table_describes_itself),
+        cmocka_unit_test(empty_change_has_nothing),
+        cmocka_unit_test(change_has_what_is_given_zero_too),
+        cmocka_unit_test(change_describes_no_defaults),
         cmocka_unit_test(disk_gets_socket_and_serial_from_its_name),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
