@@ -56,12 +56,12 @@ _vblkctl_position() {
 }
 
 _vblkctl() {
-    local program=$1 current=$2 previous=$3 words command operands
+    local program=$1 current=$2 previous=$3 words command operands assigned=''
 
     COMPREPLY=()
     # bash has "=" as a word of its own.
-    [[ $current == = ]] && current=''
-    [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD - 2]}
+    [[ $current == = ]] && current='' assigned=1
+    [[ $previous == = ]] && previous=${COMP_WORDS[COMP_CWORD - 2]} assigned=1
     read -r operands command < <(_vblkctl_position)
     case $previous in
         --control | --socket)
@@ -71,6 +71,9 @@ _vblkctl() {
             ;;
         --cache)
             words='none directsync writeback writethrough'
+            ;;
+        --engine)
+            words='auto aio io_uring'
             ;;
         --size | --serial | --queues | --queue-size | --*-block-size | --timeout | --interval | \
             --count)
@@ -86,6 +89,12 @@ _vblkctl() {
                 compopt -o filenames 2>/dev/null
                 mapfile -t COMPREPLY < <(compgen -f -W 'null:' -- "$current")
                 return
+            elif [[ $command == set && $assigned ]]; then
+                [[ $previous == engine ]] && words='auto aio io_uring'
+            elif [[ $command == set && $operands -gt 0 ]]; then
+                compopt -o nospace 2>/dev/null
+                words=$("$program" set --help 2>/dev/null | _vblkctl_help Settings |
+                    sed 's/=.*/=/')
             elif [[ $command != add && $operands -eq 0 ]] &&
                 "$program" "$command" --help 2>/dev/null | grep -q '^  NAME '; then
                 words=$(_vblkctl_disks "$program")

@@ -45,6 +45,7 @@ const struct param disk_config_params[] = {
      .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
     {"physical_block_size", INTEGER(physical_block_size), .min = 0, .max = 1 << 20,
      .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
+    SETTINGS_PARAMS(offsetof(struct disk_config, settings), false),
     {"socket", STRING(socket), .help = "absolute path of the vhost-user socket [DIR/NAME.sock]"},
     {.name = NULL},
 };
@@ -93,6 +94,16 @@ static int check_file(const struct image_config *image, struct err *err)
     return 0;
 }
 
+/* `engine` "": none is asked for. */
+static int check_engine(const struct image_config *image, const char *engine, struct err *err)
+{
+    if (strcmp(image->type, "null") == 0 && engine[0] && strcmp(engine, "auto") != 0) {
+        return err_say(err, -EINVAL, "engine: \"%s\" goes with images of type \"file\" only",
+                       engine);
+    }
+    return 0;
+}
+
 static int check_null(const struct image_config *image, struct err *err)
 {
     if (image->path[0] != '\0') {
@@ -134,6 +145,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = strcmp(config->image.type, "null") == 0 ? check_null(&config->image, err)
                                                       : check_file(&config->image, err);
     }
+    if (ret == 0) {
+        ret = check_engine(&config->image, config->settings.engine, err);
+    }
     if (ret == 0 && config->logical_block_size != 0 && config->logical_block_size < 512) {
         ret = err_say(err, -EINVAL, "logical_block_size: must be at least 512");
     }
@@ -148,6 +162,15 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
                        config->name);
     }
     return ret;
+}
+
+int disk_config_check_change(const struct disk_config *config, const struct settings *change,
+                             struct err *err)
+{
+    if (!settings_is_change(change)) {
+        return err_say(err, -EINVAL, "no setting is given, at least one is needed");
+    }
+    return check_engine(&config->image, change->engine, err);
 }
 
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)
@@ -169,6 +192,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     (void)is_known;
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
+    opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;
 }

@@ -10,6 +10,7 @@
 
 #include "daemon/params.h"
 #include "daemon/plane.h"
+#include "daemon/settings.h"
 
 struct image_config {
     char type[8];
@@ -25,6 +26,7 @@ struct disk_config {
     char socket[UNIX_PATH_BYTES];
     char serial[BLK_SERIAL_BYTES + 1];
     struct image_config image;
+    struct settings settings;
     bool readonly;
     int64_t queues;
     int64_t queue_size;
@@ -40,6 +42,10 @@ extern const struct param disk_config_params[];
  * Returns 0, or -EINVAL with a text that names the member.
  */
 int disk_config_complete(struct disk_config *config, const char *socket_dir, struct err *err);
+
+/* -EINVAL when the change asks for what a disk of this kind does not have. */
+int disk_config_check_change(const struct disk_config *config, const struct settings *change,
+                             struct err *err);
 
 /* `config` is lent to `opts`: its image's path. */
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts);

@@ -35,6 +35,10 @@ static json_t *image_json(const struct disk *disk, const struct plane_info *info
         set_integer(object, "block_size", info->image_block);
         set_integer(object, "physical_block_size", info->image_physical_block);
         set_integer(object, "max_inflight", info->image_max_inflight);
+        if (info->image_engine[0]) {
+            set(object, "engine", json_string(info->image_engine));
+            set(object, "engine_reason", call_text(info->image_engine_reason));
+        }
     }
     return object;
 }
@@ -53,6 +57,11 @@ static json_t *client_json(const struct plane_info *info)
     return object;
 }
 
+static void set_settings(json_t *object, const struct settings *settings)
+{
+    set(object, "engine", json_string(settings->engine));
+}
+
 /* `info` NULL: what control itself knows. */
 static json_t *base_json(const struct disk *disk, const char *state, const char *reason,
                          const struct plane_info *info)
@@ -69,6 +78,7 @@ static json_t *base_json(const struct disk *disk, const char *state, const char 
     set(object, "client", client_json(info));
     set_integer(object, "queues", (uint64_t)config->queues);
     set_integer(object, "queues_running", info ? info->rings_running : 0);
+    set_settings(object, info ? &info->settings : &config->settings);
     set(object, "image", image_json(disk, info));
     return object;
 }

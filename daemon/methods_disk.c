@@ -8,6 +8,7 @@
 
 struct target {
     char name[DISK_NAME_BYTES];
+    struct settings change;
     bool force;
     int64_t timeout_ms;
 };
@@ -33,6 +34,11 @@ static const struct param remove_params[] = {
     {"force", .type = PARAM_BOOL, .offset = offsetof(struct target, force),
      .help = "also while a front-end is connected"},
     {TIMEOUT_PARAM},
+    {NULL},
+};
+static const struct param set_params[] = {
+    {NAME_PARAM, .is_required = true},
+    SETTINGS_PARAMS(offsetof(struct target, change), true),
     {NULL},
 };
 
@@ -128,6 +134,17 @@ static void run_stop(struct methods *methods, struct call *call, const void *tar
         int ret = registry_stop_disk(disk, (uint32_t)asked->timeout_ms, on_changed, call, &err);
 
         answer_refused(call, ret, &err);
+    }
+}
+
+static void run_set(struct methods *methods, struct call *call, const void *target)
+{
+    const struct target *asked = target;
+    struct disk *disk = find_disk(methods, call, asked->name);
+    struct err err = {0};
+
+    if (disk) {
+        answer_refused(call, registry_set(disk, &asked->change, on_changed, call, &err), &err);
     }
 }
 
@@ -297,5 +314,7 @@ const struct method disk_methods[] = {
      "open the image again and go on where stop left off", run_start},
     {"disk.stop", stop_params, sizeof(struct target),
      "take no more requests, answer those in flight, close the image", run_stop},
+    {"disk.set", set_params, sizeof(struct target), "change settings, all of those given or none",
+     run_set},
     {NULL},
 };

@@ -274,6 +274,14 @@ static bool removed(struct op *op)
     return op->disk->is_kept;
 }
 
+/* The same change as on the disk's thread; a late one counts as well. */
+static bool settings_changed(struct op *op)
+{
+    return op->err.code == 0 &&
+           settings_apply(&op->disk->record.config.settings, &op->request.change) &&
+           op->disk->is_kept;
+}
+
 /* What the answer means for the table.  Returns true when it must be written. */
 static bool apply(struct op *op)
 {
@@ -286,6 +294,8 @@ static bool apply(struct op *op)
         return stopped(op);
     case PLANE_REMOVE:
         return removed(op);
+    case PLANE_SET:
+        return settings_changed(op);
     default:
         return false;
     }

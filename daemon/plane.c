@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/plane_image.h"
+#include "daemon/plane_set.h"
 #include "daemon/plane_wait.h"
 
 /* ---- open ---- */
@@ -262,9 +263,15 @@ static void run_info(struct plane *plane, struct plane_request *request)
     plane_reply(plane, request);
 }
 
+static void run_set(struct plane *plane, struct plane_request *request)
+{
+    (void)plane_set(plane, &request->change, &request->has_changed, &request->err);
+    plane_reply(plane, request);
+}
+
 static void (*const run_verb[])(struct plane *, struct plane_request *) = {
     [PLANE_OPEN] = run_open, [PLANE_INFO] = run_info,     [PLANE_START] = run_start,
-    [PLANE_STOP] = run_stop, [PLANE_REMOVE] = run_remove,
+    [PLANE_STOP] = run_stop, [PLANE_REMOVE] = run_remove, [PLANE_SET] = run_set,
 };
 
 /* A disk whose open failed is closing its handles, or gone: requests may still be on their way. */
@@ -273,7 +280,7 @@ static const char *why_not(const struct plane *plane, enum plane_verb verb)
     if (plane->state == PLANE_GONE || (plane->state == PLANE_OPENING && verb != PLANE_OPEN)) {
         return "no such disk any more";
     }
-    if (plane->state == PLANE_REMOVING && (verb == PLANE_START || verb == PLANE_STOP)) {
+    if (plane->state == PLANE_REMOVING && verb != PLANE_INFO && verb != PLANE_REMOVE) {
         return "the disk is being removed";
     }
     return NULL;
@@ -318,6 +325,7 @@ int plane_start(struct plane *plane, const struct plane_opts *opts, struct mailb
                 struct err *err)
 {
     plane->opts = *opts;
+    plane->settings = opts->settings;
     plane->state = PLANE_OPENING;
     plane->gone = gone;
     plane->ended = ended;

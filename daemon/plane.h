@@ -17,6 +17,7 @@
  */
 
 #include "core/device.h"
+#include "daemon/settings.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user.h"
@@ -45,8 +46,9 @@ struct plane_geometry {
 struct plane_opts {
     char name[DISK_NAME_BYTES];
     char socket_path[UNIX_PATH_BYTES];
-    struct backend_opts image;      /* path: lent for the plane's life */
+    struct backend_opts image;      /* path: lent for the plane's life; without its engine */
     struct plane_geometry geometry; /* 0: as the image has it */
+    struct settings settings;       /* to begin with */
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
     unsigned queue_size;
@@ -78,6 +80,9 @@ struct plane_info {
     uint32_t image_block;
     uint32_t image_physical_block;
     unsigned image_max_inflight;
+    char image_engine[16]; /* that runs, "": an image without one */
+    char image_engine_reason[128];
+    struct settings settings;
     bool has_peer;
     struct vhost_user_peer peer;
     uint64_t features;
@@ -100,6 +105,7 @@ enum plane_verb {
     PLANE_START,
     PLANE_STOP,
     PLANE_REMOVE,
+    PLANE_SET,
 };
 
 #define PLANE_NO_TIMEOUT UINT32_MAX
@@ -115,12 +121,13 @@ struct plane_request {
 
     /* Asked. */
     enum plane_verb verb;
-    bool force;          /* remove: also with a front-end connected */
-    uint32_t timeout_ms; /* stop, remove: how long to wait; the drain goes on after it */
+    bool force;             /* remove: also with a front-end connected */
+    uint32_t timeout_ms;    /* stop, remove: how long to wait; the drain goes on after it */
+    struct settings change; /* set */
 
     /* Answered.  `err.code` is 0 or -errno. */
     struct err err;
-    bool has_changed; /* start, stop: it was not so before */
+    bool has_changed; /* start, stop, set: it was not so before */
     struct plane_info info;
 
     /* The disk thread's, while the request waits for a drain. */
@@ -141,6 +148,7 @@ struct plane {
     /* The disk thread's. */
     enum plane_state state;
     char reason[512];
+    struct settings settings;
     struct device dev;
     struct vhost_user *vu; /* owned, NULL: not listening */
     uv_timer_t timer;      /* the earliest deadline of those who wait */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_image.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,7 +15,10 @@
 static struct backend_opts image_opts(const struct plane *plane)
 {
     struct backend_opts opts = plane->opts.image;
+    bool is_known = engine_parse(plane->settings.engine, &opts.engine);
 
+    assert(is_known); /* the table of settings allows no other */
+    (void)is_known;
     opts.max_inflight = min_of(plane->opts.queues * plane->opts.queue_size, MAX_INFLIGHT);
     return opts;
 }

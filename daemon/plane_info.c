@@ -4,6 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* The backend's texts go with it. */
+static void fill_text(char *to, size_t size, const char *text)
+{
+    (void)snprintf(to, size, "%s", text ? text : "");
+}
+
 static void fill_image(const struct device *dev, struct plane_info *info)
 {
     const struct backend *backend = dev->lane.backend;
@@ -20,6 +26,9 @@ static void fill_image(const struct device *dev, struct plane_info *info)
         info->image_block = backend->block_size;
         info->image_physical_block = backend->physical_block;
         info->image_max_inflight = backend->max_inflight;
+        fill_text(info->image_engine, sizeof(info->image_engine), backend->engine);
+        fill_text(info->image_engine_reason, sizeof(info->image_engine_reason),
+                  backend->engine_reason);
     }
 }
 
@@ -63,6 +72,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     memset(info, 0, sizeof(*info));
     info->state = plane->state;
     info->time_ns = now_ns();
+    info->settings = plane->settings;
     (void)snprintf(info->reason, sizeof(info->reason), "%s", plane->reason);
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
         return; /* there is no device */

@@ -30,8 +30,9 @@
 #define PROTOCOL_DRAIN_MS 30000
 #define PROTOCOL_DRAIN_MS_MAX 86400000
 
-/* How long a disk's thread may take to answer: what it knows, and what it must open. */
+/* How long a disk's thread may take to answer: what it knows, what it changes, what it opens. */
 #define PROTOCOL_INFO_MS 1000
+#define PROTOCOL_SET_MS 5000
 #define PROTOCOL_OPEN_MS 30000
 
 /* What is added to the time that a drain may take. */

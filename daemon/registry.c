@@ -124,6 +124,7 @@ static int ask(struct disk *disk, const struct plane_request *question, uint64_t
     }
     op->request.force = question->force;
     op->request.timeout_ms = question->timeout_ms;
+    op->request.change = question->change;
     op_send(op);
     return 0;
 }
@@ -155,6 +156,15 @@ int registry_stop_disk(struct disk *disk, uint32_t timeout_ms, void (*done)(stru
     struct plane_request question = {.verb = PLANE_STOP, .timeout_ms = timeout_ms};
 
     return ask(disk, &question, with_grace(timeout_ms), done, arg, err);
+}
+
+int registry_set(struct disk *disk, const struct settings *change, void (*done)(struct op *op),
+                 void *arg, struct err *err)
+{
+    struct plane_request question = {.verb = PLANE_SET, .change = *change};
+    int ret = disk_config_check_change(&disk->record.config, change, err);
+
+    return ret < 0 ? ret : ask(disk, &question, PROTOCOL_SET_MS, done, arg, err);
 }
 
 int registry_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),

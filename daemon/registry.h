@@ -44,7 +44,7 @@ struct op {
     /* For `done`, which runs once, not later than the deadline. */
     struct err err;                /* code 0: it was done */
     const struct plane_info *info; /* NULL: the disk did not say */
-    bool has_changed;              /* start, stop: it was not so before */
+    bool has_changed;              /* start, stop, set: it was not so before */
     void (*done)(struct op *op);
     void *arg;
 };
@@ -101,6 +101,8 @@ int registry_info(struct disk *disk, void (*done)(struct op *op), void *arg, str
 int registry_start(struct disk *disk, void (*done)(struct op *op), void *arg, struct err *err);
 int registry_stop_disk(struct disk *disk, uint32_t timeout_ms, void (*done)(struct op *op),
                        void *arg, struct err *err);
+int registry_set(struct disk *disk, const struct settings *change, void (*done)(struct op *op),
+                 void *arg, struct err *err);
 int registry_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),
                     void *arg, struct err *err);
 

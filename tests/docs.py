@@ -261,6 +261,20 @@ def test_defaults():
                 assert f"{low} to {high}" in texts[option], f"{command} {option}: {low}-{high}"
 
 
+def test_settings():
+    """settings are the same in set --help, in vblkctl(1), in add and in the daemon"""
+    settings = help_lines(COMMANDS["set"], "Settings")
+    same("set", "--help", settings,
+         "the page", [plain(item) for item, _ in section_of("set").items])
+    add = own_options("add")
+    for setting, text in settings.items():
+        option = "--" + setting.replace("=", " ")
+        assert add.get(option) == text, f"{setting}: add --help has {add.get(option)}"
+    params = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}["disk.set"]
+    same("settings", "--help", [s.partition("=")[0].replace("-", "_") for s in settings],
+         "the daemon", {p["name"] for p in params} - {"name"})
+
+
 def test_since():
     """each option says since when it is there"""
     for page, head in (VBLKD_PAGE, "OPTIONS"), (VBLKCTL_PAGE, "GLOBAL OPTIONS"), \
@@ -368,7 +382,7 @@ def described(param):
     if param["required"]:
         return text + ", required" + (": " + values if values else "")
     if values:
-        return f"{text}: {values}; default {param['default']}"
+        return f"{text}: {values}" + (f"; default {param['default']}" if "default" in param else "")
     if "min" in param:
         text += f", {param['min']} to {param['max']}"
     if "default" in param:
@@ -426,6 +440,7 @@ def test_results():
         ("disk.stats", DAEMON.call("disk.stats", name="docs")),
         ("disk.start", {"changed": DAEMON.call("disk.start", name="docs")["changed"]}),
         ("disk.stop", {"changed": DAEMON.call("disk.stop", name="docs")["changed"]}),
+        ("disk.set", {"changed": DAEMON.call("disk.set", name="docs", engine="auto")["changed"]}),
         ("daemon.ping", DAEMON.call("daemon.ping")),
         ("daemon.version", DAEMON.call("daemon.version")),
         ("daemon.methods", {"methods": DAEMON.call("daemon.methods")["methods"]}),
@@ -483,6 +498,7 @@ def test_limits():
         assert re.search(rf"\b{numbers['PROTOCOL_' + name]}\b", limits), name
     assert f"within {numbers['PROTOCOL_INFO_MS']} ms" in plain(method_section("disk.list").raw)
     assert f"after {numbers['PROTOCOL_OPEN_MS'] // 1000} s" in plain(method_section("disk.add").raw)
+    assert f"after {numbers['PROTOCOL_SET_MS'] // 1000} s" in plain(method_section("disk.set").raw)
     assert f"version {numbers['PROTOCOL_VERSION']} of" in plain(
         PROTOCOL_PAGE.section("DESCRIPTION").raw)
 
@@ -666,10 +682,21 @@ def test_completion_flags():
 
 
 def test_completion_values():
-    """the completion knows the same cache modes"""
+    """the completion knows the same cache modes and engines"""
     add = next(m for m in DAEMON.call("daemon.methods")["methods"] if m["name"] == "disk.add")
-    same("--cache", "the daemon", dict(flat(add["params"]))["image.cache"]["values"],
+    params = dict(flat(add["params"]))
+    same("--cache", "the daemon", params["image.cache"]["values"],
          "completion", completion("add", "--cache", ""))
+    for words in ("add", "--engine"), ("set", "docs", "engine", "="):
+        same("engine", "the daemon", params["engine"]["values"],
+             "completion", completion(*words, ""))
+
+
+def test_completion_settings():
+    """the completion knows the same settings"""
+    same("settings", "--help",
+         [s.partition("=")[0] + "=" for s in help_lines(COMMANDS["set"], "Settings")],
+         "completion", completion("set", "docs", ""))
 
 
 def test_completion_disks():

@@ -147,30 +147,96 @@ static int parse_options(struct args *args, int argc, char **argv, const char *m
 
 /* ---- operands ---- */
 
+/* What follows "KEY=" in what `text` sets; `*setting` is KEY.  NULL: there is none. */
+static const char *find_setting(const struct command *command, const char *text,
+                                const struct arg **setting)
+{
+    size_t len = strcspn(text, "=");
+
+    for (*setting = command->settings; (*setting)->kind != ARG_END; (*setting)++) {
+        if (text[len] == '=' && strlen((*setting)->option) == len &&
+            strncmp((*setting)->option, text, len) == 0) {
+            return text + len + 1;
+        }
+    }
+    return NULL;
+}
+
+static int refuse_setting(const struct args *args, const char *text, struct err *err)
+{
+    char known[256] = "";
+    size_t used = 0;
+
+    for (const struct arg *arg = args->command->settings;
+         arg->kind != ARG_END && used < sizeof(known); arg++) {
+        used +=
+            (size_t)snprintf(known + used, sizeof(known) - used, "%s%s=%s",
+                             arg == args->command->settings ? "" : ", ", arg->option, arg->word);
+    }
+    return err_say(err, -EINVAL, "\"%s\" is %s; there are %s", text,
+                   strchr(text, '=') ? "no setting" : "not of the form KEY=VALUE", known);
+}
+
+static int read_setting(struct args *args, const char *text, struct err *err)
+{
+    const struct arg *setting;
+    const char *value_text = find_setting(args->command, text, &setting);
+    json_t *value;
+
+    if (!value_text) {
+        return refuse_setting(args, text, err);
+    }
+    if (json_object_get(args->params, setting->param)) {
+        return err_say(err, -EINVAL, "%s: is given twice", setting->option);
+    }
+    value = value_text[0] ? value_parse(setting, value_text, err) : NULL;
+    if (!value) {
+        return err_say(err, -EINVAL, "%s: \"%s\" is no value for it; %s: %s", setting->option,
+                       value_text, setting->word, setting->help);
+    }
+    return json_object_set_new(args->params, setting->param, value);
+}
+
+static int set_setting(struct args *args, const char *text)
+{
+    struct err err = {0};
+
+    return read_setting(args, text, &err) < 0 ? complain(args, &err) : STATUS_OK;
+}
+
+/* Returns STATUS_OK or what complain returns. */
+static int set_operands(struct args *args, int count, char **operands)
+{
+    const struct arg *arg = args->command->operands;
+    struct err err = {0};
+    int ret = STATUS_OK;
+
+    for (int i = 0; ret == STATUS_OK && i < count; i++) {
+        if (arg->kind == ARG_END) {
+            (void)err_say(&err, -EINVAL, "%s: unexpected argument \"%s\"", args->command->name,
+                          operands[i]);
+            return complain(args, &err);
+        }
+        ret = arg->kind == ARG_SETTING ? set_setting(args, operands[i])
+                                       : set_value(args, arg, operands[i]);
+        arg += arg->is_repeated ? 0 : 1;
+    }
+    if (ret == STATUS_OK && arg->kind != ARG_END && !arg->is_optional) {
+        (void)err_say(&err, -EINVAL, "%s: %s is missing", args->command->name, arg->word);
+        return complain(args, &err);
+    }
+    return ret;
+}
+
+/* Returns an exit status, or -1 to go on. */
 static int parse_operands(struct args *args, int count, char **operands)
 {
     const struct command *command = args->command;
     struct err err = {0};
-    int max = count_args(command->operands);
+    int ret = set_operands(args, count, operands);
 
-    for (int i = 0; i < max; i++) {
-        const struct arg *arg = &command->operands[i];
-        int ret = STATUS_OK;
-
-        if (i < count) {
-            ret = set_value(args, arg, operands[i]);
-        } else if (!arg->is_optional) {
-            (void)err_say(&err, -EINVAL, "%s: %s is missing", command->name, arg->word);
-            return complain(args, &err);
-        }
-        if (ret != STATUS_OK) {
-            return ret;
-        }
-    }
-    if (count > max) {
-        (void)err_say(&err, -EINVAL, "%s: unexpected argument \"%s\"", command->name,
-                      operands[max]);
-        return complain(args, &err);
+    if (ret != STATUS_OK) {
+        return ret;
     }
     if (command->check && command->check(args, &err) < 0) {
         return complain(args, &err);

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What vblkctl can be told: commands, their operands and options.  One table (table.c) says
- * it for the parser, for --help and for the completion alike.
+ * What vblkctl can be told: commands, their operands, settings and options.  One table (table.c)
+ * says it for the parser, for --help and for the completion alike.
  */
 
 #include <jansson.h>
@@ -29,9 +29,10 @@ enum arg_kind {
     ARG_NUMBER,  /* a whole number */
     ARG_SECONDS, /* fractions allowed; milliseconds in the parameter */
     ARG_IMAGE,   /* a path, or null:SIZE[,delay-ms=N] */
+    ARG_SETTING, /* KEY=VALUE, one of the command's settings */
 };
 
-/* An option ("size", "SIZE"), or an operand (NULL, "NAME"). */
+/* An option ("size", "SIZE"), a setting ("engine", "ENGINE"), or an operand (NULL, "NAME"). */
 struct arg {
     enum arg_kind kind;
     const char *option;
@@ -39,10 +40,12 @@ struct arg {
     const char *param; /* where it goes: "image.size"; NULL: it is vblkctl's own */
     const char *help;
     bool is_optional;
+    bool is_repeated; /* the last operand: once or more */
 };
 
 #define COMMAND_OPERANDS 2
-#define COMMAND_OPTIONS 12
+#define COMMAND_SETTINGS 8
+#define COMMAND_OPTIONS 16
 
 struct args;
 struct rpc;
@@ -52,6 +55,7 @@ struct command {
     const char *method;
     const char *help;
     struct arg operands[COMMAND_OPERANDS + 1];
+    struct arg settings[COMMAND_SETTINGS + 1];
     struct arg options[COMMAND_OPTIONS + 1];
     unsigned wait_ms; /* for the answer, beyond a timeout_ms that is asked for */
     /* What a table cannot say; fills in `err` and returns -EINVAL.  NULL: nothing. */

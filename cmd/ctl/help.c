@@ -24,14 +24,28 @@ static void print_operands(const struct command *command)
     }
 }
 
+static void print_settings(const struct command *command)
+{
+    if (command->settings[0].kind != ARG_END) {
+        printf("\nSettings:\n");
+    }
+    for (const struct arg *arg = command->settings; arg->kind != ARG_END; arg++) {
+        char left[64];
+
+        (void)snprintf(left, sizeof(left), "%s=%s", arg->option, arg->word);
+        printf("  %-26s  %s\n", left, arg->help);
+    }
+}
+
 static void print_command(const struct command *command)
 {
     printf("Usage: vblkctl %s", command->name);
     for (const struct arg *arg = command->operands; arg->kind != ARG_END; arg++) {
-        printf(arg->is_optional ? " [%s]" : " %s", arg->word);
+        printf(arg->is_optional ? " [%s]%s" : " %s%s", arg->word, arg->is_repeated ? "..." : "");
     }
     printf(" [OPTION]...\n\n%s: %s\n", command->name, command->help);
     print_operands(command);
+    print_settings(command);
     printf("\nOptions:\n");
     print_options(command->options);
     print_options(global_options);

@@ -136,6 +136,23 @@ static void show_image(const json_t *disk)
                 print_number_of(image, "physical_block_size"));
 }
 
+/* What runs and why, or what will. */
+static void show_engine(const json_t *disk)
+{
+    const json_t *image = json_object_get(disk, "image");
+    const char *asked = print_text_of(disk, "engine");
+    const char *engine = print_text_of(image, "engine");
+
+    if (engine[0] && strcmp(asked, "auto") == 0) {
+        print_field("engine", "%s (chosen by auto: %s)", engine,
+                    print_text_of(image, "engine_reason"));
+    } else if (engine[0]) {
+        print_field("engine", "%s (asked for)", engine);
+    } else if (strcmp(print_text_of(image, "type"), "file") == 0) {
+        print_field("engine", "%s, when the image is open", asked);
+    }
+}
+
 static void show_inflight(const json_t *disk)
 {
     const json_t *oldest = json_object_get(disk, "oldest");
@@ -221,6 +238,7 @@ void show_disk(const json_t *disk, const struct args *args)
                 print_number_of(disk, "logical_block_size"),
                 print_number_of(disk, "physical_block_size"), print_number_of(disk, "opt_io_size"));
     show_image(disk);
+    show_engine(disk);
     print_field("socket", "%s%s", print_text_of(disk, "socket"),
                 json_is_true(json_object_get(disk, "listening")) ? "" : " (closed)");
     show_client(disk);

@@ -8,6 +8,7 @@
 
 #include "cmd/ctl/attach.h"
 #include "cmd/ctl/daemon.h"
+#include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
 #include "daemon/protocol.h"
@@ -15,6 +16,7 @@
 /* What the daemon itself may take, and time for a busy machine. */
 #define WAIT_MS 10000
 #define WAIT_OPEN_MS (PROTOCOL_OPEN_MS + WAIT_MS)
+#define WAIT_SET_MS (PROTOCOL_SET_MS + WAIT_MS)
 #define WAIT_DRAIN_MS (PROTOCOL_GRACE_MS + WAIT_MS)
 
 #define OPTION(kind_, option_, word_, param_, help_)                                    \
@@ -30,6 +32,11 @@
 #define TIMEOUT_OPTION                                \
     OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms", \
            "how long to wait for requests in flight [30]")
+
+/* Options of `add`, and what `set` changes: named and explained alike. */
+#define SETTINGS                                   \
+    OPTION(ARG_TEXT, "engine", "ENGINE", "engine", \
+           "how the image is accessed: auto, aio or io_uring [auto]")
 
 const struct arg global_options[] = {
     OPTION(ARG_TEXT, "control", "PATH", NULL,
@@ -69,6 +76,7 @@ const struct command commands[] = {
                        "bytes, 512-32768 [as the image suggests]"),
                 OPTION(ARG_SIZE, "physical-block-size", "N", "physical_block_size",
                        "bytes [as the image suggests]"),
+                SETTINGS,
                 OPTION(ARG_PATH, "socket", "PATH", "socket", "vhost-user socket [DIR/NAME.sock]"),
             },
         .wait_ms = WAIT_OPEN_MS,
@@ -136,6 +144,20 @@ const struct command commands[] = {
         .options = {TIMEOUT_OPTION},
         .wait_ms = WAIT_DRAIN_MS,
         .print = show_change,
+    },
+    {
+        .name = "set",
+        .method = "disk.set",
+        .help = "change settings of a disk, or print them",
+        .operands = {NAME_OPERAND,
+                     {.kind = ARG_SETTING,
+                      .word = "KEY=VALUE",
+                      .help = "what to change; without one the settings are printed",
+                      .is_optional = true,
+                      .is_repeated = true}},
+        .settings = {SETTINGS},
+        .wait_ms = WAIT_SET_MS,
+        .run = set_run,
     },
     {
         .name = "version",

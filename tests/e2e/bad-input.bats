@@ -76,6 +76,8 @@ misused() {
     refused '"vdz"' stop vdz
     refused '"vdz"' remove vdz
     refused '"vdz"' remove vdz --force
+    refused '"vdz"' set vdz
+    refused '"vdz"' set vdz engine=auto
 }
 
 @test "images that are missing, unreadable or no image at all" {
@@ -164,7 +166,26 @@ misused() {
     refused "queue_size: 2048" add vda null:1G --queue-size 2048
     refused 'image.cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
         add vda "$E2E_DIR/x" --cache unsafe
+    refused 'engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
+        add vda null:1G --engine native
+    refused 'engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
     refused "serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
+}
+
+@test "settings that there are not, or that a disk cannot have" {
+    add_disk vda 1M
+    vblkctl add vdb null:1G
+    before=$(snapshot)
+    misused "NAME is missing" set
+    misused '"engine" is not of the form KEY=VALUE; there are engine=' set vda engine
+    misused '"speed=9" is no setting; there are engine=' set vda speed=9
+    misused '"=aio" is no setting' set vda =aio
+    misused 'engine: "" is no value for it; ENGINE: ' set vda engine=
+    misused "engine: is given twice" set vda engine=auto engine=auto
+    refused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
+    refused 'engine: "a=b" is not allowed' set vda engine=a=b
+    refused "first 'vblkctl stop vda'" set vda engine=aio
+    refused 'goes with images of type "file" only' set vdb engine=io_uring
 }
 
 @test "two disks on one socket path" {

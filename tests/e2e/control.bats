@@ -106,7 +106,7 @@ refuses_to_start() {
     local command commands words
 
     commands=$("$VBLKCTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-    [ "$(wc -w <<<"$commands")" -eq 10 ]
+    [ "$(wc -w <<<"$commands")" -eq 11 ]
     for command in $commands; do
         run "$VBLKCTL" "$command" --help
         [ "$status" -eq 0 ]
@@ -260,12 +260,16 @@ END
         complete_words vblkctl stop --t
         complete_words vblkctl stop ""
         complete_words vblkctl add vdc null:1G --cache write
+        complete_words vblkctl set vda eng
+        complete_words vblkctl set vda engine = io_
         complete_words vblkctl list ""' bash "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
     [ "${lines[0]}" = "stats start" ]
     [ "${lines[1]}" = "--timeout" ]
     [ "${lines[2]}" = "vda vdb" ]
     [ "${lines[3]}" = "writeback writethrough" ]
-    [ "${#lines[@]}" -le 5 ]
+    [ "${lines[4]}" = "engine=" ]
+    [ "${lines[5]}" = "io_uring" ]
+    [ "${#lines[@]}" -le 7 ]
 }
 
 # --- start, stop, remove
@@ -425,6 +429,83 @@ END
     [ "$(fds_of_vblkd)" -le $((before + 1)) ]
     run sh -c "ls $E2E_DIR/*.sock* 2>/dev/null"
     [ -z "$output" ]
+}
+
+# --- settings
+
+@test "set: the engine changes while the image is closed, and show tells which one runs" {
+    start_vblkd
+    add_disk vda 1M
+    run vblkctl show vda
+    [[ "$output" =~ engine:\ +(aio|io_uring)\ \(chosen\ by\ auto:\ .+\) ]]
+    run vblkctl set vda engine=aio
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"while the image is open; first 'vblkctl stop vda', afterwards 'vblkctl start vda'" ]]
+    vblkctl stop vda
+    run vblkctl set vda engine=aio
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"engine=aio"* ]]
+    run vblkctl show vda
+    [[ "$output" =~ engine:\ +aio,\ when\ the\ image\ is\ open ]]
+    vblkctl start vda
+    run vblkctl show vda
+    [[ "$output" =~ engine:\ +aio\ \(asked\ for\) ]]
+    [[ "$(field vda engine image)" == "aio "*"'engine': 'aio'"* ]]
+}
+
+@test "set: an engine that cannot be had is told at start, and can be set back" {
+    start_vblkd
+    add_disk vda 1M
+    vblkctl stop vda
+    vblkctl set vda engine=io_uring
+    if ! vblkctl start vda; then
+        state_is vda stopped
+        vblkctl set vda engine=auto
+        vblkctl start vda
+    fi
+    state_is vda running
+}
+
+@test "set: without a pair the settings are printed, in the form in which they are set" {
+    local settings
+
+    start_vblkd
+    add_disk vda 1M --engine aio
+    settings=$(vblkctl set vda)
+    [[ "$settings" == *"engine=aio"* ]]
+    # shellcheck disable=SC2086 # pairs are words
+    [ "$(vblkctl set vda $settings)" = "$settings" ]
+    vblkctl --json set vda | grep -q '"engine":"aio"'
+}
+
+@test "set: settings outlast stop, start and the daemon" {
+    start_vblkd
+    add_disk vda 1M
+    vblkctl stop vda
+    vblkctl set vda engine=aio
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda state engine)" = "stopped aio" ]
+    vblkctl start vda
+    stop_vblkd
+    start_vblkd
+    [ "$(field vda state engine)" = "running aio" ]
+}
+
+@test "set: at the same time as remove, each is carried out or refused by name" {
+    start_vblkd
+    for _ in {1..8}; do
+        vblkctl add vda null:1G >/dev/null
+        process_start setter "$VBLKCTL" --control "$E2E_DIR/control" set vda engine=auto
+        vblkctl remove vda
+        wait_until 5 process_ended setter
+        if [ "$(process_status setter)" -ne 0 ]; then
+            grep -qE 'no disk is named "vda"|vda: (the disk is being removed|no such disk)' \
+                "$E2E_DIR/setter.log"
+        fi
+    done
+    run vblkctl list
+    [ "${#lines[@]}" -eq 1 ]
 }
 
 # --- the daemon

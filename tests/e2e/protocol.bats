@@ -66,6 +66,14 @@ client() {
     client endless_line
 }
 
+@test "protocol: settings with hostile values" {
+    client settings_with_hostile_values
+}
+
+@test "protocol: settings in a row" {
+    client settings_in_a_row
+}
+
 @test "protocol: garbage ends nothing" {
     client garbage_ends_nothing
 }

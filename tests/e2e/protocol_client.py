@@ -183,7 +183,7 @@ def try_methods_tell_their_parameters():
     with Client() as client:
         methods = {m['name']: m for m in client.call('daemon.methods')['methods']}
         assert {'disk.add', 'disk.remove', 'disk.list', 'disk.show', 'disk.stats', 'disk.start',
-                'disk.stop', 'daemon.version', 'daemon.ping', 'daemon.shutdown',
+                'disk.stop', 'disk.set', 'daemon.version', 'daemon.ping', 'daemon.shutdown',
                 'daemon.methods'} == set(methods), set(methods)
         for method in methods.values():
             assert method['help'], method
@@ -281,11 +281,57 @@ def try_refusals_name_the_errno():
                 ('disk.show', {'name': 'vdz'}, 'ENOENT'),
                 ('disk.stop', {'name': 'vdz'}, 'ENOENT'),
                 ('disk.remove', {'name': 'vdz'}, 'ENOENT'),
+                ('disk.set', {'name': 'vdz', 'engine': 'auto'}, 'ENOENT'),
                 ('disk.add', {'name': 'vda', 'image': {'type': 'null', 'size': 512}}, 'EEXIST'),
                 ('disk.add', {'name': 'vdb', 'image': {'type': 'file', 'path': '/no/such'}},
                  'ENOENT')]:
             error = refused(client, method, params)
             assert error.code == REFUSED and error.errno == errno, (method, params, vars(error))
+
+
+def try_settings_with_hostile_values():
+    """Each is refused by name, and nothing is otherwise than before."""
+    with Client() as client:
+        before = add_null(client, 'vda')
+        cases = [
+            ({}, 'no setting'),
+            ({'engine': 'aio'}, 'engine: "aio" goes with'),
+            ({'Engine': 'auto'}, '"Engine"'),
+            ({'engine ': 'auto'}, '"engine "'),
+            ({'readonly': True}, '"readonly"'),
+            ({'settings': {'engine': 'auto'}}, '"settings"'),
+            ({'engine': 'x' * 60000}, 'must be one of "auto", "aio", "io_uring"'),
+            ({'engine': 'auto\n'}, 'must be one of'),
+            ({'engine': ''}, 'engine: is empty'),
+        ]
+        cases += [({'engine': value}, 'engine: must be a string')
+                  for value in (None, 0, -1, 1.5, True, [], ['auto'], {}, {'engine': 'auto'})]
+        for params, text in cases:
+            error = refused(client, 'disk.set', {'name': 'vda', **params})
+            assert error.code == INVALID_PARAMS and text in error.message, \
+                (str(params)[:80], error.code, error.message[:300])
+        assert client.call('disk.set', {'name': 'vda', 'engine': 'auto'})['changed'] is False
+        assert client.call('disk.show', {'name': 'vda'}) == before
+
+
+def try_settings_in_a_row():
+    """Requests that change, and one that removes the disk between them; each has its answer."""
+    with Client() as client:
+        add_null(client, 'vda')
+        for i in range(60):
+            if i == 30:
+                client.send_request('disk.remove', {'name': 'vda'}, id=i)
+            else:
+                client.send_request('disk.set', {'name': 'vda', 'engine': 'auto'}, id=i)
+        answers_of = {}
+        for _ in range(60):
+            answer = client.read()
+            answers_of[answer['id']] = answer
+        assert sorted(answers_of) == list(range(60)), sorted(answers_of)
+        assert all('result' in answers_of[i] for i in range(31)), answers_of
+        errnos = {answers_of[i]['error']['data']['errno'] for i in range(31, 60)}
+        assert errnos <= {'ENOENT', 'EBUSY', 'ENODEV'}, errnos
+        assert client.call('disk.list') == {'disks': []}
 
 
 # ---- what must harm nobody ----

@@ -296,6 +296,23 @@ static void contradictions_are_refused(void **state)
     assert_disk_refused("{\"name\":\"a\",\"logical_block_size\":256" NULL_IMAGE,
                         "logical_block_size:");
     assert_disk_refused("{\"name\":\"a\",\"socket\":\"x.sock\"" NULL_IMAGE, "socket:");
+    assert_disk_refused("{\"name\":\"a\",\"engine\":\"aio\"" NULL_IMAGE, "engine:");
+}
+
+static void changes_are_checked_against_the_disk(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {.engine = ""};
+    struct err err;
+
+    assert_int_equal(complete("{\"name\":\"a\"" NULL_IMAGE, &config, &err), 0);
+    assert_string_equal(config.settings.engine, "auto");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    assert_string_equal(err.text, "no setting is given, at least one is needed");
+    change = (struct settings){.engine = "aio"};
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    change = (struct settings){.engine = "auto"};
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
 }
 
 int main(void)
@@ -315,6 +332,7 @@ int main(void)
         cmocka_unit_test(disk_gets_socket_and_serial_from_its_name),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(changes_are_checked_against_the_disk),
     };
 
     return unit_run(tests);

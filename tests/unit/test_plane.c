@@ -69,6 +69,7 @@ static int bench_start(void **state)
     assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
     b->opts = (struct plane_opts){
         .name = "vda",
+        .settings = {.engine = "auto"},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES, .delay_ms = DELAY_MS},
         .serial = "vda",
         .queues = 2,
@@ -82,8 +83,10 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
 {
     struct plane_request *request = &b->request[slot];
     bool force = request->force;
+    struct settings change = request->change;
 
     memset(request, 0, sizeof(*request));
+    request->change = change;
     b->answered[slot] = 0;
     request->verb = verb;
     request->timeout_ms = timeout_ms;
@@ -470,6 +473,66 @@ static void failed_disk_can_be_stopped(void **state)
     assert_int_equal(info(b)->state, PLANE_STOPPED);
 }
 
+/* ---- settings ---- */
+
+static int set_engine(struct bench *b, const char *engine)
+{
+    struct settings *change = &b->request[0].change;
+
+    (void)snprintf(change->engine, sizeof(change->engine), "%s", engine);
+    return ask(b, PLANE_SET);
+}
+
+static void engine_changes_while_the_image_is_closed(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    b->opts.is_stopped = true;
+    make_image(b, DISK_BYTES);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(set_engine(b, "aio"), 0);
+    assert_true(b->request[0].has_changed);
+    assert_string_equal(b->request[0].info.settings.engine, "aio");
+    assert_string_equal(b->request[0].info.image_engine, "");
+    assert_int_equal(set_engine(b, "aio"), 0);
+    assert_false(b->request[0].has_changed);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_string_equal(info(b)->image_engine, "aio");
+    assert_string_equal(info(b)->image_engine_reason, "asked for");
+}
+
+static void engine_of_an_open_image_stays(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    make_image(b, DISK_BYTES);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(set_engine(b, "auto"), 0);
+    assert_false(b->request[0].has_changed);
+    assert_int_equal(set_engine(b, "aio"), -EBUSY);
+    assert_false(b->request[0].has_changed);
+    assert_non_null(strstr(b->request[0].err.text, "vblkctl stop vda"));
+    assert_string_equal(info(b)->settings.engine, "auto");
+}
+
+static void disk_that_is_being_removed_is_not_set(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    b->request[0].force = true;
+    send_request(b, 0, PLANE_REMOVE, 10);
+    assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+    assert_int_equal(set_engine(b, "auto"), -EBUSY);
+    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    wait_ended(b);
+}
+
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
 
 int main(void)
@@ -490,6 +553,9 @@ int main(void)
         bench_test(restored_disk_may_stay_stopped),
         bench_test(image_that_shrank_fails_and_one_that_grew_is_larger),
         bench_test(failed_disk_can_be_stopped),
+        bench_test(engine_changes_while_the_image_is_closed),
+        bench_test(engine_of_an_open_image_stays),
+        bench_test(disk_that_is_being_removed_is_not_set),
     };
 
     mem_guard_install();

@@ -92,6 +92,7 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.image.type, sizeof(record.config.image.type), "file");
     (void)snprintf(record.config.image.path, sizeof(record.config.image.path), "/img/%s", name);
     (void)snprintf(record.config.image.cache, sizeof(record.config.image.cache), "none");
+    (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
     record.config.queues = 3;
     record.config.queue_size = 128;
     return record;
@@ -210,6 +211,26 @@ static void damaged_files_are_refused_with_the_place(void **state)
     state_free(b->state);
 }
 
+/* Written before there were settings. */
+static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
+{
+    struct bench *b = *state;
+    struct disk_record *records;
+    size_t count;
+
+    write_file(b, "{\"version\":1,\"disks\":[{\"config\":{\"name\":\"vda\",\"image\":"
+                  "{\"type\":\"file\",\"path\":\"/img\",\"cache\":\"none\",\"create\":false,"
+                  "\"size\":0,\"delay_ms\":0},\"readonly\":false,\"serial\":\"vda\",\"queues\":16,"
+                  "\"queue_size\":1024,\"logical_block_size\":0,\"physical_block_size\":0,"
+                  "\"socket\":\"/run/vda.sock\"},\"stopped\":false,\"geometry\":{\"size\":1048576,"
+                  "\"logical_block_size\":512,\"physical_block_size\":4096,\"opt_io_size\":0}}]}");
+    assert_int_equal(state_read(b->state, &records, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(records[0].config.settings.engine, "auto");
+    free(records);
+    state_free(b->state);
+}
+
 static void newer_files_are_refused_and_stay(void **state)
 {
     struct bench *b = *state;
@@ -230,6 +251,7 @@ int main(void)
         bench_test(failure_to_write_is_told),
         bench_test(second_owner_is_refused),
         bench_test(damaged_files_are_refused_with_the_place),
+        bench_test(settings_that_an_old_file_lacks_have_their_defaults),
         bench_test(newer_files_are_refused_and_stay),
     };
 

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/plane_set.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* An image keeps the engine that it was opened with; asking for what it has is no change. */
+static int check_engine(const struct plane *plane, const char *engine, struct err *err)
+{
+    if (!plane->dev.lane.backend || strcmp(engine, plane->settings.engine) == 0) {
+        return 0;
+    }
+    (void)err_say(err, -EBUSY, "%s: engine: cannot become %s while the image is open",
+                  plane->opts.name, engine);
+    err_hint(err, "first 'vblkctl stop %s', afterwards 'vblkctl start %s'", plane->opts.name,
+             plane->opts.name);
+    return -EBUSY;
+}
+
+int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
+              struct err *err)
+{
+    struct settings settings = plane->settings;
+    int ret;
+
+    *has_changed = settings_apply(&settings, change);
+    ret = check_engine(plane, settings.engine, err);
+    if (ret < 0) {
+        *has_changed = false;
+        return ret;
+    }
+    plane->settings = settings;
+    return 0;
+}
