@@ -170,17 +170,22 @@ socket_of() {
     echo "$E2E_DIR/$1.sock"
 }
 
-# stat_of DISK FIELD...: members of `stats`, dots descend, in one line and from one reading.
+# json_members NAME...: of the object on standard input, dots descend, in one line.
+json_members() {
+    python3 -c '
+import functools, json, sys
+object = json.load(sys.stdin)
+print(*[functools.reduce(lambda d, k: d[k], name.split("."), object) for name in sys.argv[1:]])
+' "$@"
+}
+
+# stat_of DISK FIELD...: members of `stats`, from one reading.
 stat_of() {
     local disk=$1 json
 
     shift
     json=$(vblkctl --json stats "$disk") || return
-    python3 -c '
-import functools, json, sys
-stats = json.load(sys.stdin)
-print(*[functools.reduce(lambda d, k: d[k], name.split("."), stats) for name in sys.argv[1:]])
-' "$@" <<<"$json"
+    json_members "$@" <<<"$json"
 }
 
 # stat_reaches DISK FIELD VALUE: for wait_until.
@@ -218,9 +223,9 @@ disk_arguments() {
     printf '%s\n' -chardev "socket,id=disk$1,path=${words[0]},reconnect=1" -device "$device"
 }
 
-# guest_start NAME [--disk SOCKET,...]... [--smp N] [--memory M] [--append TEXT] [--machine M]
-#                  [--firmware] [--no-wait]
-#                  [--cpu MODEL]
+# guest_start NAME [--disk SOCKET,...]... [--drive FILE]... [--smp N] [--memory M] [--append TEXT]
+#                  [--machine M] [--cpu MODEL] [--firmware] [--no-wait]
+# --drive is a disk that QEMU itself serves.
 # --cpu emulates that model, whatever the host has.
 # --firmware boots from the disks instead of the kernel which QEMU loads.
 guest_start() {
@@ -233,6 +238,12 @@ guest_start() {
             --disk)
                 mapfile -t words < <(disk_arguments "$disks" "$2")
                 arguments+=("${words[@]}")
+                disks=$((disks + 1))
+                shift
+                ;;
+            --drive)
+                arguments+=(-blockdev "driver=file,filename=$2,node-name=disk$disks"
+                    -device "virtio-blk-pci,drive=disk$disks")
                 disks=$((disks + 1))
                 shift
                 ;;
@@ -256,7 +267,8 @@ guest_start() {
     fi
     rm -f "$E2E_DIR/$name.agent"
     process_start "$name" qemu-system-x86_64 -nodefaults -no-user-config -display none \
-        -machine "$machine,accel=$accel,memory-backend=mem" -cpu "$cpu" -smp "$smp" -m "$memory" \
+        -machine "$machine,memory-backend=mem" -accel "$accel" -cpu "$cpu" \
+        -smp "$smp" -m "$memory" \
         -object "memory-backend-memfd,id=mem,size=$memory,share=on" \
         -chardev "file,id=console,path=$E2E_DIR/$name.console" -serial chardev:console \
         -chardev "socket,id=agent,path=$E2E_DIR/$name.agent,server=on,wait=off" \
