@@ -74,6 +74,13 @@ struct backend {
     const char *engine_reason; /* for people: why this one; lent until close */
 };
 
+/* What a call of submit has started. */
+struct backend_submitted {
+    unsigned calls;      /* system calls */
+    unsigned operations; /* as the kernel sees them */
+    unsigned merged;     /* requests that went along with a neighbour's operation */
+};
+
 /* The room that a request keeps for the backend; each backend asserts that it fits. */
 #define BACKEND_IO_SIZE 128
 
@@ -90,12 +97,13 @@ struct backend_ops {
     /* Take `io` until its `done` is called. */
     void (*queue)(struct backend *backend, struct io *io);
 
-    /* Start all that is queued.  Returns the operations started, `*calls` the system calls. */
-    unsigned (*submit)(struct backend *backend, unsigned *calls);
+    /* Start all that is queued. */
+    struct backend_submitted (*submit)(struct backend *backend);
 
     /*
-     * Call io->done for what has finished; returns how many.  May be called at any time and
-     * often, so it is cheap when nothing has.
+     * Call io->done for what has finished; returns how many operations have come back, those
+     * included that go on with the next submit.  May be called at any time and often, so it is
+     * cheap when nothing has.
      */
     unsigned (*reap)(struct backend *backend);
 

@@ -8,68 +8,31 @@
  * would refuse go through the bounce pool, a piece at a time.
  */
 
-#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "core/backend.h"
 #include "core/bounce.h"
 #include "core/engine.h"
+#include "core/file_io.h"
 #include "core/image_file.h"
 #include "core/iov.h"
+#include "core/merge.h"
 
 struct file {
     struct backend backend;
-    struct image_file image; /* owned */
-    struct engine *engine;   /* owned */
-    unsigned inflight;       /* operations that the engine has */
-    unsigned finished;       /* operations, ever */
-    struct file_io *pending; /* to be submitted, in order */
-    struct file_io **pending_last;
-    struct file_io *waiting; /* for a bounce buffer, in order */
-    struct file_io **waiting_last;
+    struct image_file image;     /* owned */
+    struct engine *engine;       /* owned */
+    unsigned inflight;           /* operations that the engine has */
+    struct file_io_list pending; /* to be submitted, in order */
+    struct file_io_list waiting; /* for a bounce buffer, in order */
     struct bounce bounce;
+    struct merge merge;
 };
-
-/* A request's private bytes. */
-struct file_io {
-    struct file_io *next;
-    struct io *io;
-    uint8_t *buffer; /* bounce buffer, NULL: the guest's memory is good as it is */
-    struct iovec buffer_iov;
-    uint64_t done; /* bytes */
-};
-
-_Static_assert(sizeof(struct file_io) <= BACKEND_IO_SIZE, "room for the file backend");
 
 static struct file *file_of(struct backend *backend)
 {
     return containerof(backend, struct file, backend);
-}
-
-static void append(struct file_io ***last, struct file_io *fio)
-{
-    fio->next = NULL;
-    **last = fio;
-    *last = &fio->next;
-}
-
-static struct file_io *take_first(struct file_io **first, struct file_io ***last)
-{
-    struct file_io *fio = *first;
-
-    assert(fio);
-    *first = fio->next;
-    if (!*first) {
-        *last = first;
-    }
-    return fio;
-}
-
-static void prepare(struct file *file, struct file_io *fio)
-{
-    append(&file->pending_last, fio);
 }
 
 /* As much as the buffer holds.  The next piece of a write leaves the guest's memory now. */
@@ -82,7 +45,7 @@ static void prepare_bounced(struct file *file, struct file_io *fio)
     if (io->op == IO_WRITE) {
         iov_take(&io->iov, &io->iov_count, fio->buffer, fio->buffer_iov.iov_len);
     }
-    prepare(file, fio);
+    file_io_append(&file->pending, fio);
 }
 
 static bool needs_bounce(const struct file *file, const struct io *io)
@@ -99,15 +62,16 @@ static void file_queue(struct backend *backend, struct io *io)
     fio->io = io;
     fio->done = 0;
     fio->buffer = NULL;
+    fio->is_alone = false;
     if (!needs_bounce(file, io)) {
-        prepare(file, fio);
+        file_io_append(&file->pending, fio);
         return;
     }
     fio->buffer = bounce_get(&file->bounce);
     if (fio->buffer) {
         prepare_bounced(file, fio);
     } else {
-        append(&file->waiting_last, fio);
+        file_io_append(&file->waiting, fio);
     }
 }
 
@@ -120,8 +84,8 @@ static void release_buffer(struct file *file, struct file_io *fio)
         return;
     }
     bounce_put(&file->bounce, fio->buffer);
-    if (file->waiting) {
-        next = take_first(&file->waiting, &file->waiting_last);
+    if (file->waiting.first) {
+        next = file_io_take(&file->waiting);
         next->buffer = bounce_get(&file->bounce);
         prepare_bounced(file, next);
     }
@@ -130,7 +94,6 @@ static void release_buffer(struct file *file, struct file_io *fio)
 static void finish(struct file *file, struct file_io *fio, int64_t result)
 {
     release_buffer(file, fio);
-    file->finished++;
     fio->io->result = result;
     fio->io->done(fio->io);
 }
@@ -169,7 +132,7 @@ static bool is_short_bounced_write(const struct file_io *fio, size_t bytes)
     return fio->buffer && fio->io->op == IO_WRITE && bytes < fio->buffer_iov.iov_len;
 }
 
-static void complete(struct file *file, struct file_io *fio, int64_t result)
+static void complete_one(struct file *file, struct file_io *fio, int64_t result)
 {
     if (result < 0 || fio->io->op == IO_FLUSH) {
         finish(file, fio, result < 0 ? result : 0);
@@ -180,32 +143,52 @@ static void complete(struct file *file, struct file_io *fio, int64_t result)
     } else if (fio->buffer) {
         prepare_bounced(file, fio);
     } else {
-        prepare(file, fio);
+        file_io_append(&file->pending, fio);
     }
 }
 
-/* What is left of it, as far as it has memory for the kernel. */
-static bool add(struct file *file, struct file_io *fio)
+/*
+ * All that was merged has moved, or it is not known whose fault it is that it has not: then
+ * each goes again, alone, and gets a result of its own.
+ */
+static void complete_group(struct file *file, struct file_io *fio, int64_t result)
 {
-    const struct io *io = fio->io;
+    bool is_done = result == (int64_t)fio->group_bytes;
 
-    return file->engine->ops->add(file->engine, &(struct engine_op){
-                                                    .op = io->op,
-                                                    .is_fua = io->is_fua,
-                                                    .iov = fio->buffer ? &fio->buffer_iov : io->iov,
-                                                    .iov_count = fio->buffer ? 1 : io->iov_count,
-                                                    .offset = io->offset + fio->done,
-                                                    .data = fio,
-                                                });
+    for (unsigned left = fio->group; left > 0; left--) {
+        struct file_io *next = fio->next;
+
+        if (is_done) {
+            finish(file, fio, 0);
+        } else {
+            fio->is_alone = true;
+            file_io_append(&file->pending, fio);
+        }
+        fio = next;
+    }
+}
+
+static void complete(struct file *file, struct file_io *fio, int64_t result)
+{
+    file->inflight--;
+    if (fio->group > 1) {
+        complete_group(file, fio, result);
+    } else {
+        complete_one(file, fio, result);
+    }
 }
 
 static unsigned fill_batch(struct file *file)
 {
     unsigned room = file->engine->max_inflight - file->inflight;
+    struct file_io *fio = file->pending.first;
+    struct engine_op op;
     unsigned count = 0;
 
-    for (struct file_io *fio = file->pending; fio && count < room; fio = fio->next) {
-        if (!add(file, fio)) {
+    merge_begin(&file->merge);
+    while (fio && count < room) {
+        fio = merge_gather(&file->merge, fio, &op);
+        if (!file->engine->ops->add(file->engine, &op)) {
             break;
         }
         count++;
@@ -213,33 +196,57 @@ static unsigned fill_batch(struct file *file)
     return count;
 }
 
+/* The engine has them; the members of each group stay linked. */
+static void take_started(struct file *file, unsigned count, struct backend_submitted *submitted)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned group = file->pending.first->group;
+
+        submitted->merged += group - 1;
+        for (unsigned j = 0; j < group; j++) {
+            file_io_take(&file->pending);
+        }
+    }
+    file->inflight += count;
+    submitted->operations += count;
+}
+
+/* The kernel refuses the operation that is first, for what one of its group has. */
+static void refuse_first(struct file *file, int reason)
+{
+    struct file_io *fio = file->pending.first;
+
+    if (fio->group == 1) {
+        finish(file, file_io_take(&file->pending), reason);
+        return;
+    }
+    for (unsigned left = fio->group; left > 0; left--) {
+        fio->is_alone = true;
+        fio = fio->next;
+    }
+}
+
 /*
  * The engine takes a prefix of the batch and speaks of the first that it did not take.
  * -EAGAIN with something under way: the rest waits for completions.  Else the first is at
  * fault, and only that one fails.
  */
-static unsigned file_submit(struct backend *backend, unsigned *calls)
+static struct backend_submitted file_submit(struct backend *backend)
 {
     struct file *file = file_of(backend);
-    unsigned submitted = 0;
+    struct backend_submitted submitted = {0};
 
-    *calls = 0;
     while (fill_batch(file) > 0) {
         int ret = file->engine->ops->submit(file->engine);
 
-        (*calls)++;
-        if (ret == -EAGAIN && file->inflight > 0) {
+        submitted.calls++;
+        if (ret >= 0) {
+            take_started(file, (unsigned)ret, &submitted);
+        } else if (ret == -EAGAIN && file->inflight > 0) {
             break;
+        } else {
+            refuse_first(file, ret);
         }
-        if (ret < 0) {
-            finish(file, take_first(&file->pending, &file->pending_last), ret);
-            continue;
-        }
-        for (int i = 0; i < ret; i++) {
-            take_first(&file->pending, &file->pending_last);
-        }
-        file->inflight += (unsigned)ret;
-        submitted += (unsigned)ret;
     }
     return submitted;
 }
@@ -248,7 +255,7 @@ static unsigned file_reap(struct backend *backend)
 {
     struct file *file = file_of(backend);
     struct engine_event events[ENGINE_EVENTS];
-    unsigned finished = file->finished;
+    unsigned total = 0;
     unsigned count;
 
     if (file->inflight == 0) {
@@ -257,16 +264,16 @@ static unsigned file_reap(struct backend *backend)
     do {
         count = file->engine->ops->reap(file->engine, events, ENGINE_EVENTS);
         for (unsigned i = 0; i < count; i++) {
-            file->inflight--;
             complete(file, events[i].data, events[i].result);
         }
+        total += count;
     } while (count == ENGINE_EVENTS);
-    return file->finished - finished;
+    return total;
 }
 
 static bool file_is_held_back(const struct backend *backend)
 {
-    return containerof(backend, struct file, backend)->pending != NULL;
+    return containerof(backend, struct file, backend)->pending.first != NULL;
 }
 
 static int file_fd(struct backend *backend)
@@ -298,8 +305,8 @@ static void state_facts(struct file *file, const struct backend_opts *opts)
     file->backend.engine = file->engine->ops->name;
     file->backend.engine_reason =
         opts->engine == ENGINE_AIO ? "asked for" : "vblkd is built with no other";
-    file->pending_last = &file->pending;
-    file->waiting_last = &file->waiting;
+    file_io_list_init(&file->pending);
+    file_io_list_init(&file->waiting);
 }
 
 static int open_engine(struct file *file, const struct backend_opts *opts, struct err *err)
@@ -330,9 +337,14 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
         err_set(err, ret, "image %s: bounce buffers", opts->path);
         goto free_file;
     }
+    ret = merge_init(&file->merge);
+    if (ret < 0) {
+        err_set(err, ret, "image %s: room to merge requests", opts->path);
+        goto fini_bounce;
+    }
     ret = image_file_open(&file->image, opts, err);
     if (ret < 0) {
-        goto fini_bounce;
+        goto fini_merge;
     }
     ret = open_engine(file, opts, err);
     if (ret < 0) {
@@ -344,6 +356,8 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
 
 close_image:
     image_file_abandon(&file->image);
+fini_merge:
+    merge_fini(&file->merge);
 fini_bounce:
     bounce_fini(&file->bounce);
 free_file:
@@ -357,6 +371,7 @@ static void file_close(struct backend *backend)
 
     file->engine->ops->close(file->engine);
     image_file_close(&file->image);
+    merge_fini(&file->merge);
     bounce_fini(&file->bounce);
     free(file);
 }

@@ -131,24 +131,23 @@ static void arm(struct null *null)
     null->is_armed = null->first != NULL;
 }
 
-static unsigned null_submit(struct backend *backend, unsigned *calls)
+static struct backend_submitted null_submit(struct backend *backend)
 {
     struct null *null = null_of(backend);
-    unsigned count = 0;
+    struct backend_submitted submitted = {0};
 
-    *calls = 0;
     if (!null->delay_ns) {
         while (null->first) {
             struct io *io = take_first(null);
 
             io->result = 0;
             io->done(io);
-            count++;
+            submitted.operations++;
         }
     } else if (null->first && !null->is_armed) {
         arm(null);
     }
-    return count;
+    return submitted;
 }
 
 static unsigned null_reap(struct backend *backend)

@@ -196,14 +196,17 @@ static void publish(struct lane *lane)
 static void submit(struct lane *lane)
 {
     struct backend *backend = lane->backend;
-    unsigned finished, calls;
+    unsigned finished;
 
     if (!backend) {
         return;
     }
     do {
-        lane->stats.submitted += backend->ops->submit(backend, &calls);
-        lane->stats.submissions += calls;
+        struct backend_submitted submitted = backend->ops->submit(backend);
+
+        lane->stats.submissions += submitted.calls;
+        lane->stats.submitted += submitted.operations;
+        lane->stats.merged += submitted.merged;
         lane->now_ns = now_ns();
         finished = lane->stats.inflight > 0 ? backend->ops->reap(backend) : 0;
     } while (finished > 0 && backend->ops->is_held_back(backend));

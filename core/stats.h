@@ -37,6 +37,7 @@ struct stats {
     uint64_t poll_time_ns;          /* spent in spins */
     uint64_t submissions;           /* system calls that started I/O */
     uint64_t submitted;             /* operations that those started */
+    uint64_t merged;                /* requests that went along with a neighbour's operation */
 };
 
 const char *stats_type_name(enum stats_type type);

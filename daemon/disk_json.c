@@ -218,5 +218,6 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "interrupts_suppressed", stats->interrupts_suppressed);
     set_integer(object, "submissions", stats->submissions);
     set_integer(object, "submitted", stats->submitted);
+    set_integer(object, "merged", stats->merged);
     return object;
 }

@@ -52,6 +52,8 @@ static void print_types(const json_t *requests)
 static void print_totals(const json_t *disk)
 {
     uint64_t submissions = print_number_of(disk, "submissions");
+    uint64_t submitted = print_number_of(disk, "submitted");
+    uint64_t merged = print_number_of(disk, "merged");
 
     printf("%s: %" PRIu64 " in flight, at most %" PRIu64 "\n", print_text_of(disk, "name"),
            print_number_of(disk, "inflight"), print_number_of(disk, "inflight_max"));
@@ -61,8 +63,8 @@ static void print_totals(const json_t *disk)
     printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent, %" PRIu64 " suppressed\n",
            print_number_of(disk, "kicks"), print_number_of(disk, "interrupts"),
            print_number_of(disk, "interrupts_suppressed"));
-    printf("submissions: %" PRIu64 ", requests per submission: %.2f\n", submissions,
-           ratio((double)print_number_of(disk, "submitted"), (double)submissions));
+    printf("submissions: %" PRIu64 ", requests per submission: %.2f, merged: %" PRIu64 "\n",
+           submissions, ratio((double)(submitted + merged), (double)submissions), merged);
 }
 
 /* ---- over an interval ---- */
@@ -115,7 +117,8 @@ static void print_rates(const json_t *now, const json_t *before)
            f.requests / seconds, r.bytes / seconds / 1024, w.bytes / seconds / 1024,
            ratio(r.time_ns / 1e6, r.requests), ratio(w.time_ns / 1e6, w.requests),
            ratio(f.time_ns / 1e6, f.requests), print_number_of(now, "inflight"),
-           ratio(growth(now, before, "submitted"), growth(now, before, "submissions")));
+           ratio(growth(now, before, "submitted") + growth(now, before, "merged"),
+                 growth(now, before, "submissions")));
 }
 
 static const json_t *find_disk(const json_t *disks, const char *name)

@@ -46,9 +46,8 @@ static bool all_done(const struct operation *ops, unsigned count)
 bool operations_run(struct backend *backend, const struct operation *ops, unsigned count)
 {
     uint64_t deadline_ns = now_ns() + PATIENCE_NS;
-    unsigned calls;
 
-    backend->ops->submit(backend, &calls);
+    backend->ops->submit(backend);
     while (!all_done(ops, count)) {
         struct pollfd poll_fd = {.fd = backend->ops->fd(backend), .events = POLLIN};
 
@@ -57,7 +56,7 @@ bool operations_run(struct backend *backend, const struct operation *ops, unsign
         }
         poll(&poll_fd, 1, 100);
         backend->ops->reap(backend);
-        backend->ops->submit(backend, &calls);
+        backend->ops->submit(backend);
     }
     return true;
 }

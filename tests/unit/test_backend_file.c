@@ -15,129 +15,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/backend.h"
 #include "core/bounce.h"
+#include "tests/unit/image_world.h"
 #include "tests/unit/operation.h"
 
-#define IMAGE_BYTES (4u << 20)
-#define BLOCK 4096u
-
-/* A directory of its own on the file system that we are built on, with one image in it. */
-struct world {
-    char dir[64];
-    char image[96];
-    char other[96]; /* does not exist yet */
-    struct err err;
-    struct backend *backend;
-};
-
-static void make_image(const char *path, off_t size)
-{
-    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-
-    assert(fd >= 0 && ftruncate(fd, size) == 0);
-    close(fd);
-}
-
-static int world_start_in(void **state, const char *template)
-{
-    static struct world world;
-
-    memset(&world, 0, sizeof(world));
-    strcpy(world.dir, template);
-    assert(mkdtemp(world.dir));
-    snprintf(world.image, sizeof(world.image), "%s/image", world.dir);
-    snprintf(world.other, sizeof(world.other), "%s/other", world.dir);
-    make_image(world.image, IMAGE_BYTES);
-    *state = &world;
-    return 0;
-}
-
-static int world_start(void **state)
-{
-    return world_start_in(state, "./test_backend_file.XXXXXX");
-}
-
-static int world_stop(void **state)
-{
-    struct world *w = *state;
-
-    if (w->backend) {
-        backend_close(w->backend);
-    }
-    unlink(w->image);
-    unlink(w->other);
-    rmdir(w->dir);
-    return 0;
-}
-
-static struct backend_opts opts_for(const char *path, enum cache_mode cache)
-{
-    return (struct backend_opts){.type = "file", .path = path, .cache = cache, .max_inflight = 64};
-}
-
-static bool has_direct(const struct world *w)
-{
-    int fd = open(w->image, O_RDWR | O_DIRECT | O_CLOEXEC);
-
-    if (fd >= 0) {
-        close(fd);
-    }
-    return fd >= 0;
-}
-
-static struct backend *open_image(struct world *w, enum cache_mode cache)
-{
-    struct backend_opts opts = opts_for(w->image, cache);
-
-    if (cache_is_direct(cache) && !has_direct(w)) {
-        skip();
-    }
-    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
-    return w->backend;
-}
-
-static int try_open(struct world *w, const struct backend_opts *opts)
-{
-    struct backend *backend = NULL;
-    int ret;
-
-    w->err.text[0] = '\0';
-    ret = backend_open(&backend, opts, &w->err);
-    if (ret == 0) {
-        backend_close(backend);
-    } else {
-        assert_string_not_equal(w->err.text, "");
-    }
-    return ret;
-}
-
-/* Bytes that tell their own place. */
-static void fill(uint8_t *data, size_t len, unsigned seed)
-{
-    for (size_t i = 0; i < len; i++) {
-        data[i] = (uint8_t)((i >> 8) * 31 + i + seed * 17);
-    }
-}
-
-static uint8_t *aligned_buffer(size_t len)
-{
-    void *buffer;
-
-    assert(posix_memalign(&buffer, BLOCK, len) == 0);
-    memset(buffer, 0xcc, len);
-    return buffer;
-}
-
 /* Write through one backend, look at the file itself. */
-static void round_trip(struct world *w, enum cache_mode cache)
+static void round_trip(struct image_world *w, enum cache_mode cache)
 {
-    struct backend *backend = open_image(w, cache);
+    struct backend *backend = image_world_open(w, cache);
     uint8_t *out = aligned_buffer(8 * BLOCK);
     uint8_t *in = aligned_buffer(8 * BLOCK);
     int fd = open(w->image, O_RDONLY | O_CLOEXEC);
 
-    fill(out, 8 * BLOCK, 1);
+    fill_bytes(out, 8 * BLOCK, 1);
     assert_int_equal(operation_do(backend, IO_WRITE, 16 * BLOCK, out, 8 * BLOCK), 0);
     assert_int_equal(pread(fd, in, 8 * BLOCK, 16 * BLOCK), 8 * BLOCK);
     assert_memory_equal(in, out, 8 * BLOCK);
@@ -162,8 +52,8 @@ static void buffered_io_writes_and_reads_back(void **state)
 
 static void facts_are_those_of_the_file(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
 
     assert_int_equal(backend->size, IMAGE_BYTES);
     assert_int_equal(backend->block_size, 512);
@@ -173,8 +63,8 @@ static void facts_are_those_of_the_file(void **state)
 
 static void engine_that_runs_is_told(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
 
     opts.engine = ENGINE_AIO;
     assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
@@ -184,18 +74,18 @@ static void engine_that_runs_is_told(void **state)
 
 static void engine_that_is_not_built_in_is_refused(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
 
     opts.engine = ENGINE_IO_URING;
-    assert_int_equal(try_open(w, &opts), -ENOTSUP);
+    assert_int_equal(image_world_try(w, &opts), -ENOTSUP);
     assert_non_null(strstr(w->err.text, "built without"));
 }
 
 static void direct_io_states_the_alignment_it_needs(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     uint8_t *data = aligned_buffer(65536);
 
     assert_true(is_power_of_2(backend->block_size));
@@ -207,8 +97,8 @@ static void direct_io_states_the_alignment_it_needs(void **state)
 
 static void holes_read_as_zeroes(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     uint8_t data[BLOCK];
 
     memset(data, 0xff, sizeof(data));
@@ -220,12 +110,12 @@ static void holes_read_as_zeroes(void **state)
 
 static void scattered_buffers_are_filled_in_order(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     uint8_t out[2048], in[2048];
     struct operation op;
 
-    fill(out, sizeof(out), 2);
+    fill_bytes(out, sizeof(out), 2);
     assert_int_equal(operation_do(backend, IO_WRITE, 512, out, sizeof(out)), 0);
     operation_init(&op, IO_READ, 512, in, 100);
     operation_add(&op, in + 100, 1);
@@ -240,12 +130,12 @@ static void scattered_buffers_are_filled_in_order(void **state)
 
 static void unaligned_buffers_work_with_direct_io(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     uint8_t *out = aligned_buffer(4 * BLOCK);
     uint8_t *in = aligned_buffer(4 * BLOCK);
 
-    fill(out, 4 * BLOCK, 3);
+    fill_bytes(out, 4 * BLOCK, 3);
     assert_int_equal(operation_do(backend, IO_WRITE, 0, out + 1, 2 * BLOCK), 0);
     assert_int_equal(operation_do(backend, IO_READ, 0, in + 3, 2 * BLOCK), 0);
     assert_memory_equal(in + 3, out + 1, 2 * BLOCK);
@@ -257,13 +147,13 @@ static void unaligned_buffers_work_with_direct_io(void **state)
 
 static void crooked_cuts_work_with_direct_io(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     uint8_t *out = aligned_buffer(4 * BLOCK);
     uint8_t *in = aligned_buffer(4 * BLOCK);
     struct operation op;
 
-    fill(out, 4 * BLOCK, 4);
+    fill_bytes(out, 4 * BLOCK, 4);
     operation_init(&op, IO_WRITE, BLOCK, out, 1);
     operation_add(&op, out + 1, 4000);
     operation_add(&op, out + 4001, BLOCK - 4001);
@@ -282,13 +172,13 @@ static void crooked_cuts_work_with_direct_io(void **state)
 
 static void bounced_request_may_be_larger_than_a_buffer(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     size_t len = 5 * BOUNCE_BYTES + BLOCK;
     uint8_t *out = aligned_buffer(len + BLOCK);
     uint8_t *in = aligned_buffer(len + BLOCK);
 
-    fill(out, len + BLOCK, 5);
+    fill_bytes(out, len + BLOCK, 5);
     assert_int_equal(operation_do(backend, IO_WRITE, BLOCK, out + 1, len), 0);
     assert_int_equal(operation_do(backend, IO_READ, BLOCK, in + 2, len), 0);
     assert_memory_equal(in + 2, out + 1, len);
@@ -298,8 +188,8 @@ static void bounced_request_may_be_larger_than_a_buffer(void **state)
 
 static void more_bounced_requests_than_buffers_all_end(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     static struct operation ops[4 * BOUNCE_BUFFERS];
     uint8_t *data = aligned_buffer(ARRAY_SIZE(ops) * BLOCK + BLOCK);
     uint8_t block[BLOCK];
@@ -325,39 +215,39 @@ static void more_bounced_requests_than_buffers_all_end(void **state)
 
 static void batch_is_one_system_call(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     static struct operation ops[32];
     static uint8_t data[512];
-    unsigned calls;
+    struct backend_submitted submitted;
 
     for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
-        operation_init(&ops[i], IO_READ, i * 512, data, 512);
+        operation_init(&ops[i], IO_READ, i * 1024, data, 512);
         operation_queue(&ops[i], backend);
     }
-    assert_int_equal(backend->ops->submit(backend, &calls), ARRAY_SIZE(ops));
-    assert_int_equal(calls, 1);
+    submitted = backend->ops->submit(backend);
+    assert_int_equal(submitted.operations, ARRAY_SIZE(ops));
+    assert_int_equal(submitted.calls, 1);
     assert_true(operations_run(backend, ops, ARRAY_SIZE(ops)));
-    backend->ops->submit(backend, &calls);
-    assert_int_equal(calls, 0);
+    submitted = backend->ops->submit(backend);
+    assert_int_equal(submitted.calls, 0);
 }
 
 static void more_requests_than_the_aio_context_all_end(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
     static struct operation ops[500];
     static uint8_t data[ARRAY_SIZE(ops)][512];
-    unsigned calls;
 
     opts.max_inflight = 1;
     assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
     for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
         memset(data[i], (int)i, 512);
-        operation_init(&ops[i], IO_WRITE, i * 512, data[i], 512);
+        operation_init(&ops[i], IO_WRITE, i * 1024, data[i], 512);
         operation_queue(&ops[i], w->backend);
     }
-    w->backend->ops->submit(w->backend, &calls);
+    w->backend->ops->submit(w->backend);
     assert_true(w->backend->ops->is_held_back(w->backend));
     assert_true(operations_run(w->backend, ops, ARRAY_SIZE(ops)));
     assert_false(w->backend->ops->is_held_back(w->backend));
@@ -368,8 +258,8 @@ static void more_requests_than_the_aio_context_all_end(void **state)
 
 static void flushes_and_writes_mix(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     struct operation ops[20];
     static uint8_t data[512];
 
@@ -386,8 +276,8 @@ static void flushes_and_writes_mix(void **state)
 
 static void fua_write_with_direct_io_succeeds(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_DIRECTSYNC);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_DIRECTSYNC);
     uint8_t *data = aligned_buffer(BLOCK);
     struct operation op;
 
@@ -403,13 +293,13 @@ static void fua_write_with_direct_io_succeeds(void **state)
 
 static void create_makes_a_sparse_file_of_the_size(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->other, CACHE_WRITEBACK);
     struct stat st;
 
     opts.create = true;
     opts.size = 1ull << 32;
-    assert_int_equal(try_open(w, &opts), 0);
+    assert_int_equal(image_world_try(w, &opts), 0);
     assert_int_equal(stat(w->other, &st), 0);
     assert_int_equal(st.st_size, 1ull << 32);
     assert_true(st.st_blocks < 1024);
@@ -418,71 +308,71 @@ static void create_makes_a_sparse_file_of_the_size(void **state)
 
 static void create_refuses_what_exists_and_leaves_it(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
     struct stat st;
 
     opts.create = true;
     opts.size = 1 << 20;
-    assert_int_equal(try_open(w, &opts), -EEXIST);
+    assert_int_equal(image_world_try(w, &opts), -EEXIST);
     assert_int_equal(stat(w->image, &st), 0);
     assert_int_equal(st.st_size, IMAGE_BYTES);
 }
 
 static void failed_create_leaves_no_file(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->other, CACHE_WRITEBACK);
 
     opts.create = true;
     opts.size = INT64_MAX - 511; /* more than a file system can hold */
-    assert_int_not_equal(try_open(w, &opts), 0);
+    assert_int_not_equal(image_world_try(w, &opts), 0);
     assert_int_equal(access(w->other, F_OK), -1);
 }
 
 static void missing_image_is_named(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->other, CACHE_WRITEBACK);
 
-    assert_int_equal(try_open(w, &opts), -ENOENT);
+    assert_int_equal(image_world_try(w, &opts), -ENOENT);
     assert_non_null(strstr(w->err.text, w->other));
     assert_non_null(strstr(w->err.text, "--create"));
 }
 
 static void directory_is_refused(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->dir, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->dir, CACHE_WRITEBACK);
 
-    assert_int_equal(try_open(w, &opts), -EISDIR);
+    assert_int_equal(image_world_try(w, &opts), -EISDIR);
     assert_non_null(strstr(w->err.text, "directory"));
 }
 
 /* Opening one for reading would block until somebody writes. */
 static void fifo_is_refused_without_waiting(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->other, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->other, CACHE_WRITEBACK);
 
     assert_int_equal(mkfifo(w->other, 0600), 0);
     opts.is_readonly = true;
-    assert_int_equal(try_open(w, &opts), -EINVAL);
+    assert_int_equal(image_world_try(w, &opts), -EINVAL);
     assert_non_null(strstr(w->err.text, "FIFO"));
 }
 
 static void character_device_is_refused(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for("/dev/null", CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, "/dev/null", CACHE_WRITEBACK);
 
-    assert_int_equal(try_open(w, &opts), -EINVAL);
+    assert_int_equal(image_world_try(w, &opts), -EINVAL);
 }
 
 static void unreadable_image_is_refused(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
     uid_t uid = geteuid();
     int ret;
 
@@ -491,7 +381,7 @@ static void unreadable_image_is_refused(void **state)
         assert_int_equal(chmod(w->dir, 0755), 0);
         assert_int_equal(seteuid(65534), 0);
     }
-    ret = try_open(w, &opts);
+    ret = image_world_try(w, &opts);
     if (uid == 0) {
         assert_int_equal(seteuid(0), 0);
     }
@@ -500,8 +390,8 @@ static void unreadable_image_is_refused(void **state)
 
 static void readonly_image_refuses_to_be_written(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
     uint8_t data[512] = {0};
 
     opts.is_readonly = true;
@@ -512,9 +402,9 @@ static void readonly_image_refuses_to_be_written(void **state)
 
 static void tmpfs_works_or_says_what_to_do(void **state)
 {
-    struct world *w = *state;
-    struct backend_opts opts = opts_for(w->image, CACHE_NONE);
-    int ret = try_open(w, &opts);
+    struct image_world *w = *state;
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_NONE);
+    int ret = image_world_try(w, &opts);
 
     if (ret != 0) {
         assert_int_equal(ret, -EINVAL);
@@ -526,9 +416,9 @@ static void tmpfs_works_or_says_what_to_do(void **state)
 
 /* ---- a world that changes under us ---- */
 
-static void shrunk_image_fails(struct world *w, enum cache_mode cache)
+static void shrunk_image_fails(struct image_world *w, enum cache_mode cache)
 {
-    struct backend *backend = open_image(w, cache);
+    struct backend *backend = image_world_open(w, cache);
     uint8_t *data = aligned_buffer(2 * BLOCK);
 
     assert_int_equal(truncate(w->image, IMAGE_BYTES / 2), 0);
@@ -551,8 +441,8 @@ static void read_of_a_shrunk_image_fails_buffered(void **state)
 
 static void bounced_read_of_a_shrunk_image_fails(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_NONE);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_NONE);
     uint8_t *data = aligned_buffer(3 * BLOCK);
 
     assert_int_equal(truncate(w->image, IMAGE_BYTES / 2), 0);
@@ -563,8 +453,8 @@ static void bounced_read_of_a_shrunk_image_fails(void **state)
 
 static void removed_image_goes_on(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     uint8_t data[512] = {0};
 
     assert_int_equal(unlink(w->image), 0);
@@ -573,8 +463,8 @@ static void removed_image_goes_on(void **state)
 
 static void write_past_the_file_size_limit_fails(void **state)
 {
-    struct world *w = *state;
-    struct backend *backend = open_image(w, CACHE_WRITEBACK);
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     struct rlimit old, limit;
     uint8_t data[512] = {0};
     int64_t result;
@@ -593,18 +483,18 @@ static void write_past_the_file_size_limit_fails(void **state)
 /* A tmpfs of 1 MiB under an image of 4: needs the right to mount. */
 static void full_file_system_fails_writes_and_nothing_else(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
     static uint8_t data[1 << 16];
     int64_t result = 0;
 
     assert_int_equal(unlink(w->image), 0);
     if (mount("none", w->dir, "tmpfs", 0, "size=1m") < 0) {
-        make_image(w->image, IMAGE_BYTES);
+        image_world_make(w->image, IMAGE_BYTES);
         skip();
     }
-    make_image(w->image, IMAGE_BYTES);
+    image_world_make(w->image, IMAGE_BYTES);
     memset(data, 1, sizeof(data));
-    open_image(w, CACHE_WRITEBACK);
+    image_world_open(w, CACHE_WRITEBACK);
     for (unsigned i = 0; i < 32 && result == 0; i++) {
         result = operation_do(w->backend, IO_WRITE, i * sizeof(data), data, sizeof(data));
     }
@@ -621,17 +511,17 @@ static void full_file_system_fails_writes_and_nothing_else(void **state)
 
 /* ---- locks ---- */
 
-static int try_image(struct world *w, bool is_readonly)
+static int try_image(struct image_world *w, bool is_readonly)
 {
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
 
     opts.is_readonly = is_readonly;
-    return try_open(w, &opts);
+    return image_world_try(w, &opts);
 }
 
-static void hold_image(struct world *w, bool is_readonly)
+static void hold_image(struct image_world *w, bool is_readonly)
 {
-    struct backend_opts opts = opts_for(w->image, CACHE_WRITEBACK);
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
 
     opts.is_readonly = is_readonly;
     assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
@@ -639,7 +529,7 @@ static void hold_image(struct world *w, bool is_readonly)
 
 static void second_writer_is_refused(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, false);
     assert_int_equal(try_image(w, false), -EBUSY);
@@ -648,7 +538,7 @@ static void second_writer_is_refused(void **state)
 
 static void reader_beside_a_writer_is_refused(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, false);
     assert_int_equal(try_image(w, true), -EBUSY);
@@ -656,7 +546,7 @@ static void reader_beside_a_writer_is_refused(void **state)
 
 static void writer_beside_a_reader_is_refused(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, true);
     assert_int_equal(try_image(w, false), -EBUSY);
@@ -664,7 +554,7 @@ static void writer_beside_a_reader_is_refused(void **state)
 
 static void readers_share_an_image(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, true);
     assert_int_equal(try_image(w, true), 0);
@@ -672,7 +562,7 @@ static void readers_share_an_image(void **state)
 
 static void refused_try_leaves_the_lock_in_place(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, false);
     assert_int_equal(try_image(w, false), -EBUSY);
@@ -681,7 +571,7 @@ static void refused_try_leaves_the_lock_in_place(void **state)
 
 static void closed_image_is_free_again(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     hold_image(w, false);
     backend_close(w->backend);
@@ -698,7 +588,7 @@ static bool is_installed(const char *program)
 }
 
 /* Run qemu-io on the image; true when it could open it. */
-static bool qemu_io_opens(const struct world *w, const char *options)
+static bool qemu_io_opens(const struct image_world *w, const char *options)
 {
     char command[256];
 
@@ -709,7 +599,7 @@ static bool qemu_io_opens(const struct world *w, const char *options)
 
 static void qemu_is_kept_off_an_image_that_we_write(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     if (!is_installed("qemu-io")) {
         skip();
@@ -722,7 +612,7 @@ static void qemu_is_kept_off_an_image_that_we_write(void **state)
 
 static void qemu_may_read_what_we_read(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     if (!is_installed("qemu-io")) {
         skip();
@@ -736,8 +626,8 @@ static void qemu_may_read_what_we_read(void **state)
  * Open the image while a program of QEMU's holds it, which it does when it has answered
  * `input` with a line that contains `answer`.
  */
-static int open_beside(struct world *w, const char *program, const char *input, const char *answer,
-                       bool is_readonly)
+static int open_beside(struct image_world *w, const char *program, const char *input,
+                       const char *answer, bool is_readonly)
 {
     char command[256];
     char line[256];
@@ -773,14 +663,14 @@ static int open_beside(struct world *w, const char *program, const char *input, 
     return ret;
 }
 
-static int beside_qemu_io(struct world *w, const char *program, bool is_readonly)
+static int beside_qemu_io(struct image_world *w, const char *program, bool is_readonly)
 {
     return open_beside(w, program, "read 0 512\n", "512/512", is_readonly);
 }
 
 static void we_are_kept_off_an_image_that_qemu_io_writes(void **state)
 {
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     if (!is_installed("qemu-io")) {
         skip();
@@ -798,7 +688,7 @@ static void we_are_kept_off_the_disk_of_a_qemu_guest(void **state)
     static const char reader[] = "qemu-system-x86_64 -S -nodefaults -display none -qmp stdio "
                                  "-drive if=virtio,format=raw,readonly=on,file=";
     static const char ask[] = "{'execute': 'qmp_capabilities'} {'execute': 'query-block'}";
-    struct world *w = *state;
+    struct image_world *w = *state;
 
     if (!is_installed("qemu-system-x86_64")) {
         skip();
@@ -814,13 +704,13 @@ static int tmpfs_start(void **state)
     struct statfs fs;
 
     if (statfs("/dev/shm", &fs) == 0 && fs.f_type == TMPFS_MAGIC) {
-        return world_start_in(state, "/dev/shm/test_backend_file.XXXXXX");
+        return image_world_start_in(state, "/dev/shm/test_backend_file.XXXXXX");
     }
-    return world_start(state);
+    return image_world_start(state);
 }
 
-#define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
-#define on_tmpfs(test) cmocka_unit_test_setup_teardown(test, tmpfs_start, world_stop)
+#define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
+#define on_tmpfs(test) cmocka_unit_test_setup_teardown(test, tmpfs_start, image_world_stop)
 
 int main(void)
 {

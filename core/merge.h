@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Requests that were queued one after the other and lie one after the other on the image go
+ * to the kernel as one operation.  Holds the pieces of memory of such operations until the
+ * batch has been submitted.
+ * Owned by its backend; disk thread only.
+ */
+
+#include "core/engine.h"
+#include "core/file_io.h"
+
+/* What one operation may have: what the kernel puts into one bio. */
+#define MERGE_BYTES (1024u * 1024)
+#define MERGE_IOVS 256u
+
+/* What all operations of a batch may have together; when it is used up, merging ends. */
+#define MERGE_POOL 1024u
+
+struct merge {
+    struct iovec *iov; /* owned */
+    unsigned used;
+};
+
+/* Returns 0 or -ENOMEM. */
+int merge_init(struct merge *merge);
+void merge_fini(struct merge *merge);
+
+/* A new batch begins: the last one's pieces are needed no more. */
+static inline void merge_begin(struct merge *merge)
+{
+    merge->used = 0;
+}
+
+/*
+ * Make the operation that `first` leads, with those after it in its list that go along;
+ * returns the one after them.
+ */
+struct file_io *merge_gather(struct merge *merge, struct file_io *first, struct engine_op *op);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A directory of its own on the file system that we are built on, with one image in it, and a
+ * backend that has it open: what tests of the file backend start from.
+ */
+
+#include "core/backend.h"
+
+#define IMAGE_BYTES (4u << 20)
+#define BLOCK 4096u
+
+struct image_world {
+    char dir[64];
+    char image[96];
+    char other[96]; /* does not exist yet */
+    struct err err;
+    enum io_engine engine;
+    struct backend *backend; /* closed at the end, if there is one */
+};
+
+/* Set-up and tear-down of a test; what *state points to at first is an engine, or NULL. */
+int image_world_start(void **state);
+int image_world_start_in(void **state, const char *template);
+int image_world_stop(void **state);
+
+/* A sparse file. */
+void image_world_make(const char *path, off_t size);
+
+struct backend_opts image_world_opts(const struct image_world *w, const char *path,
+                                     enum cache_mode cache);
+
+bool image_world_has_direct(const struct image_world *w);
+
+/* Open the image, or skip the test when the file system has no O_DIRECT. */
+struct backend *image_world_open(struct image_world *w, enum cache_mode cache);
+
+/* Open and close; an error has to have a text. */
+int image_world_try(struct image_world *w, const struct backend_opts *opts);
+
+/* Bytes that tell their own place. */
+void fill_bytes(uint8_t *data, size_t len, unsigned seed);
+
+uint8_t *aligned_buffer(size_t len);
