@@ -4,8 +4,8 @@
 /* What is spun in between before it is asked whether somebody else wants the core. */
 #define WINDOW_NS NS_PER_MS
 
-/* Two looks lie well below a microsecond apart; an interrupt takes a few. */
-#define GAP_NS 10000u
+/* Two looks lie well below a microsecond apart; what takes longer is not ours. */
+#define GAP_NS 3000u
 
 #define REST_MIN_NS (2 * NS_PER_MS)
 #define REST_MAX_NS (128 * NS_PER_MS)
