@@ -37,7 +37,8 @@ static int negotiate(struct blk_driver *blk)
 {
     const struct blk_driver_opts *opts = &blk->opts;
     uint64_t modern = BIT(VIRTIO_F_VERSION_1);
-    uint64_t features = opts->ops->get_features(opts->bus) & known_features & ~opts->refuse;
+    uint64_t known = known_features | (opts->is_indirect ? BIT(VIRTIO_RING_F_INDIRECT_DESC) : 0);
+    uint64_t features = opts->ops->get_features(opts->bus) & known & ~opts->refuse;
 
     if (opts->is_legacy) {
         features &= 0xffffffffull;
@@ -124,6 +125,7 @@ static int set_up_ring(struct blk_driver *blk, unsigned index)
     }
     memset(queue, 0, sizeof(*queue));
     queue->index = index;
+    queue->is_indirect = blk_driver_has(blk, VIRTIO_RING_F_INDIRECT_DESC);
     ring_driver_init(&queue->ring, size, ring_align(opts), memory, opts->offset);
     queue->ring.has_event_idx = blk_driver_has(blk, VIRTIO_RING_F_EVENT_IDX);
     return opts->ops->set_ring(opts->bus, index, &queue->ring) < 0 ? BLK_DRIVER_REFUSED : 0;

@@ -42,8 +42,12 @@ struct blk_driver_ops {
     void (*relax)(void *bus); /* between two looks; may be NULL */
 };
 
+/* Header, data, status. */
+#define BLK_DRIVER_PIECES 3u
+
 /* One request.  The device sees this memory, so it is not on a stack that moves. */
 struct blk_driver_request {
+    struct vring_desc table[BLK_DRIVER_PIECES]; /* with opts.is_indirect */
     struct virtio_blk_outhdr header;
     struct virtio_blk_discard_write_zeroes range;
     uint8_t status;
@@ -59,6 +63,7 @@ struct blk_driver_queue {
     struct blk_driver_request *by_head[256];
     unsigned index;
     uint64_t kicks;
+    bool is_indirect; /* one descriptor of the ring for each request */
 };
 
 /* Descriptors of a ring at most. */
@@ -74,6 +79,7 @@ struct blk_driver_opts {
     void *bus;
     bool is_legacy;     /* no FEATURES_OK, ring layout of old */
     bool is_size_fixed; /* by the device: legacy PCI */
+    bool is_indirect;   /* use indirect descriptors where the device has them */
     uint64_t refuse;    /* features not to accept */
     uint64_t offset;    /* device address - our pointer, for all memory */
     unsigned queues;    /* asked for; fewer when the device has fewer */

@@ -18,7 +18,8 @@ static bool device_writes(uint32_t type)
 
 int blk_driver_submit(struct blk_driver_queue *queue, struct blk_driver_request *request)
 {
-    struct ring_piece pieces[3] = {{&request->header, sizeof(request->header), false}};
+    struct ring_piece pieces[BLK_DRIVER_PIECES] = {
+        {&request->header, sizeof(request->header), false}};
     unsigned count = 1;
     int head;
 
@@ -29,7 +30,9 @@ int blk_driver_submit(struct blk_driver_queue *queue, struct blk_driver_request 
     pieces[count++] = (struct ring_piece){&request->status, 1, true};
     request->status = STATUS_UNWRITTEN;
     request->header.ioprio = 0;
-    head = ring_driver_add(&queue->ring, pieces, count);
+    head = queue->is_indirect
+               ? ring_driver_add_indirect(&queue->ring, request->table, pieces, count)
+               : ring_driver_add(&queue->ring, pieces, count);
     if (head < 0) {
         return BLK_DRIVER_FULL;
     }

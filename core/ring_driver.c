@@ -47,6 +47,21 @@ void ring_driver_init(struct ring_driver *ring, unsigned size, unsigned align, v
     }
 }
 
+static void offer(struct ring_driver *ring, uint16_t head)
+{
+    store16(&ring->avail->ring[ring->avail_idx & (ring->size - 1)], head);
+    ring->avail_idx++;
+}
+
+static void describe(const struct ring_driver *ring, struct vring_desc *desc,
+                     const struct ring_piece *piece, bool has_next)
+{
+    desc->addr = ring_driver_addr(ring, piece->data);
+    desc->len = piece->len;
+    desc->flags =
+        (uint16_t)((piece->is_in ? VRING_DESC_F_WRITE : 0) | (has_next ? VRING_DESC_F_NEXT : 0));
+}
+
 int ring_driver_add(struct ring_driver *ring, const struct ring_piece *pieces, unsigned count)
 {
     uint16_t head = ring->free_head;
@@ -58,16 +73,35 @@ int ring_driver_add(struct ring_driver *ring, const struct ring_piece *pieces, u
     for (unsigned i = 0; i < count; i++) {
         struct vring_desc *desc = &ring->desc[index];
 
-        desc->addr = ring_driver_addr(ring, pieces[i].data);
-        desc->len = pieces[i].len;
-        desc->flags = (uint16_t)((pieces[i].is_in ? VRING_DESC_F_WRITE : 0) |
-                                 (i + 1 < count ? VRING_DESC_F_NEXT : 0));
+        describe(ring, desc, &pieces[i], i + 1 < count);
         index = desc->next & (uint16_t)(ring->size - 1);
     }
     ring->free_head = index;
     ring->free_count -= count;
-    store16(&ring->avail->ring[ring->avail_idx & (ring->size - 1)], head);
-    ring->avail_idx++;
+    offer(ring, head);
+    return head;
+}
+
+/* Source: VIRTIO 1.2, 2.7.5.3 "Indirect Descriptors". */
+int ring_driver_add_indirect(struct ring_driver *ring, struct vring_desc *table,
+                             const struct ring_piece *pieces, unsigned count)
+{
+    uint16_t head = ring->free_head;
+    struct vring_desc *desc = &ring->desc[head];
+
+    if (count == 0 || ring->free_count == 0) {
+        return -1;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        describe(ring, &table[i], &pieces[i], i + 1 < count);
+        table[i].next = (uint16_t)(i + 1);
+    }
+    ring->free_head = desc->next & (uint16_t)(ring->size - 1);
+    ring->free_count--;
+    desc->addr = ring_driver_addr(ring, table);
+    desc->len = (uint32_t)(count * sizeof(*table));
+    desc->flags = VRING_DESC_F_INDIRECT;
+    offer(ring, head);
     return head;
 }
 
@@ -108,9 +142,12 @@ static void free_chain(struct ring_driver *ring, uint16_t head)
 }
 
 /*
- * Where the next interrupt is wanted, with the event index.  The other half of the numbers is
- * as good as never: it is passed only after 32768 more, and then once.
+ * "Never" as a number lies half of all numbers ahead, and is moved on before it is reached; not
+ * with each chain, as the device's processor reads that word, too.
  */
+#define NEVER_STEP 0x4000u
+
+/* Where the next interrupt is wanted, with the event index. */
 static void set_used_event(struct ring_driver *ring)
 {
     uint16_t event =
@@ -137,7 +174,7 @@ bool ring_driver_take(struct ring_driver *ring, uint16_t *head, uint32_t *len)
     *len = __atomic_load_n(&elem->len, __ATOMIC_RELAXED);
     ring->last_used++;
     free_chain(ring, *head);
-    if (ring->has_event_idx) {
+    if (ring->has_event_idx && (ring->wants_interrupts || ring->last_used % NEVER_STEP == 0)) {
         set_used_event(ring);
     }
     return true;

@@ -64,6 +64,14 @@ static inline uint64_t ring_driver_addr(const struct ring_driver *ring, const vo
  */
 int ring_driver_add(struct ring_driver *ring, const struct ring_piece *pieces, unsigned count);
 
+/*
+ * The same with one descriptor for the whole chain: the rest stands in `table`, which has
+ * `count` entries, is in memory that the device sees, and is the ring's until the chain is back.
+ * Only where the device has VIRTIO_RING_F_INDIRECT_DESC.
+ */
+int ring_driver_add_indirect(struct ring_driver *ring, struct vring_desc *table,
+                             const struct ring_piece *pieces, unsigned count);
+
 /* Let the device see all that was added.  Returns true when it wants a kick for that. */
 bool ring_driver_show(struct ring_driver *ring);
 

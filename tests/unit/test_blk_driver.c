@@ -147,6 +147,7 @@ static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
         .avail = mem_at(&w->mem, ring_driver_addr(ring, ring->avail), ring_avail_bytes(ring->size)),
         .used = mem_at(&w->mem, ring_driver_addr(ring, ring->used), ring_used_bytes(ring->size)),
         .has_event_idx = w->accepted >> VIRTIO_RING_F_EVENT_IDX & 1,
+        .has_indirect = w->accepted >> VIRTIO_RING_F_INDIRECT_DESC & 1,
         .slot_size = sizeof(struct request),
         .iov_max = BLK_IOV_MAX,
     };
@@ -314,6 +315,42 @@ static void what_is_written_is_read(void **state)
     assert_int_equal(blk_driver_read(w->drv, 8, w->data, 4096), 0);
     assert_int_equal(w->data[4095], 0x5a);
     assert_int_equal(blk_driver_flush(w->drv), 0);
+}
+
+static void indirect_requests_fill_the_ring_one_by_one(void **state)
+{
+    struct world *w = *state;
+    struct blk_driver_request *request = take(w, 17 * sizeof(*request));
+
+    w->opts.is_indirect = true;
+    start(w);
+    assert_true(w->accepted >> VIRTIO_RING_F_INDIRECT_DESC & 1);
+    memset(w->image, 0x33, SECTOR_SIZE);
+    for (unsigned i = 0; i < 17; i++) {
+        request[i] = (struct blk_driver_request){.header = {.type = VIRTIO_BLK_T_IN},
+                                                 .data = w->data + (size_t)i * SECTOR_SIZE,
+                                                 .len = SECTOR_SIZE};
+        assert_int_equal(blk_driver_submit(&w->queue[1], &request[i]),
+                         i < 16 ? 0 : BLK_DRIVER_FULL);
+    }
+    blk_driver_kick(w->drv, &w->queue[1]);
+    for (unsigned i = 0; i < 16; i++) {
+        assert_ptr_equal(blk_driver_poll(&w->queue[1]), &request[i]);
+        assert_int_equal(request[i].status, VIRTIO_BLK_S_OK);
+        assert_int_equal(w->data[(size_t)i * SECTOR_SIZE], 0x33);
+    }
+}
+
+static void device_without_indirect_descriptors_is_served_as_well(void **state)
+{
+    struct world *w = *state;
+
+    w->opts.is_indirect = true;
+    w->offered &= ~(1ull << VIRTIO_RING_F_INDIRECT_DESC);
+    start(w);
+    memset(w->image, 0x33, SECTOR_SIZE);
+    assert_int_equal(blk_driver_read(w->drv, 0, w->data, SECTOR_SIZE), 0);
+    assert_int_equal(w->data[0], 0x33);
 }
 
 static void large_reads_are_cut(void **state)
@@ -499,6 +536,8 @@ int main(void)
         blk_test(device_that_does_not_like_the_choice_is_left),
         blk_test(config_is_read_again_when_it_changed_meanwhile),
         blk_test(what_is_written_is_read),
+        blk_test(indirect_requests_fill_the_ring_one_by_one),
+        blk_test(device_without_indirect_descriptors_is_served_as_well),
         blk_test(large_reads_are_cut),
         blk_test(past_the_end_nothing_is_asked_of_the_device),
         blk_test(status_of_the_device_is_handed_on),

@@ -25,6 +25,7 @@ static void start(struct world *w, unsigned align, bool has_event_idx)
 {
     struct ring_layout layout = {.size = SIZE,
                                  .has_event_idx = has_event_idx,
+                                 .has_indirect = true,
                                  .slot_size = sizeof(struct chain),
                                  .iov_max = SIZE};
     uint64_t memory = arena_take(&w->arena, ring_driver_bytes(SIZE, align), 4096);
@@ -167,6 +168,37 @@ static void full_ring_takes_no_more_until_a_chain_returns(void **state)
     assert_int_not_equal(add(w, 5), -1);
 }
 
+/* As many chains as descriptors, however long they are. */
+static void indirect_chain_takes_one_descriptor(void **state)
+{
+    struct world *w = *state;
+    struct vring_desc *table =
+        arena_at(&w->arena, arena_take(&w->arena, SIZE * 2 * sizeof(*table), 16));
+    const struct ring_piece pieces[] = {{w->data, 16, false}, {w->data + 64, 32, true}};
+    struct chain *chain;
+
+    for (unsigned i = 0; i < SIZE; i++) {
+        assert_int_equal(ring_driver_add_indirect(&w->drv, table + (size_t)i * 2, pieces, 2), i);
+    }
+    assert_int_equal(ring_driver_add_indirect(&w->drv, table, pieces, 2), -1);
+    assert_int_equal(add(w, 1), -1);
+    ring_driver_show(&w->drv);
+    for (unsigned i = 0; i < SIZE; i++) {
+        chain = pop(w);
+        assert_int_equal(chain->out_bytes, 16);
+        assert_int_equal(chain->in_bytes, 32);
+        assert_ptr_equal(chain->iov[1].iov_base,
+                         mem_at(&w->mem, ring_driver_addr(&w->drv, w->data + 64), 32));
+        ring_push(&w->ring, chain, 32);
+    }
+    ring_publish(&w->ring);
+    for (unsigned i = 0; i < SIZE; i++) {
+        assert_int_equal(take(w), i);
+    }
+    assert_int_equal(w->drv.free_count, SIZE);
+    assert_int_equal(add(w, SIZE), SIZE - 1);
+}
+
 /* Indices are 16 bits; chains of every length come back out of order. */
 static void indices_wrap(void **state)
 {
@@ -270,6 +302,21 @@ static void asking_for_interrupts_tells_of_what_came_before(void **state)
     take(w);
 }
 
+/* However many chains come back: the index of "never" is not reached. */
+static void no_interrupt_where_none_is_wanted_for_long(void **state)
+{
+    struct world *w = *state;
+
+    restart(w, RING_DRIVER_MODERN_ALIGN, true);
+    ring_driver_interrupts(&w->drv, false);
+    for (unsigned i = 0; i < 200000; i++) {
+        add(w, 1);
+        ring_driver_show(&w->drv);
+        assert_int_equal(serve(w, 0), i == 0); /* the first of a device's life is always told */
+        take(w);
+    }
+}
+
 static void used_element_that_was_never_offered_breaks_the_ring(void **state)
 {
     struct world *w = *state;
@@ -321,7 +368,9 @@ int main(void)
         ring_test(legacy_layout_puts_the_used_part_on_its_own_page),
         ring_test(no_kick_where_the_device_wants_none),
         ring_test(kick_by_the_event_index),
+        ring_test(indirect_chain_takes_one_descriptor),
         ring_test(interrupts_as_asked_for),
+        ring_test(no_interrupt_where_none_is_wanted_for_long),
         ring_test(asking_for_interrupts_tells_of_what_came_before),
         ring_test(used_element_that_was_never_offered_breaks_the_ring),
         ring_test(used_element_of_an_idle_ring_breaks_it),
