@@ -13,7 +13,7 @@
 #include "cmd/vm/acpi.h"
 #include "cmd/vm/boot.h"
 #include "cmd/vm/layout.h"
-#include "cmd/vm/lookup.h"
+#include "cmd/lookup.h"
 #include "cmd/vm/vcpu.h"
 #include "core/log.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "cmd/vm/lookup.h"
+#include "cmd/lookup.h"
 
 #include <errno.h>
 #include <stdio.h>
