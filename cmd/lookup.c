@@ -10,9 +10,6 @@
 #include "cmd/ctl/rpc.h"
 #include "daemon/paths.h"
 
-/* What QEMU's vhost-user-blk sets, and every back-end takes. */
-#define QUEUE_SIZE 128u
-
 #define ANSWER_MS 10000u
 
 static int take_socket(struct lookup *found, const char *name, const char *path, struct err *err)
@@ -42,12 +39,12 @@ static int check_free(const char *name, const json_t *disk, struct err *err)
 
 static int read_disk(struct lookup *found, const char *name, const json_t *disk, struct err *err)
 {
-    json_int_t queue_size = json_integer_value(json_object_get(disk, "queue_size"));
+    const json_t *image = json_object_get(disk, "image");
+    const char *type = json_string_value(json_object_get(image, "type"));
     int ret = check_free(name, disk, err);
 
-    if (queue_size > 0 && queue_size < (json_int_t)QUEUE_SIZE) {
-        found->queue_size = (uint16_t)queue_size;
-    }
+    found->queue_size = (unsigned)json_integer_value(json_object_get(disk, "queue_size"));
+    found->is_null = type && strcmp(type, "null") == 0;
     if (ret < 0) {
         return ret;
     }
@@ -79,7 +76,7 @@ int lookup_disk(struct lookup *found, const char *name, const char *control, str
 {
     char path[PATH_MAX];
 
-    *found = (struct lookup){.queue_size = QUEUE_SIZE};
+    memset(found, 0, sizeof(*found));
     if (strchr(name, '/')) {
         return take_socket(found, name, name, err);
     }

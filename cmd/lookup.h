@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * Where a disk's socket is: what vblkd says of a name, or the path itself.
+ * Where a disk's socket is: what vblkd says of a name, or the path itself, of which no more
+ * is known.
  */
 
 #include <limits.h>
@@ -11,7 +12,8 @@
 
 struct lookup {
     char socket[108];
-    uint16_t queue_size; /* the largest ring that it takes */
+    unsigned queue_size; /* the largest ring that it takes, 0: not known */
+    bool is_null;        /* known to store nothing */
 };
 
 /* `control` NULL: vblkd's default.  Returns -errno with a sentence. */

@@ -48,6 +48,14 @@ static int open_signals(struct vm *vm, struct err *err)
     return vm->signal_fd < 0 ? err_set(err, -errno, "signalfd") : 0;
 }
 
+/* What QEMU's vhost-user-blk sets, and every back-end takes. */
+#define QUEUE_SIZE 128u
+
+static uint16_t queue_size(const struct lookup *found)
+{
+    return (uint16_t)(found->queue_size > 0 ? min_of(found->queue_size, QUEUE_SIZE) : QUEUE_SIZE);
+}
+
 static int add_disk(struct vm *vm, const struct disk_options *options, struct err *err)
 {
     static const uint8_t mmio_irqs[] = LAYOUT_MMIO_IRQS;
@@ -62,7 +70,7 @@ static int add_disk(struct vm *vm, const struct disk_options *options, struct er
         return ret;
     }
     opts.socket = found.socket;
-    opts.queue_size = found.queue_size;
+    opts.queue_size = queue_size(&found);
     opts.line = disk_is_mmio(options) ? mmio_irqs[vm->acpi.mmio_count]
                                       : LAYOUT_IRQ_PCI + slot % LAYOUT_IRQ_PCI_COUNT;
     opts.mmio_addr = LAYOUT_MMIO + vm->acpi.mmio_count * VIRTIO_MMIO_BYTES;
