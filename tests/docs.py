@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Hold programs, manual pages, README and completion against each other.  TAP.
 
-docs.py SRCDIR BUILDDIR: the programs are BUILDDIR/vblkd, BUILDDIR/vblkctl and BUILDDIR/vblkvm.
+docs.py SRCDIR BUILDDIR: the programs are BUILDDIR/vblkd, vblkctl, vblkvm and vblkbench there.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ BUILD = pathlib.Path(sys.argv[2]).resolve()
 VBLKD = BUILD / "vblkd"
 VBLKCTL = BUILD / "vblkctl"
 VBLKVM = BUILD / "vblkvm"
+VBLKBENCH = BUILD / "vblkbench"
 PATIENCE = 60
 
 
@@ -100,6 +101,7 @@ VBLKD_PAGE = PAGES["vblkd.8.pod"]
 VBLKCTL_PAGE = PAGES["vblkctl.1.pod"]
 PROTOCOL_PAGE = PAGES["vblkd-protocol.7.pod"]
 VBLKVM_PAGE = PAGES["vblkvm.1.pod"]
+VBLKBENCH_PAGE = PAGES["vblkbench.1.pod"]
 
 
 # ---- programs ----
@@ -278,7 +280,7 @@ def test_settings():
 def test_since():
     """each option says since when it is there"""
     for page, head in (VBLKD_PAGE, "OPTIONS"), (VBLKCTL_PAGE, "GLOBAL OPTIONS"), \
-            (VBLKCTL_PAGE, "COMMANDS"), (VBLKVM_PAGE, "OPTIONS"):
+            (VBLKCTL_PAGE, "COMMANDS"), (VBLKVM_PAGE, "OPTIONS"), (VBLKBENCH_PAGE, "OPTIONS"):
         for first, _, section in page.sections:
             for option, text in options_of(section.items).items() if first == head else ():
                 assert re.search(r"Since \d+\.\d+\.\d+\.", text), f"{page.name}: {option}"
@@ -322,14 +324,19 @@ def test_words_of_vblkvm():
         assert re.search(r"Since \d+\.\d+\.\d+\.", text), key
 
 
-def test_defaults_of_vblkvm():
-    """defaults and ranges of vblkvm --help are those of vblkvm(1)"""
-    texts = options_of(VBLKVM_PAGE.section("OPTIONS").items)
-    for option, text in help_lines(output(VBLKVM, "--help")).items():
-        for default in re.findall(r"\[([^]]+)\]", text):
+def check_defaults(program, page):
+    texts = options_of(page.section("OPTIONS").items)
+    help_text = re.sub(r"\n {15,}", " ", output(program, "--help"))
+    for option, text in help_lines(help_text).items():
+        for default in re.findall(r"\[([^]]+)\]", text.split(" ,")[0]):
             assert f"Default: {default}." in texts[option], f"{option}: {default}"
         for low, high in re.findall(r"\b(\d+) to (\d+)\b", text):
             assert f"{low} to {high}" in texts[option], f"{option}: {low} to {high}"
+
+
+def test_defaults_of_vblkvm():
+    """defaults and ranges of vblkvm --help are those of vblkvm(1)"""
+    check_defaults(VBLKVM, VBLKVM_PAGE)
 
 
 def test_limits_of_vblkvm():
@@ -577,7 +584,7 @@ def test_version():
     """built pages and the change log are of this version"""
     version = output(VBLKD, "--version").split()[1]
     assert f"[{version}]" in (SRC / "CHANGELOG.md").read_text(), "CHANGELOG.md"
-    for program in VBLKCTL, VBLKVM:
+    for program in VBLKCTL, VBLKVM, VBLKBENCH:
         assert output(program, "--version").split()[1] == version, program.name
     for page in PAGES.values():
         for tree in BUILD, SRC:
@@ -605,10 +612,10 @@ def test_examples():
     """commands and options of the examples are there"""
     counted = 0
     options = {program.name: {o.split()[0] for o in help_lines(output(program, "--help"))}
-               for program in (VBLKD, VBLKVM)}
+               for program in (VBLKD, VBLKVM, VBLKBENCH)}
     global_options = {o.split()[0] for o in GLOBALS}
     for where, words in command_lines():
-        if not words or words[0] not in ("vblkd", "vblkctl", "vblkvm"):
+        if not words or words[0] not in ("vblkd", "vblkctl", "vblkvm", "vblkbench"):
             continue
         words = words[:words.index("#")] if "#" in words else words
         known = options.get(words[0])
@@ -631,6 +638,44 @@ def test_packages():
     readme = (SRC / "README.md").read_text().replace("\\\n", " ")
     same("packages", "scripts/deps", wanted, "README.md",
          re.search(r"^    apt-get install (.*)$", readme, re.M)[1].split())
+
+
+# ---- vblkbench ----
+
+
+def test_options_of_vblkbench():
+    """vblkbench(1) and vblkbench --help have the same options"""
+    same("vblkbench", "--help", help_lines(output(VBLKBENCH, "--help")),
+         "the page", options_of(VBLKBENCH_PAGE.section("OPTIONS").items))
+
+
+def test_defaults_of_vblkbench():
+    """defaults and ranges of vblkbench --help are those of vblkbench(1)"""
+    check_defaults(VBLKBENCH, VBLKBENCH_PAGE)
+
+
+def vblkbench_workloads():
+    return help_lines(output(VBLKBENCH, "--help"))["--rw WHAT"].split("|")
+
+
+def test_workloads_of_vblkbench():
+    """vblkbench(1) and vblkbench --help have the same workloads"""
+    listed = [line.split()[0] for block in VBLKBENCH_PAGE.section("OPTIONS").verbatim
+              for line in block.splitlines()]
+    same("--rw", "--help", vblkbench_workloads(), "the page", listed)
+
+
+def test_json_of_vblkbench():
+    """vblkbench(1) has the members that vblkbench --json prints"""
+    DAEMON.call("disk.add", name="bench", image={"type": "null", "size": 1 << 20})
+    told = json.loads(output(VBLKBENCH, "--control", DAEMON.control, "bench", "--json",
+                             "--runtime", "0.01"))
+    DAEMON.call("disk.remove", name="bench")
+    items = VBLKBENCH_PAGE.section("OUTPUT").items
+    same("--json", "it prints", told, "the page",
+         [code for item, _ in items for code in re.findall(r"C<([^<>]*)>", item)])
+    texts = {plain(item): codes(text) for item, text in items}
+    same("latency_ns", "it prints", told["latency_ns"], "the page", texts["latency_ns"])
 
 
 # ---- completion ----
@@ -724,6 +769,20 @@ def test_completion_vblkvm_disks():
     for key, (values, _) in vblkvm_words().items():
         same(key, "--help", values if len(values) > 1 else [],
              "completion", completion("--disk", f"docs,{key}", "=", program=VBLKVM))
+
+
+def test_completion_vblkbench():
+    """the completion of vblkbench knows the same options, workloads and disks"""
+    options = help_lines(output(VBLKBENCH, "--help"))
+    same("vblkbench", "--help", [o.split()[0] for o in options],
+         "completion", completion("--", program=VBLKBENCH))
+    for option in options:
+        words = completion(*option.split()[:1], "--", program=VBLKBENCH)
+        assert bool(words) == (" " not in option), f"{option}: {words}"
+    same("--rw", "--help", vblkbench_workloads(),
+         "completion", completion("--rw", "", program=VBLKBENCH))
+    same("disks", "the daemon", ["docs", "file"],
+         "completion", completion("--control", DAEMON.control, "", program=VBLKBENCH))
 
 
 def run(number, name, test):

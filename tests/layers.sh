@@ -88,8 +88,9 @@ ok "our headers are named from the top" "$(
         grep -vE 'include[[:space:]]*"(core|daemon|transports|cmd)/'
 )"
 
-ok "jansson is the daemon's and vblkctl's, and others ask the daemon" \
-    "$(included 'jansson\.h' 'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/lookup\.c')"
+ok "jansson is the daemon's and vblkctl's, for questions to the daemon, and vblkbench --json" \
+    "$(included 'jansson\.h' \
+        'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/lookup\.c|cmd/bench/report\.c')"
 ok "libaio is core/engine_aio.c's" "$(included 'libaio\.h' 'core/engine_aio\.c')"
 ok "libuv in core is device*'s, lane's and watch's" \
     "$(from core 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane|watch)\.[ch]:')"

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/bench/front.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_config.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+/* Where the guest's memory begins; any address is as good, but for alignment. */
+#define GUEST_ADDR 0x40000000ull
+
+/* Huge pages, where the system gives them; and what SPDK wants regions aligned to. */
+#define HUGE_BYTES (2ull << 20)
+#define PAGE_BYTES 4096u
+#define CACHE_LINE 64u
+
+/* What QEMU's vhost-user-blk has, if the depth needs no more. */
+#define RING_SIZE 128u
+
+/* ---- the driver's bus ---- */
+
+static uint8_t get_status(void *bus)
+{
+    return ((struct front *)bus)->status;
+}
+
+static void set_status(void *bus, uint8_t status)
+{
+    struct front *front = bus;
+
+    for (unsigned i = 0; status == 0 && i < front->queues; i++) {
+        if (vhost_user_client_ring_stop(front->client, i, NULL, &front->err) < 0) {
+            log_warn("%s", front->err.text);
+        }
+    }
+    /* How a device says that it does not take the features. */
+    front->status = front->err.code < 0 ? status & (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK : status;
+}
+
+static uint64_t get_features(void *bus)
+{
+    return vhost_user_client_features(((struct front *)bus)->client);
+}
+
+static void set_features(void *bus, uint64_t features)
+{
+    struct front *front = bus;
+
+    (void)vhost_user_client_set_features(front->client, features, &front->err); /* see set_status */
+}
+
+static uint32_t generation(void *bus)
+{
+    (void)bus;
+    return 0;
+}
+
+static void read_config(void *bus, unsigned offset, void *to, unsigned len)
+{
+    vhost_user_client_config_read(((struct front *)bus)->client, offset, to, len);
+}
+
+static unsigned max_size(void *bus, unsigned index)
+{
+    (void)index;
+    (void)bus;
+    return BLK_DRIVER_MAX_SIZE;
+}
+
+static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
+{
+    struct front *front = bus;
+    const struct vhost_user_client_ring set = {
+        .size = ring->size,
+        .desc = ring_driver_addr(ring, ring->desc),
+        .avail = ring_driver_addr(ring, ring->avail),
+        .used = ring_driver_addr(ring, ring->used),
+        .kick_fd = front->kick_fd[index],
+        .call_fd = front->call_fd[index],
+        .err_fd = -1,
+    };
+
+    return vhost_user_client_ring_start(front->client, index, &set, &front->err);
+}
+
+static void notify(void *bus, unsigned index)
+{
+    (void)eventfd_write(((struct front *)bus)->kick_fd[index], 1); /* a full counter wakes, too */
+}
+
+static uint64_t now_ms(void *bus)
+{
+    (void)bus;
+    return now_ns() / NS_PER_MS;
+}
+
+static const struct blk_driver_ops driver_ops = {
+    .get_status = get_status,
+    .set_status = set_status,
+    .get_features = get_features,
+    .set_features = set_features,
+    .generation = generation,
+    .read_config = read_config,
+    .max_size = max_size,
+    .set_ring = set_ring,
+    .notify = notify,
+    .now_ms = now_ms,
+};
+
+/* ---- waiting ---- */
+
+bool front_interrupts_on(struct front *front)
+{
+    bool has_some = false;
+
+    for (unsigned i = 0; i < front->queues; i++) {
+        has_some = ring_driver_interrupts(&front->queue[i].ring, true) || has_some;
+    }
+    return has_some;
+}
+
+void front_interrupts_off(struct front *front)
+{
+    for (unsigned i = 0; i < front->queues; i++) {
+        (void)ring_driver_interrupts(&front->queue[i].ring, false); /* the caller looks anyway */
+    }
+}
+
+/* The call fds are watched edge-triggered, so that nobody has to read them. */
+void front_sleep(struct front *front, uint64_t timeout_ns)
+{
+    const struct timespec timeout = {.tv_sec = (time_t)(timeout_ns / NS_PER_S),
+                                     .tv_nsec = (long)(timeout_ns % NS_PER_S)};
+    struct epoll_event events[8];
+    int count = epoll_pwait2(front->epoll_fd, events, ARRAY_SIZE(events), &timeout, NULL);
+
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr == front->client) {
+            vhost_user_client_dispatch(front->client);
+        }
+    }
+}
+
+uint64_t front_interrupts(struct front *front)
+{
+    eventfd_t count;
+
+    for (unsigned i = 0; i < front->queues; i++) {
+        if (eventfd_read(front->call_fd[i], &count) == 0) {
+            front->interrupts += count;
+        }
+    }
+    return front->interrupts;
+}
+
+uint64_t front_kicks(const struct front *front)
+{
+    uint64_t kicks = 0;
+
+    for (unsigned i = 0; i < front->queues; i++) {
+        kicks += front->queue[i].kicks;
+    }
+    return kicks;
+}
+
+/* ---- open and close ---- */
+
+static void on_gone(void *arg, const struct err *why)
+{
+    struct front *front = arg;
+
+    log_warn("%s: %s; waiting until it is back", front->name, why->text);
+}
+
+static void on_retry_failed(void *arg, const struct err *why)
+{
+    struct front *front = arg;
+
+    log_warn("%s: still away: %s", front->name, why->text);
+}
+
+static void on_back(void *arg)
+{
+    struct front *front = arg;
+
+    log_warn("%s: back", front->name);
+}
+
+static int watch(struct front *front, int fd, uint32_t events, void *what, struct err *err)
+{
+    struct epoll_event event = {.events = events, .data.ptr = what};
+
+    return epoll_ctl(front->epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0
+               ? err_set(err, -errno, "%s: epoll", front->name)
+               : 0;
+}
+
+static int open_fds(struct front *front, struct err *err)
+{
+    int ret = watch(front, vhost_user_client_fd(front->client), EPOLLIN, front->client, err);
+
+    for (unsigned i = 0; ret == 0 && i < front->queues; i++) {
+        front->kick_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        front->call_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (front->kick_fd[i] < 0 || front->call_fd[i] < 0) {
+            return err_set(err, -errno, "%s: eventfd", front->name);
+        }
+        ret = watch(front, front->call_fd[i], EPOLLIN | EPOLLET, NULL, err);
+    }
+    return ret;
+}
+
+/* Where things lie in shared memory, as offsets. */
+struct plan {
+    uint64_t rings;
+    uint64_t ring_bytes; /* of each */
+    uint64_t driver;
+    uint64_t requests;
+    uint64_t request_bytes;
+    uint64_t data;
+    uint64_t data_bytes;
+    uint64_t end;
+};
+
+static struct plan make_plan(const struct bench_options *options,
+                             const struct blk_driver_opts *driver)
+{
+    uint64_t slots = (uint64_t)options->queues * options->depth;
+    struct plan plan = {
+        .ring_bytes = blk_driver_ring_bytes(driver),
+        .request_bytes = round_up(sizeof(struct blk_driver_request), CACHE_LINE),
+        .data_bytes = round_up(options->block_bytes, PAGE_BYTES),
+    };
+
+    plan.driver = plan.ring_bytes * options->queues;
+    plan.requests = round_up(plan.driver + sizeof(struct blk_driver), CACHE_LINE);
+    plan.data = round_up(plan.requests + plan.request_bytes * slots, HUGE_BYTES);
+    plan.end = round_up(plan.data + plan.data_bytes * slots, HUGE_BYTES);
+    return plan;
+}
+
+/* A mapping at a multiple of HUGE_BYTES: map more, and give back the rest. */
+static uint8_t *map_aligned(int fd, uint64_t bytes)
+{
+    uint8_t *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *place;
+
+    if (room == MAP_FAILED) {
+        return NULL;
+    }
+    place = room + (round_up((uintptr_t)room, HUGE_BYTES) - (uintptr_t)room);
+    if (place > room) {
+        (void)munmap(room, (size_t)(place - room));
+    }
+    (void)munmap(place + bytes, (size_t)(room + HUGE_BYTES - place));
+    return mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
+               ? NULL
+               : place;
+}
+
+/* No page of it is to be faulted in while the clock runs; and no buffer is to be all zeros. */
+static int open_memory(struct front *front, uint64_t bytes, struct err *err)
+{
+    front->memory_fd = memfd_create("vblkbench", MFD_CLOEXEC);
+    if (front->memory_fd < 0 || ftruncate(front->memory_fd, (off_t)bytes) < 0) {
+        return err_set(err, -errno, "%s: %llu bytes of shared memory", front->name,
+                       (unsigned long long)bytes);
+    }
+    front->memory = map_aligned(front->memory_fd, bytes);
+    if (!front->memory) {
+        return err_set(err, -errno, "%s: %llu bytes of shared memory", front->name,
+                       (unsigned long long)bytes);
+    }
+    front->memory_bytes = bytes;
+    (void)madvise(front->memory, bytes, MADV_HUGEPAGE); /* a system without them is no error */
+    memset(front->memory, 0x5a, bytes);
+    return 0;
+}
+
+static int share_memory(struct front *front, struct err *err)
+{
+    const struct vhost_user_client_region region = {
+        .guest_addr = GUEST_ADDR,
+        .size = front->memory_bytes,
+        .host = front->memory,
+        .fd = front->memory_fd,
+    };
+
+    return vhost_user_client_add_memory(front->client, &region, err);
+}
+
+static int make_slots(struct front *front, const struct plan *plan, struct err *err)
+{
+    size_t count = (size_t)front->queues * front->depth;
+
+    assert(count > 0); /* options say so */
+    front->slots = calloc(count, sizeof(*front->slots));
+    if (!front->slots) {
+        return err_set(err, -ENOMEM, "%s: %zu requests", front->name, count);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct blk_driver_request *request =
+            (struct blk_driver_request *)(front->memory + plan->requests + plan->request_bytes * i);
+
+        memset(request, 0, sizeof(*request));
+        request->data = front->memory + plan->data + plan->data_bytes * i;
+        request->arg = &front->slots[i];
+        front->slots[i].request = request;
+    }
+    return 0;
+}
+
+/* As many descriptors as the depth needs, as far as they are allowed. */
+static unsigned ring_size(const struct front *front, unsigned depth, unsigned max)
+{
+    bool is_indirect = get_features((void *)front) >> VIRTIO_RING_F_INDIRECT_DESC & 1;
+    unsigned size = RING_SIZE;
+
+    while (size < depth * (is_indirect ? 1 : BLK_DRIVER_PIECES) && size < BLK_DRIVER_MAX_SIZE) {
+        size *= 2;
+    }
+    while (max > 0 && size > max) {
+        size /= 2;
+    }
+    return size;
+}
+
+static int explain_start(const struct front *front, int fault, struct err *err)
+{
+    if (front->err.code < 0) {
+        *err = front->err;
+        return err->code;
+    }
+    if (!(get_features((void *)front) >> VIRTIO_F_VERSION_1 & 1)) {
+        return err_say(err, -ENOTSUP, "%s: the back-end has no VIRTIO_F_VERSION_1", front->name);
+    }
+    return err_say(err, -EIO, "%s: the disk does not start (fault %d)", front->name, fault);
+}
+
+static int check_depth(const struct front *front, struct err *err)
+{
+    const struct blk_driver_queue *queue = &front->queue[0];
+    unsigned room = queue->ring.size / (queue->is_indirect ? 1 : BLK_DRIVER_PIECES);
+
+    if (front->blk->queues < front->queues) {
+        return err_say(err, -EINVAL, "%s: the disk has %u queues, not %u; --queues takes fewer",
+                       front->name, front->blk->queues, front->queues);
+    }
+    if (room < front->depth) {
+        return err_say(err, -EINVAL,
+                       "%s: its rings hold %u requests, not %u; --iodepth takes fewer", front->name,
+                       room, front->depth);
+    }
+    return 0;
+}
+
+static int start_driver(struct front *front, struct blk_driver_opts *driver,
+                        const struct plan *plan, struct err *err)
+{
+    int fault;
+
+    front->queue = calloc(front->queues, sizeof(*front->queue));
+    if (!front->queue) {
+        return err_set(err, -ENOMEM, "%s: queues", front->name);
+    }
+    driver->queue = front->queue;
+    driver->ring_memory = front->memory + plan->rings;
+    driver->offset = GUEST_ADDR - (uintptr_t)front->memory;
+    front->blk = (struct blk_driver *)(front->memory + plan->driver);
+    fault = blk_driver_start(front->blk, driver);
+    return fault < 0 ? explain_start(front, fault, err) : check_depth(front, err);
+}
+
+static int check_queues(const struct front *front, struct err *err)
+{
+    unsigned most = vhost_user_client_max_rings(front->client);
+
+    return front->queues > most
+               ? err_say(err, -EINVAL, "%s: the disk has %u queues, not %u; --queues takes fewer",
+                         front->name, most, front->queues)
+               : 0;
+}
+
+/* A back-end that answers nothing would not answer the stop either. */
+void front_close(struct front *front)
+{
+    if (front->blk && !front->is_stuck) {
+        blk_driver_stop(front->blk);
+    }
+    if (front->client) {
+        vhost_user_client_close(front->client);
+    }
+    for (unsigned i = 0; i < front->queues; i++) {
+        close(front->kick_fd[i]);
+        close(front->call_fd[i]);
+    }
+    if (front->memory) {
+        (void)munmap(front->memory, front->memory_bytes);
+    }
+    close(front->memory_fd);
+    close(front->epoll_fd);
+    free(front->queue);
+    free(front->slots);
+}
+
+/* Connected: from memory to a driver that runs. */
+static int set_up(struct front *front, const struct bench_options *options, unsigned ring_size_max,
+                  struct err *err)
+{
+    struct blk_driver_opts driver = {.ops = &driver_ops,
+                                     .bus = front,
+                                     .queues = options->queues,
+                                     .is_indirect = true,
+                                     .timeout_ms = VHOST_USER_CLIENT_TIMEOUT_MS};
+    struct plan plan = make_plan(options, &driver);
+    int ret = check_queues(front, err);
+
+    if (ret == 0) {
+        ret = open_fds(front, err);
+    }
+    if (ret == 0) {
+        ret = open_memory(front, plan.end, err);
+    }
+    if (ret == 0) {
+        ret = share_memory(front, err);
+    }
+    if (ret == 0) {
+        ret = make_slots(front, &plan, err);
+    }
+    if (ret == 0) {
+        driver.queue_size = ring_size(front, options->depth, ring_size_max);
+        ret = start_driver(front, &driver, &plan, err);
+    }
+    return ret;
+}
+
+int front_open(struct front *front, const struct bench_options *options, const char *socket,
+               unsigned ring_size_max, struct err *err)
+{
+    uint64_t timeout_ms =
+        min_of(options->timeout_ns / NS_PER_MS + 1, (uint64_t)VHOST_USER_CLIENT_TIMEOUT_MS);
+    const struct vhost_user_client_opts client = {
+        .socket = socket,
+        .timeout_ms = (unsigned)timeout_ms,
+        .gone = on_gone,
+        .retry_failed = on_retry_failed,
+        .back = on_back,
+        .arg = front,
+    };
+    int ret;
+
+    memset(front, 0, sizeof(*front));
+    front->name = options->disk;
+    front->queues = options->queues;
+    front->depth = options->depth;
+    front->memory_fd = -1;
+    for (unsigned i = 0; i < BENCH_QUEUES_MAX; i++) {
+        front->kick_fd[i] = front->call_fd[i] = -1;
+    }
+    front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    ret = front->epoll_fd < 0 ? err_set(err, -errno, "%s: epoll", front->name)
+                              : vhost_user_client_open(&front->client, &client, err);
+    if (ret == 0) {
+        ret = set_up(front, options, ring_size_max, err);
+    }
+    if (ret < 0) {
+        front_close(front);
+    }
+    return ret;
+}
