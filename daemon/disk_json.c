@@ -59,6 +59,8 @@ static json_t *client_json(const struct plane_info *info)
 
 static void set_settings(json_t *object, const struct settings *settings)
 {
+    set_integer(object, "poll_us", (uint64_t)settings->poll_us);
+    set_integer(object, "poll_cpu", (uint64_t)settings->poll_cpu);
     set(object, "engine", json_string(settings->engine));
 }
 
@@ -216,6 +218,9 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "kicks", stats->kicks);
     set_integer(object, "interrupts", stats->interrupts);
     set_integer(object, "interrupts_suppressed", stats->interrupts_suppressed);
+    set_integer(object, "poll_hits", stats->poll_hits);
+    set_integer(object, "poll_misses", stats->poll_misses);
+    set_integer(object, "poll_time_ns", stats->poll_time_ns);
     set_integer(object, "submissions", stats->submissions);
     set_integer(object, "submitted", stats->submitted);
     set_integer(object, "merged", stats->merged);

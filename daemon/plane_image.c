@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/plane_set.h"
+
 /*
  * Operations at once that an AIO context is made for; what is more waits in its turn.  The
  * host's default fs.aio-max-nr, 65536 for all its processes, is enough for 256 such disks.
@@ -105,6 +107,7 @@ int plane_init_device(struct plane *plane, const struct backend *backend, struct
         ret = device_init(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);
     }
     if (ret == 0) {
+        plane_set_poll(plane);
         plane->state = PLANE_STOPPED;
     }
     return ret;

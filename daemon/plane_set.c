@@ -17,10 +17,21 @@ static int check_engine(const struct plane *plane, const char *engine, struct er
     return -EBUSY;
 }
 
+void plane_set_poll(struct plane *plane)
+{
+    struct device_poll poll = {
+        .max_us = (uint32_t)plane->settings.poll_us,
+        .cpu_percent = (uint32_t)plane->settings.poll_cpu,
+    };
+
+    device_set_poll(&plane->dev, &poll);
+}
+
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err)
 {
-    struct settings settings = plane->settings;
+    const struct settings before = plane->settings;
+    struct settings settings = before;
     int ret;
 
     *has_changed = settings_apply(&settings, change);
@@ -30,5 +41,8 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
         return ret;
     }
     plane->settings = settings;
+    if (settings.poll_us != before.poll_us || settings.poll_cpu != before.poll_cpu) {
+        plane_set_poll(plane); /* forgets what polling has learned */
+    }
     return 0;
 }

@@ -14,3 +14,6 @@
  */
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err);
+
+/* Tell a new device what the settings are. */
+void plane_set_poll(struct plane *plane);

@@ -11,26 +11,37 @@
  * stays as it is reads as absent.
  */
 
+#include "core/device.h"
 #include "daemon/params.h"
 
 struct settings {
+    int64_t poll_us;
+    int64_t poll_cpu;
     char engine[16]; /* asked for; taken up when the image is opened */
 };
 
 extern const char *const settings_engines[];
 
+#define SETTING(at, member, is_change) \
+    .offset = (at) + offsetof(struct settings, member), .has_no_default = (is_change)
+
 /*
- * Rows of a table whose target has a struct settings at `at`.  `is_change_`: what is not given
+ * Rows of a table whose target has a struct settings at `at`.  `is_change`: what is not given
  * stays as it is, otherwise it has its default.
  */
-#define SETTINGS_PARAMS(at, is_change_)                                                     \
-    {                                                                                       \
-        "engine", .type = PARAM_STRING, .offset = (at) + offsetof(struct settings, engine), \
-                  .size = sizeof(((struct settings *)NULL)->engine),                        \
-                  .text = (is_change_) ? NULL : "auto", .has_no_default = (is_change_),     \
-                  .choices = settings_engines,                                              \
-                  .help = "how the image is read and written, from when it is opened next"  \
-    }
+/* clang-format off */
+#define SETTINGS_PARAMS(at, is_change)                                                   \
+    {"poll_us", .type = PARAM_INTEGER, SETTING(at, poll_us, is_change),                  \
+     .value = DEVICE_POLL_US_DEFAULT, .max = DEVICE_POLL_US_MAX,                         \
+     .help = "the longest that the disk's thread looks for work before it sleeps"},      \
+    {"poll_cpu", .type = PARAM_INTEGER, SETTING(at, poll_cpu, is_change),                \
+     .value = DEVICE_POLL_CPU_DEFAULT, .min = 1, .max = 100,                             \
+     .help = "percent of a core that this may take"},                                    \
+    {"engine", .type = PARAM_STRING, SETTING(at, engine, is_change),                     \
+     .size = sizeof(((struct settings *)NULL)->engine),                                  \
+     .text = (is_change) ? NULL : "auto", .choices = settings_engines,                   \
+     .help = "how the image is read and written, from when it is opened next"}
+/* clang-format on */
 
 /* Returns false when it changes nothing, whatever it is applied to. */
 bool settings_is_change(const struct settings *change);

@@ -272,9 +272,16 @@ def test_settings():
     for setting, text in settings.items():
         option = "--" + setting.replace("=", " ")
         assert add.get(option) == text, f"{setting}: add --help has {add.get(option)}"
-    params = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}["disk.set"]
+    methods = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}
+    defaults = {param["name"]: param["default"] for param in methods["disk.add"]
+                if "default" in param}
+    for param in methods["disk.set"]:
+        if "min" in param:
+            wanted = f"{param['min']}-{param['max']} [{defaults[param['name']]}]"
+            assert wanted in add[f"--{param['name'].replace('_', '-')} N"], \
+                f"{param['name']}: the daemon has {wanted}"
     same("settings", "--help", [s.partition("=")[0].replace("-", "_") for s in settings],
-         "the daemon", {p["name"] for p in params} - {"name"})
+         "the daemon", {p["name"] for p in methods["disk.set"]} - {"name"})
 
 
 def test_since():

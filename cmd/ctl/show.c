@@ -153,6 +153,19 @@ static void show_engine(const json_t *disk)
     }
 }
 
+static void show_polling(const json_t *disk)
+{
+    uint64_t max_us = print_number_of(disk, "poll_us");
+
+    if (max_us == 0) {
+        print_field("polling", "off");
+    } else {
+        print_field("polling",
+                    "up to %" PRIu64 " us before sleeping, up to %" PRIu64 " %% of a core", max_us,
+                    print_number_of(disk, "poll_cpu"));
+    }
+}
+
 static void show_inflight(const json_t *disk)
 {
     const json_t *oldest = json_object_get(disk, "oldest");
@@ -245,6 +258,7 @@ void show_disk(const json_t *disk, const struct args *args)
     print_field("queues", "%" PRIu64 " running of %" PRIu64 ", each up to %" PRIu64,
                 print_number_of(disk, "queues_running"), print_number_of(disk, "queues"),
                 print_number_of(disk, "queue_size"));
+    show_polling(disk);
     show_paused(disk);
     show_inflight(disk);
     print_field("thread", "%" PRIu64, print_number_of(disk, "thread"));

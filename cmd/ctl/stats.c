@@ -63,6 +63,9 @@ static void print_totals(const json_t *disk)
     printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent, %" PRIu64 " suppressed\n",
            print_number_of(disk, "kicks"), print_number_of(disk, "interrupts"),
            print_number_of(disk, "interrupts_suppressed"));
+    printf("polls: %" PRIu64 " found work, %" PRIu64 " found none, in %.1f ms\n",
+           print_number_of(disk, "poll_hits"), print_number_of(disk, "poll_misses"),
+           (double)print_number_of(disk, "poll_time_ns") / 1e6);
     printf("submissions: %" PRIu64 ", requests per submission: %.2f, merged: %" PRIu64 "\n",
            submissions, ratio((double)(submitted + merged), (double)submissions), merged);
 }
@@ -98,8 +101,8 @@ static struct rates rates_of(const json_t *now, const json_t *before, const char
 
 static void print_rates_header(void)
 {
-    printf("%-16s %9s %9s %9s %11s %11s %8s %8s %8s %8s %8s\n", "DISK", "r/s", "w/s", "f/s",
-           "rkB/s", "wkB/s", "r_ms", "w_ms", "f_ms", "inflight", "req/sub");
+    printf("%-16s %9s %9s %9s %11s %11s %8s %8s %8s %8s %8s %6s\n", "DISK", "r/s", "w/s", "f/s",
+           "rkB/s", "wkB/s", "r_ms", "w_ms", "f_ms", "inflight", "req/sub", "poll%");
 }
 
 static void print_rates(const json_t *now, const json_t *before)
@@ -112,13 +115,14 @@ static void print_rates(const json_t *now, const json_t *before)
     if (seconds <= 0) {
         return;
     }
-    printf("%-16s %9.1f %9.1f %9.1f %11.1f %11.1f %8.3f %8.3f %8.3f %8" PRIu64 " %8.2f\n",
+    printf("%-16s %9.1f %9.1f %9.1f %11.1f %11.1f %8.3f %8.3f %8.3f %8" PRIu64 " %8.2f %6.1f\n",
            print_text_of(now, "name"), r.requests / seconds, w.requests / seconds,
            f.requests / seconds, r.bytes / seconds / 1024, w.bytes / seconds / 1024,
            ratio(r.time_ns / 1e6, r.requests), ratio(w.time_ns / 1e6, w.requests),
            ratio(f.time_ns / 1e6, f.requests), print_number_of(now, "inflight"),
            ratio(growth(now, before, "submitted") + growth(now, before, "merged"),
-                 growth(now, before, "submissions")));
+                 growth(now, before, "submissions")),
+           growth(now, before, "poll_time_ns") / seconds / 1e7);
 }
 
 static const json_t *find_disk(const json_t *disks, const char *name)

@@ -166,6 +166,8 @@ misused() {
     refused "queue_size: 2048" add vda null:1G --queue-size 2048
     refused 'image.cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
         add vda "$E2E_DIR/x" --cache unsafe
+    refused "poll_us: 1001 is out of range" add vda null:1G --poll-us 1001
+    refused "poll_cpu: 0 is out of range" add vda null:1G --poll-cpu 0
     refused 'engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
         add vda null:1G --engine native
     refused 'engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
@@ -177,15 +179,27 @@ misused() {
     vblkctl add vdb null:1G
     before=$(snapshot)
     misused "NAME is missing" set
-    misused '"engine" is not of the form KEY=VALUE; there are engine=' set vda engine
-    misused '"speed=9" is no setting; there are engine=' set vda speed=9
+    misused '"engine" is not of the form KEY=VALUE; there are poll-us=N, ' set vda engine
+    misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, engine=ENGINE' \
+        set vda speed=9
+    misused '"poll_us=9" is no setting' set vda poll_us=9
     misused '"=aio" is no setting' set vda =aio
     misused 'engine: "" is no value for it; ENGINE: ' set vda engine=
     misused "engine: is given twice" set vda engine=auto engine=auto
+    misused 'poll-us: "-1" is no value for it; N: ' set vda poll-us=-1
+    misused 'poll-us: "50us" is no value for it; N: ' set vda poll-us=50us
+    misused 'poll-us: "1e2" is no value for it; N: ' set vda engine=auto poll-us=1e2
+    misused 'poll-cpu: "99999999999999999999" is no value for it; N: ' \
+        set vda poll-cpu=99999999999999999999
+    refused 'poll_us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
+    refused 'poll_cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
+    refused 'poll_cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
     refused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
     refused 'engine: "a=b" is not allowed' set vda engine=a=b
     refused "first 'vblkctl stop vda'" set vda engine=aio
+    refused "first 'vblkctl stop vda'" set vda poll-us=7 engine=aio
     refused 'goes with images of type "file" only' set vdb engine=io_uring
+    refused 'goes with images of type "file" only' set vdb poll-cpu=7 engine=io_uring
 }
 
 @test "two disks on one socket path" {

@@ -23,6 +23,14 @@ hold() {
     wait_until 5 stat_is "$1" inflight "$2"
 }
 
+# hold_done DISK WRITES: a front-end that does so many writes and goes.
+hold_done() {
+    process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" "$2"
+    wait_until 5 answered "$1" "$2"
+    process_signal "hold-$1" KILL
+    wait_until 5 process_ended "hold-$1"
+}
+
 # A disk whose requests take long enough to do something meanwhile, on a busy machine too.
 add_slow() {
     vblkctl add "$1" "null:1G,delay-ms=$((800 * E2E_PATIENCE))"
@@ -260,14 +268,14 @@ END
         complete_words vblkctl stop --t
         complete_words vblkctl stop ""
         complete_words vblkctl add vdc null:1G --cache write
-        complete_words vblkctl set vda eng
+        complete_words vblkctl set vda poll
         complete_words vblkctl set vda engine = io_
         complete_words vblkctl list ""' bash "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
     [ "${lines[0]}" = "stats start" ]
     [ "${lines[1]}" = "--timeout" ]
     [ "${lines[2]}" = "vda vdb" ]
     [ "${lines[3]}" = "writeback writethrough" ]
-    [ "${lines[4]}" = "engine=" ]
+    [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
     [ "${#lines[@]}" -le 7 ]
 }
@@ -433,6 +441,40 @@ END
 
 # --- settings
 
+@test "set: polling changes under a front-end, and all of it shows" {
+    start_vblkd
+    add_slow vda
+    hold vda 3
+    run vblkctl set vda poll-us=50 poll-cpu=25
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"poll-us=50"*"poll-cpu=25"* ]]
+    run vblkctl show vda
+    [[ "$output" =~ polling:\ +up\ to\ 50\ us\ .*\ 25\ %\ of\ a\ core ]]
+    vblkctl set vda poll-us=0
+    [ "$(field vda poll_us poll_cpu)" = "0 25" ]
+    run vblkctl show vda
+    [[ "$output" =~ polling:\ +off ]]
+    wait_until 5 answered vda 3
+    [ "$(vblkctl --json set vda poll-us=0 | grep -o '"changed":[a-z]*')" = '"changed":false' ]
+    [ "$(vblkctl --json set vda poll-us=1 | grep -o '"changed":[a-z]*')" = '"changed":true' ]
+}
+
+@test "set: a disk that may not poll does not, one that may does" {
+    start_vblkd
+    vblkctl add vda null:1G --poll-us 0
+    hold vda 0
+    process_signal hold-vda KILL
+    hold_done vda 40
+    [ "$(stat_of vda poll_hits poll_misses poll_time_ns)" = "0 0 0" ]
+    vblkctl set vda poll-us=1000
+    hold_done vda 40
+    wait_until 5 stat_reaches vda poll_time_ns 1
+    run vblkctl stats vda
+    [[ "$output" =~ polls:\ [0-9]+\ found\ work,\ [0-9]+\ found\ none,\ in\ [0-9.]+\ ms ]]
+    run vblkctl stats vda --interval 0.05 --count 1
+    [[ "${lines[0]}" =~ poll%$ ]]
+}
+
 @test "set: the engine changes while the image is closed, and show tells which one runs" {
     start_vblkd
     add_disk vda 1M
@@ -470,9 +512,9 @@ END
     local settings
 
     start_vblkd
-    add_disk vda 1M --engine aio
+    add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4
     settings=$(vblkctl set vda)
-    [[ "$settings" == *"engine=aio"* ]]
+    [ "$settings" = $'poll-us=3\npoll-cpu=4\nengine=aio' ]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'
@@ -481,22 +523,25 @@ END
 @test "set: settings outlast stop, start and the daemon" {
     start_vblkd
     add_disk vda 1M
+    vblkctl add vdb null:1G --poll-us 7
+    vblkctl set vda poll-us=0
     vblkctl stop vda
-    vblkctl set vda engine=aio
+    vblkctl set vda engine=aio poll-cpu=9
     kill_vblkd
     start_vblkd
-    [ "$(field vda state engine)" = "stopped aio" ]
+    [ "$(field vda state poll_us poll_cpu engine)" = "stopped 0 9 aio" ]
+    [ "$(field vdb state poll_us poll_cpu engine)" = "running 7 100 auto" ]
     vblkctl start vda
     stop_vblkd
     start_vblkd
-    [ "$(field vda state engine)" = "running aio" ]
+    [ "$(field vda state poll_us poll_cpu engine)" = "running 0 9 aio" ]
 }
 
 @test "set: at the same time as remove, each is carried out or refused by name" {
     start_vblkd
     for _ in {1..8}; do
         vblkctl add vda null:1G >/dev/null
-        process_start setter "$VBLKCTL" --control "$E2E_DIR/control" set vda engine=auto
+        process_start setter "$VBLKCTL" --control "$E2E_DIR/control" set vda poll-us=5
         vblkctl remove vda
         wait_until 5 process_ended setter
         if [ "$(process_status setter)" -ne 0 ]; then

@@ -70,6 +70,10 @@ client() {
     client settings_with_hostile_values
 }
 
+@test "protocol: settings on their way do not undo each other" {
+    client settings_on_their_way_do_not_undo_each_other
+}
+
 @test "protocol: settings in a row" {
     client settings_in_a_row
 }

@@ -304,6 +304,13 @@ def try_settings_with_hostile_values():
             ({'engine': 'auto\n'}, 'must be one of'),
             ({'engine': ''}, 'engine: is empty'),
         ]
+        for name, low, high in ('poll_us', 0, 1000), ('poll_cpu', 1, 100):
+            cases += [({name: value}, f'{name}: {value} is out of range, {low} to {high} are')
+                      for value in (low - 1, high + 1, 1 << 31, 1 << 32, (1 << 63) - 1, -1 << 63)]
+            cases += [({name: value}, f'{name}: must be an integer')
+                      for value in (None, '', '1', 1.0, 0.5, 1e300, True, [], [1], {})]
+            cases.append(({name: high, 'engine': 'aio'}, 'engine: "aio" goes with'))
+            cases.append(({name: high, 'more': 1}, '"more"'))
         cases += [({'engine': value}, 'engine: must be a string')
                   for value in (None, 0, -1, 1.5, True, [], ['auto'], {}, {'engine': 'auto'})]
         for params, text in cases:
@@ -314,6 +321,20 @@ def try_settings_with_hostile_values():
         assert client.call('disk.show', {'name': 'vda'}) == before
 
 
+def try_settings_on_their_way_do_not_undo_each_other():
+    """Two clients change two settings of one disk, many times, without waiting."""
+    with Client() as one, Client() as other:
+        add_null(one, 'vda', poll_us=0, poll_cpu=100)
+        for i in range(1, 41):
+            one.send_request('disk.set', {'name': 'vda', 'poll_us': i}, id=i)
+            other.send_request('disk.set', {'name': 'vda', 'poll_cpu': i}, id=i)
+        for i in range(1, 41):
+            assert one.read()['result']['poll_us'] == i
+            assert other.read()['result']['poll_cpu'] == i
+        disk = one.call('disk.show', {'name': 'vda'})
+        assert (disk['poll_us'], disk['poll_cpu']) == (40, 40), disk
+
+
 def try_settings_in_a_row():
     """Requests that change, and one that removes the disk between them; each has its answer."""
     with Client() as client:
@@ -322,13 +343,14 @@ def try_settings_in_a_row():
             if i == 30:
                 client.send_request('disk.remove', {'name': 'vda'}, id=i)
             else:
-                client.send_request('disk.set', {'name': 'vda', 'engine': 'auto'}, id=i)
+                client.send_request('disk.set', {'name': 'vda', 'poll_us': i}, id=i)
         answers_of = {}
         for _ in range(60):
             answer = client.read()
             answers_of[answer['id']] = answer
         assert sorted(answers_of) == list(range(60)), sorted(answers_of)
         assert all('result' in answers_of[i] for i in range(31)), answers_of
+        assert all(answers_of[i]['result']['poll_us'] == i for i in range(30)), answers_of
         errnos = {answers_of[i]['error']['data']['errno'] for i in range(31, 60)}
         assert errnos <= {'ENOENT', 'EBUSY', 'ENODEV'}, errnos
         assert client.call('disk.list') == {'disks': []}

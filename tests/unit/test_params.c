@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/disk_config.h"
@@ -302,16 +303,20 @@ static void contradictions_are_refused(void **state)
 static void changes_are_checked_against_the_disk(void **state)
 {
     static struct disk_config config;
-    struct settings change = {.engine = ""};
+    struct settings change = {.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT};
     struct err err;
 
     assert_int_equal(complete("{\"name\":\"a\"" NULL_IMAGE, &config, &err), 0);
     assert_string_equal(config.settings.engine, "auto");
+    assert_int_equal(config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
+    assert_int_equal(config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
     assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
     assert_string_equal(err.text, "no setting is given, at least one is needed");
-    change = (struct settings){.engine = "aio"};
+    change.poll_us = 0;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+    (void)snprintf(change.engine, sizeof(change.engine), "aio");
     assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
-    change = (struct settings){.engine = "auto"};
+    (void)snprintf(change.engine, sizeof(change.engine), "auto");
     assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
 }
 

@@ -69,7 +69,7 @@ static int bench_start(void **state)
     assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
     b->opts = (struct plane_opts){
         .name = "vda",
-        .settings = {.engine = "auto"},
+        .settings = {.poll_us = 50, .poll_cpu = 100, .engine = "auto"},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES, .delay_ms = DELAY_MS},
         .serial = "vda",
         .queues = 2,
@@ -475,9 +475,16 @@ static void failed_disk_can_be_stopped(void **state)
 
 /* ---- settings ---- */
 
+static struct settings *begin_change(struct bench *b)
+{
+    b->request[0].change =
+        (struct settings){.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .engine = ""};
+    return &b->request[0].change;
+}
+
 static int set_engine(struct bench *b, const char *engine)
 {
-    struct settings *change = &b->request[0].change;
+    struct settings *change = begin_change(b);
 
     (void)snprintf(change->engine, sizeof(change->engine), "%s", engine);
     return ask(b, PLANE_SET);
@@ -515,6 +522,43 @@ static void engine_of_an_open_image_stays(void **state)
     assert_false(b->request[0].has_changed);
     assert_non_null(strstr(b->request[0].err.text, "vblkctl stop vda"));
     assert_string_equal(info(b)->settings.engine, "auto");
+}
+
+static void polling_changes_under_a_front_end(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(b->plane->dev.lane.spin.max_ns, 50 * 1000);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    begin_change(b)->poll_us = 0;
+    assert_int_equal(ask(b, PLANE_SET), 0);
+    assert_true(b->request[0].has_changed);
+    assert_int_equal(b->request[0].info.settings.poll_us, 0);
+    assert_int_equal(b->request[0].info.settings.poll_cpu, 100);
+    begin_change(b)->poll_cpu = 25;
+    assert_int_equal(ask(b, PLANE_SET), 0);
+    assert_int_equal(b->request[0].info.settings.poll_us, 0);
+    assert_int_equal(b->request[0].info.settings.poll_cpu, 25);
+    assert_int_equal(b->plane->dev.lane.spin.max_ns, 0);
+    assert_int_equal(b->plane->dev.lane.spin.cpu_percent, 25);
+    expect_written(b);
+}
+
+static void refused_change_changes_nothing(void **state)
+{
+    struct bench *b = *state;
+    struct settings *change = begin_change(b);
+
+    assert_int_equal(open_disk(b), 0);
+    change->poll_us = 7;
+    (void)snprintf(change->engine, sizeof(change->engine), "aio");
+    assert_int_equal(ask(b, PLANE_SET), -EBUSY);
+    assert_false(b->request[0].has_changed);
+    assert_int_equal(info(b)->settings.poll_us, 50);
+    assert_int_equal(b->plane->dev.lane.spin.max_ns, 50 * 1000);
 }
 
 static void disk_that_is_being_removed_is_not_set(void **state)
@@ -555,6 +599,8 @@ int main(void)
         bench_test(failed_disk_can_be_stopped),
         bench_test(engine_changes_while_the_image_is_closed),
         bench_test(engine_of_an_open_image_stays),
+        bench_test(polling_changes_under_a_front_end),
+        bench_test(refused_change_changes_nothing),
         bench_test(disk_that_is_being_removed_is_not_set),
     };
 

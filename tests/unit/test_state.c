@@ -92,6 +92,8 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.image.type, sizeof(record.config.image.type), "file");
     (void)snprintf(record.config.image.path, sizeof(record.config.image.path), "/img/%s", name);
     (void)snprintf(record.config.image.cache, sizeof(record.config.image.cache), "none");
+    record.config.settings.poll_us = 0;
+    record.config.settings.poll_cpu = 25;
     (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
     record.config.queues = 3;
     record.config.queue_size = 128;
@@ -227,6 +229,8 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_int_equal(state_read(b->state, &records, &count, NULL), 0);
     assert_int_equal(count, 1);
     assert_string_equal(records[0].config.settings.engine, "auto");
+    assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
+    assert_int_equal(records[0].config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
     free(records);
     state_free(b->state);
 }
