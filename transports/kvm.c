@@ -185,12 +185,15 @@ int kvm_open(struct kvm *kvm, struct err *err)
     }
     if (ret < 0) {
         close(kvm->fd);
+        return ret;
     }
-    return ret;
+    (void)pthread_mutex_init(&kvm->lock, NULL); /* does not fail with these arguments */
+    return 0;
 }
 
 void kvm_close(struct kvm *kvm)
 {
+    (void)pthread_mutex_destroy(&kvm->lock);
     close(kvm->vm_fd);
     close(kvm->fd);
 }
@@ -259,21 +262,28 @@ int kvm_kick_off(struct kvm *kvm, int fd, const struct kvm_door *door, struct er
 
 int kvm_message_new(struct kvm *kvm)
 {
-    if (kvm->messages == KVM_MESSAGES) {
-        return -ENOSPC;
+    int gsi = -ENOSPC;
+
+    (void)pthread_mutex_lock(&kvm->lock);
+    if (kvm->messages < KVM_MESSAGES) {
+        gsi = (int)(KVM_IOAPIC_PINS + kvm->messages++);
     }
-    return (int)(KVM_IOAPIC_PINS + kvm->messages++);
+    (void)pthread_mutex_unlock(&kvm->lock);
+    return gsi;
 }
 
 int kvm_message_set(struct kvm *kvm, unsigned gsi, uint64_t addr, uint32_t data, struct err *err)
 {
     struct kvm_message *message = &kvm->message[gsi - KVM_IOAPIC_PINS];
+    int ret = 0;
 
-    if (message->is_set && message->addr == addr && message->data == data) {
-        return 0;
+    (void)pthread_mutex_lock(&kvm->lock);
+    if (!message->is_set || message->addr != addr || message->data != data) {
+        *message = (struct kvm_message){.addr = addr, .data = data, .is_set = true};
+        ret = set_routes(kvm, err);
     }
-    *message = (struct kvm_message){.addr = addr, .data = data, .is_set = true};
-    return set_routes(kvm, err);
+    (void)pthread_mutex_unlock(&kvm->lock);
+    return ret;
 }
 
 static int wire_call(struct kvm *kvm, const struct kvm_irqfd *wire, struct err *err)

@@ -6,9 +6,11 @@
  * thread meets the guest without anybody between: an ioeventfd (guest's register -> eventfd)
  * and an irqfd (eventfd -> guest's interrupt).  Every call that KVM refuses is named.
  *
- * Owner: the launcher.  Thread: one at a time, but for kvm_line (any).
+ * Owner: the launcher.  Thread: any, once it is open and has its memory.
  * Source: Linux documentation, "The Definitive KVM (Kernel-based Virtual Machine) API".
  */
+
+#include <pthread.h>
 
 #include "core/base.h"
 #include "core/err.h"
@@ -23,8 +25,10 @@ struct kvm {
     int fd;    /* /dev/kvm */
     int vm_fd; /* owned, as fd */
     bool has_any_length;
-    unsigned slots;    /* of memory, in use */
-    unsigned messages; /* given out */
+    unsigned slots; /* of memory, in use */
+
+    pthread_mutex_t lock; /* of what follows: routes are set as a whole */
+    unsigned messages;    /* given out */
     struct kvm_message {
         uint64_t addr;
         uint32_t data;
@@ -67,5 +71,5 @@ int kvm_message_set(struct kvm *kvm, unsigned gsi, uint64_t addr, uint32_t data,
 int kvm_call_on(struct kvm *kvm, int fd, unsigned gsi, int resample_fd, struct err *err);
 int kvm_call_off(struct kvm *kvm, int fd, unsigned gsi, struct err *err);
 
-/* Set an interrupt line of our own devices.  Thread: any. */
+/* Set an interrupt line of our own devices. */
 void kvm_line(const struct kvm *kvm, unsigned gsi, bool is_up);

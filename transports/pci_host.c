@@ -81,8 +81,15 @@ void pci_host_init(struct pci_host *host)
     static const struct pci_function_ops no_ops;
 
     memset(host, 0, sizeof(*host));
+    (void)pthread_mutex_init(&host->lock, NULL); /* does not fail with these arguments */
     pci_function_init(&host->bridge, &no_ops, BRIDGE_VENDOR, BRIDGE_DEVICE, BRIDGE_CLASS);
+    host->bridge.lock = &host->lock;
     host->slot[0] = &host->bridge;
+}
+
+void pci_host_fini(struct pci_host *host)
+{
+    (void)pthread_mutex_destroy(&host->lock);
 }
 
 int pci_host_add(struct pci_host *host, struct pci_function *fn, uint8_t line)
@@ -144,18 +151,32 @@ void pci_host_assign(struct pci_host *host, uint32_t ports, uint32_t memory)
     }
 }
 
+static void lock(const struct pci_function *fn)
+{
+    if (fn->lock) {
+        (void)pthread_mutex_lock(fn->lock);
+    }
+}
+
+static void unlock(const struct pci_function *fn)
+{
+    if (fn->lock) {
+        (void)pthread_mutex_unlock(fn->lock);
+    }
+}
+
 /* ---- ports CF8 to CFF ---- */
 
 /* Which function's configuration the data ports show.  NULL: none, reads give all ones. */
-static struct pci_function *selected(const struct pci_host *host)
+static struct pci_function *selected(const struct pci_host *host, uint32_t address)
 {
-    unsigned bus = host->address >> 16 & 0xff;
-    unsigned function = host->address >> 8 & 7;
+    unsigned bus = address >> 16 & 0xff;
+    unsigned function = address >> 8 & 7;
 
-    if (!(host->address & ADDRESS_ENABLE) || bus != 0 || function != 0) {
+    if (!(address & ADDRESS_ENABLE) || bus != 0 || function != 0) {
         return NULL;
     }
-    return host->slot[host->address >> 11 & 31];
+    return host->slot[address >> 11 & 31];
 }
 
 static uint32_t all_ones(unsigned len)
@@ -168,25 +189,34 @@ static bool is_data_access(uint16_t port, unsigned len)
     return port >= DATA_PORT && port + len <= DATA_PORT + 4;
 }
 
-uint32_t pci_host_config_read(struct pci_host *host, uint16_t port, unsigned len)
+static uint32_t read_function(struct pci_function *fn, unsigned offset, unsigned len)
 {
-    struct pci_function *fn = selected(host);
-    unsigned offset = (host->address & 0xfc) + (port & 3);
+    uint32_t value;
 
-    if (port == PCI_HOST_PORT && len == 4) {
-        return host->address;
-    }
-    if (!is_data_access(port, len) || !fn) {
-        return all_ones(len);
-    }
+    lock(fn);
     if (fn->ops->config_read) {
         fn->ops->config_read(fn, offset, len);
     }
-    return pci_config_get(fn, offset, len);
+    value = pci_config_get(fn, offset, len);
+    unlock(fn);
+    return value;
+}
+
+uint32_t pci_host_config_read(struct pci_host *host, uint16_t port, unsigned len)
+{
+    uint32_t address = host->address;
+    struct pci_function *fn = selected(host, address);
+
+    if (port == PCI_HOST_PORT && len == 4) {
+        return address;
+    }
+    return is_data_access(port, len) && fn ? read_function(fn, (address & 0xfc) + (port & 3), len)
+                                           : all_ones(len);
 }
 
 static void write_function(struct pci_function *fn, unsigned offset, uint32_t value, unsigned len)
 {
+    lock(fn);
     for (unsigned i = 0; i < len; i++) {
         uint8_t bits = fn->writable[offset + i];
         uint8_t byte = (uint8_t)(value >> (8 * i));
@@ -197,33 +227,38 @@ static void write_function(struct pci_function *fn, unsigned offset, uint32_t va
     if (fn->ops->config_written) {
         fn->ops->config_written(fn, offset, len);
     }
+    unlock(fn);
 }
 
 void pci_host_config_write(struct pci_host *host, uint16_t port, uint32_t value, unsigned len)
 {
-    struct pci_function *fn = selected(host);
+    uint32_t address = host->address;
+    struct pci_function *fn = selected(host, address);
 
     if (port == PCI_HOST_PORT && len == 4) {
         host->address = value & ADDRESS_BITS;
     } else if (is_data_access(port, len) && fn) {
-        write_function(fn, (host->address & 0xfc) + (port & 3), value, len);
+        write_function(fn, (address & 0xfc) + (port & 3), value, len);
     }
 }
 
 /* ---- BARs ---- */
 
+/* A BAR that moves meanwhile answers at either place, as on a bus. */
 static struct pci_function *find(struct pci_host *host, bool is_io, uint64_t addr, unsigned len,
-                                 unsigned *bar)
+                                 unsigned *bar, uint32_t *offset)
 {
     for (unsigned slot = 0; slot < PCI_SLOTS; slot++) {
         struct pci_function *fn = host->slot[slot];
 
         for (unsigned i = 0; fn && i < PCI_BARS; i++) {
             const struct pci_bar *at = &fn->bar[i];
+            uint32_t base = at->addr;
 
-            if (at->is_on && at->is_io == is_io && addr >= at->addr &&
-                range_ok(addr - at->addr, len, at->size)) {
+            if (at->is_on && at->is_io == is_io && addr >= base &&
+                range_ok(addr - base, len, at->size)) {
                 *bar = i;
+                *offset = (uint32_t)(addr - base);
                 return fn;
             }
         }
@@ -234,10 +269,13 @@ static struct pci_function *find(struct pci_host *host, bool is_io, uint64_t add
 bool pci_host_read(struct pci_host *host, bool is_io, uint64_t addr, unsigned len, uint32_t *value)
 {
     unsigned bar;
-    struct pci_function *fn = find(host, is_io, addr, len, &bar);
+    uint32_t offset;
+    struct pci_function *fn = find(host, is_io, addr, len, &bar, &offset);
 
     if (fn) {
-        *value = fn->ops->read(fn, bar, (uint32_t)(addr - fn->bar[bar].addr), len);
+        lock(fn);
+        *value = fn->ops->read(fn, bar, offset, len);
+        unlock(fn);
     }
     return fn != NULL;
 }
@@ -245,10 +283,13 @@ bool pci_host_read(struct pci_host *host, bool is_io, uint64_t addr, unsigned le
 bool pci_host_write(struct pci_host *host, bool is_io, uint64_t addr, unsigned len, uint32_t value)
 {
     unsigned bar;
-    struct pci_function *fn = find(host, is_io, addr, len, &bar);
+    uint32_t offset;
+    struct pci_function *fn = find(host, is_io, addr, len, &bar, &offset);
 
     if (fn) {
-        fn->ops->write(fn, bar, (uint32_t)(addr - fn->bar[bar].addr), value, len);
+        lock(fn);
+        fn->ops->write(fn, bar, offset, value, len);
+        unlock(fn);
     }
     return fn != NULL;
 }

@@ -4,10 +4,17 @@
 /*
  * A PCI bus with its host bridge: configuration through ports CF8 and CFC, and who of the
  * functions answers at an address.  One bus, function 0 of each device, 32-bit BARs.
- * Functions are lent until the bus goes.  Thread: one at a time, the VMM serializes.
+ * Functions are lent until the bus goes.
+ *
+ * Thread: any, once all functions are added.  Each function has a lock, held for the time of an
+ * access to it; who answers at an address is found without one.  So an access that takes long,
+ * as a reset that waits for a back-end does, keeps no other function waiting.
  * Source: PCI Local Bus Specification 3.0, 3.2.2.3.2 "Software Generation of Configuration
  * Transactions", 6.2 "Configuration Space Functions".
  */
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "core/base.h"
 
@@ -54,6 +61,7 @@ struct pci_function_ops {
 
 struct pci_function {
     const struct pci_function_ops *ops;
+    pthread_mutex_t *lock; /* lent; NULL: the VMM serializes */
     uint8_t config[PCI_CONFIG_BYTES];
     uint8_t writable[PCI_CONFIG_BYTES]; /* bits that the guest may change */
     unsigned last_capability;           /* offset, 0: none yet */
@@ -61,13 +69,14 @@ struct pci_function {
     struct pci_bar {
         uint32_t size; /* power of two; 0: there is none */
         bool is_io;
-        bool is_on;    /* its space is switched on in the command register */
-        uint32_t addr; /* where it answers */
+        _Atomic bool is_on;    /* its space is switched on in the command register */
+        _Atomic uint32_t addr; /* where it answers; both are set under the lock, and read by all */
     } bar[PCI_BARS];
 };
 
 struct pci_host {
-    uint32_t address; /* as written to port CF8 */
+    _Atomic uint32_t address; /* as written to port CF8 */
+    pthread_mutex_t lock;     /* the bridge's */
     struct pci_function bridge;
     struct pci_function *slot[PCI_SLOTS];
 };
@@ -84,6 +93,7 @@ void pci_function_add_bar(struct pci_function *fn, unsigned bar, uint32_t size, 
 unsigned pci_function_add_capability(struct pci_function *fn, uint8_t id, unsigned len);
 
 void pci_host_init(struct pci_host *host);
+void pci_host_fini(struct pci_host *host);
 
 /* Put a function into the next slot, its pin A at interrupt `line`.  Returns the slot, -ENOSPC. */
 int pci_host_add(struct pci_host *host, struct pci_function *fn, uint8_t line);

@@ -172,6 +172,7 @@ void virtio_pci_init(struct virtio_pci *pci, const struct virtio_pci_opts *opts)
     pci->vector_count = opts->queue_count + 1;
     pci_function_init(&pci->fn, &function_ops, VIRTIO_VENDOR,
                       opts->has_legacy ? DEVICE_TRANSITIONAL : DEVICE_MODERN, CLASS_STORAGE);
+    pci->fn.lock = opts->lock;
     pci_config_set(&pci->fn, PCI_REVISION, opts->has_legacy ? 0 : 1, 1);
     pci_config_set(&pci->fn, PCI_SUBSYSTEM_VENDOR, VIRTIO_VENDOR, 2);
     pci_config_set(&pci->fn, PCI_SUBSYSTEM, VIRTIO_ID_BLOCK, 2);

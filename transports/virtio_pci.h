@@ -9,7 +9,8 @@
  *   virtio_pci_legacy.c  ports (BAR 0)
  *   virtio_pci_msix.c    vectors, masks, pending bits (BAR 1)
  *
- * Owner: the VMM, which also owns the pci_host that it sits in.  Thread: one at a time.
+ * Owner: the VMM, which also owns the pci_host that it sits in.
+ * Thread: one at a time, who holds the lock that it was given.
  * Source: VIRTIO 1.2, 4.1 "Virtio Over PCI Bus".
  */
 
@@ -46,7 +47,8 @@ struct virtio_pci_opts {
     void *arg;
     unsigned queue_count;
     uint16_t queue_max;
-    bool has_modern; /* both: transitional */
+    pthread_mutex_t *lock; /* lent, for accesses by the bus; NULL: the VMM serializes */
+    bool has_modern;       /* both: transitional */
     bool has_legacy;
 };
 

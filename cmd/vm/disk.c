@@ -2,7 +2,9 @@
 #include "cmd/vm/disk.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "cmd/vm/disk_wires.h"
 #include "cmd/vm/layout.h"
@@ -107,6 +109,7 @@ static void init_registers(struct disk *disk, const struct disk_opts *opts)
         .arg = disk,
         .queue_count = disk->queues,
         .queue_max = opts->queue_size,
+        .lock = &disk->lock,
         .has_modern = transport == DISK_PCI,
         .has_legacy = true,
     };
@@ -124,6 +127,7 @@ int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
     int ret;
 
     memset(disk, 0, sizeof(*disk));
+    (void)pthread_mutex_init(&disk->lock, NULL); /* does not fail with these arguments */
     disk->name = opts->options->name;
     disk->kvm = kvm;
     disk->ram = ram;
@@ -148,30 +152,80 @@ int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
     return 0;
 }
 
-void disk_close(struct disk *disk)
-{
-    virtio_regs_reset(regs_of(disk));
-    disk_wires_close(disk);
-    vhost_user_client_close(disk->client);
-}
+/* ---- its thread ---- */
 
-int disk_client_fd(const struct disk *disk)
-{
-    return vhost_user_client_fd(disk->client);
-}
-
-void disk_serve_client(struct disk *disk)
-{
-    vhost_user_client_dispatch(disk->client);
-}
-
-void disk_serve_resample(struct disk *disk)
+static void serve_resample(struct disk *disk)
 {
     eventfd_t count;
 
     if (eventfd_read(disk->resample_fd, &count) == 0) {
         virtio_pci_line_acked(&disk->pci);
     }
+}
+
+static void *serve(void *arg)
+{
+    struct disk *disk = arg;
+    struct pollfd polled[] = {
+        {.fd = disk->stop_fd, .events = POLLIN},
+        {.fd = vhost_user_client_fd(disk->client), .events = POLLIN},
+        {.fd = disk->resample_fd, .events = POLLIN},
+    };
+
+    while (!polled[0].revents) {
+        if (poll(polled, ARRAY_SIZE(polled), -1) < 0) {
+            continue; /* EINTR */
+        }
+        (void)pthread_mutex_lock(&disk->lock);
+        if (polled[1].revents) {
+            vhost_user_client_dispatch(disk->client);
+        }
+        if (polled[2].revents) {
+            serve_resample(disk);
+        }
+        (void)pthread_mutex_unlock(&disk->lock);
+    }
+    return NULL;
+}
+
+int disk_serve(struct disk *disk, struct err *err)
+{
+    int code = pthread_create(&disk->thread, NULL, serve, disk);
+
+    if (code != 0) {
+        return err_set(err, -code, "%s: cannot start a thread", disk->name);
+    }
+    disk->is_served = true;
+    return 0;
+}
+
+void disk_close(struct disk *disk)
+{
+    if (disk->is_served) {
+        (void)eventfd_write(disk->stop_fd, 1);
+        (void)pthread_join(disk->thread, NULL);
+    }
+    virtio_regs_reset(regs_of(disk));
+    disk_wires_close(disk);
+    vhost_user_client_close(disk->client);
+    (void)pthread_mutex_destroy(&disk->lock);
+}
+
+uint32_t disk_mmio_read(struct disk *disk, uint32_t offset, unsigned len)
+{
+    uint32_t value;
+
+    (void)pthread_mutex_lock(&disk->lock);
+    value = virtio_mmio_read(&disk->mmio, offset, len);
+    (void)pthread_mutex_unlock(&disk->lock);
+    return value;
+}
+
+void disk_mmio_write(struct disk *disk, uint32_t offset, uint32_t value, unsigned len)
+{
+    (void)pthread_mutex_lock(&disk->lock);
+    virtio_mmio_write(&disk->mmio, offset, value, len);
+    (void)pthread_mutex_unlock(&disk->lock);
 }
 
 uint64_t disk_notify_writes(const struct disk *disk)

@@ -6,8 +6,11 @@
  * the eventfds which KVM wires to both.  Once a queue runs, none of this code does: a kick goes
  * from the guest's register to the back-end, an interrupt from the back-end to the guest.
  *
- * Owner: the machine.  Thread: whoever holds the machine's lock.
+ * Owner: the machine.  Thread: a processor by its registers, or the disk's own thread, which
+ * serves the back-end; one at a time by the lock.
  */
+
+#include <pthread.h>
 
 #include "cmd/vm/options.h"
 #include "cmd/vm/ram.h"
@@ -39,7 +42,11 @@ struct disk_opts {
 
 struct disk {
     const char *name; /* for people; lent */
-    struct kvm *kvm;  /* parent */
+    pthread_mutex_t lock;
+    pthread_t thread;
+    bool is_served;
+    int stop_fd;     /* owned; ends the thread */
+    struct kvm *kvm; /* parent */
     const struct ram *ram;
     struct vhost_user_client *client; /* owned */
     bool is_mmio;
@@ -64,10 +71,14 @@ int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
 /* Stop the rings, hang up. */
 void disk_close(struct disk *disk);
 
-/* To poll for reading, and what then to call. */
-int disk_client_fd(const struct disk *disk);
-void disk_serve_client(struct disk *disk);
-void disk_serve_resample(struct disk *disk);
+/*
+ * Follow the back-end and the guest's acknowledgements from now on, by a thread: it may have to
+ * wait for the back-end's answers, and shall keep nobody waiting who does not want this disk.
+ */
+int disk_serve(struct disk *disk, struct err *err);
+
+uint32_t disk_mmio_read(struct disk *disk, uint32_t offset, unsigned len);
+void disk_mmio_write(struct disk *disk, uint32_t offset, uint32_t value, unsigned len);
 
 /* Writes to notify registers that left the guest. */
 uint64_t disk_notify_writes(const struct disk *disk);

@@ -299,6 +299,7 @@ void disk_wires_close(struct disk *disk)
         close_fd(disk->call[i].fd);
     }
     close_fd(disk->resample_fd);
+    close_fd(disk->stop_fd);
 }
 
 static int new_eventfd(void)
@@ -322,7 +323,8 @@ int disk_wires_open(struct disk *disk, struct err *err)
         failed = failed || (is_own && disk->call[i].fd < 0);
     }
     disk->resample_fd = disk->is_mmio ? -1 : new_eventfd();
-    if (!failed && (disk->is_mmio || disk->resample_fd >= 0)) {
+    disk->stop_fd = new_eventfd();
+    if (!failed && disk->stop_fd >= 0 && (disk->is_mmio || disk->resample_fd >= 0)) {
         return 0;
     }
     code = err_set(err, -errno, "%s: eventfd", disk->name);

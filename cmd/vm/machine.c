@@ -39,6 +39,7 @@ int machine_init(struct machine *machine, struct err *err)
 
 void machine_fini(struct machine *machine)
 {
+    pci_host_fini(&machine->pci);
     (void)pthread_mutex_destroy(&machine->end_lock);
     (void)pthread_mutex_destroy(&machine->lock);
     close(machine->end_fd);
@@ -74,12 +75,29 @@ static bool is_pci_config(uint64_t port, unsigned len)
     return port >= PCI_HOST_PORT && port + len <= PCI_HOST_PORT + PCI_HOST_PORTS;
 }
 
+static uint8_t read_serial(struct machine *machine, unsigned reg)
+{
+    uint8_t value;
+
+    (void)pthread_mutex_lock(&machine->lock);
+    value = serial_read(&machine->serial, reg);
+    (void)pthread_mutex_unlock(&machine->lock);
+    return value;
+}
+
+static void write_serial(struct machine *machine, unsigned reg, uint8_t value)
+{
+    (void)pthread_mutex_lock(&machine->lock);
+    serial_write(&machine->serial, reg, value);
+    (void)pthread_mutex_unlock(&machine->lock);
+}
+
 static uint32_t port_read(struct machine *machine, uint16_t port, unsigned len)
 {
     uint32_t value;
 
     if (is_serial(port)) {
-        return serial_read(&machine->serial, port - LAYOUT_PORT_SERIAL);
+        return read_serial(machine, port - LAYOUT_PORT_SERIAL);
     }
     if (ports_read(&machine->ports, port, len, &value) ||
         pci_host_read(&machine->pci, true, port, len, &value)) {
@@ -91,7 +109,7 @@ static uint32_t port_read(struct machine *machine, uint16_t port, unsigned len)
 static void port_write(struct machine *machine, uint16_t port, unsigned len, uint32_t value)
 {
     if (is_serial(port)) {
-        serial_write(&machine->serial, port - LAYOUT_PORT_SERIAL, (uint8_t)value);
+        write_serial(machine, port - LAYOUT_PORT_SERIAL, (uint8_t)value);
         return;
     }
     switch (ports_write(&machine->ports, port, len, value)) {
@@ -111,14 +129,14 @@ static void port_write(struct machine *machine, uint16_t port, unsigned len, uin
 
 /* ---- memory ---- */
 
-static struct virtio_mmio *mmio_at(struct machine *machine, uint64_t addr, unsigned len)
+static struct disk *mmio_at(struct machine *machine, uint64_t addr, unsigned len)
 {
     for (unsigned i = 0; i < machine->disk_count; i++) {
         struct disk *disk = &machine->disk[i];
 
         if (disk->is_mmio && addr >= disk->mmio.base &&
             range_ok(addr - disk->mmio.base, len, VIRTIO_MMIO_BYTES)) {
-            return &disk->mmio;
+            return disk;
         }
     }
     return NULL;
@@ -126,11 +144,11 @@ static struct virtio_mmio *mmio_at(struct machine *machine, uint64_t addr, unsig
 
 static uint32_t memory_read(struct machine *machine, uint64_t addr, unsigned len)
 {
-    struct virtio_mmio *mmio = mmio_at(machine, addr, len);
+    struct disk *disk = mmio_at(machine, addr, len);
     uint32_t value = UINT32_MAX;
 
-    if (mmio) {
-        return virtio_mmio_read(mmio, (uint32_t)(addr - mmio->base), len);
+    if (disk) {
+        return disk_mmio_read(disk, (uint32_t)(addr - disk->mmio.base), len);
     }
     (void)pci_host_read(&machine->pci, false, addr, len, &value);
     return value;
@@ -138,10 +156,10 @@ static uint32_t memory_read(struct machine *machine, uint64_t addr, unsigned len
 
 static void memory_write(struct machine *machine, uint64_t addr, unsigned len, uint32_t value)
 {
-    struct virtio_mmio *mmio = mmio_at(machine, addr, len);
+    struct disk *disk = mmio_at(machine, addr, len);
 
-    if (mmio) {
-        virtio_mmio_write(mmio, (uint32_t)(addr - mmio->base), value, len);
+    if (disk) {
+        disk_mmio_write(disk, (uint32_t)(addr - disk->mmio.base), value, len);
     } else {
         (void)pci_host_write(&machine->pci, false, addr, len, value);
     }
@@ -149,7 +167,7 @@ static void memory_write(struct machine *machine, uint64_t addr, unsigned len, u
 
 /* ---- both: 8 bytes are two accesses, the lower first ---- */
 
-static uint64_t read_locked(struct machine *machine, bool is_port, uint64_t addr, unsigned len)
+uint64_t machine_read(struct machine *machine, bool is_port, uint64_t addr, unsigned len)
 {
     if (is_port) {
         return port_read(machine, (uint16_t)addr, len);
@@ -162,8 +180,8 @@ static uint64_t read_locked(struct machine *machine, bool is_port, uint64_t addr
     return memory_read(machine, addr, len);
 }
 
-static void write_locked(struct machine *machine, bool is_port, uint64_t addr, unsigned len,
-                         uint64_t value)
+void machine_write(struct machine *machine, bool is_port, uint64_t addr, unsigned len,
+                   uint64_t value)
 {
     if (is_port) {
         port_write(machine, (uint16_t)addr, len, (uint32_t)value);
@@ -173,22 +191,4 @@ static void write_locked(struct machine *machine, bool is_port, uint64_t addr, u
     } else {
         memory_write(machine, addr, len, (uint32_t)value);
     }
-}
-
-uint64_t machine_read(struct machine *machine, bool is_port, uint64_t addr, unsigned len)
-{
-    uint64_t value;
-
-    (void)pthread_mutex_lock(&machine->lock);
-    value = read_locked(machine, is_port, addr, len);
-    (void)pthread_mutex_unlock(&machine->lock);
-    return value;
-}
-
-void machine_write(struct machine *machine, bool is_port, uint64_t addr, unsigned len,
-                   uint64_t value)
-{
-    (void)pthread_mutex_lock(&machine->lock);
-    write_locked(machine, is_port, addr, len, value);
-    (void)pthread_mutex_unlock(&machine->lock);
 }

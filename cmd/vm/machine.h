@@ -5,8 +5,9 @@
  * The guest's machine as its processors meet it: whoever answers at a port or an address.
  * The disks' data does not pass here; only set-up, the console and a few ports do.
  *
- * One lock for all devices: a processor takes it for the time of one access, the main loop
- * while it serves a back-end or the console.  So an access may wait for a back-end's answer.
+ * Each disk has a lock of its own, which a processor holds for the time of one access: that may
+ * have to wait for the disk's back-end, and keeps nobody waiting but who wants the same disk.
+ * Another lock is for the serial line.  Nobody takes one of these while it holds another.
  */
 
 #include <pthread.h>
@@ -19,8 +20,8 @@
 struct machine {
     struct kvm kvm;
     struct ram ram;
-    pthread_mutex_t lock;
-    struct console console; /* from here on under the lock */
+    pthread_mutex_t lock; /* of the serial line and the console */
+    struct console console;
     struct serial serial;
     struct ports ports;
     struct pci_host pci;

@@ -4,15 +4,17 @@
 /*
  * The small things of a PC which a kernel looks for at fixed ports: clock, power management,
  * the keyboard controller's reset line.
- * Owner: the machine.  Thread: one at a time.
+ * Owner: the machine.  Thread: any.
  */
+
+#include <stdatomic.h>
 
 #include "core/base.h"
 
 struct ports {
-    uint8_t cmos_index;
-    uint16_t pm_status; /* nothing ever happens, but a driver clears and enables bits */
-    uint16_t pm_enable;
+    _Atomic uint8_t cmos_index;
+    _Atomic uint16_t pm_status; /* nothing ever happens, but a driver clears and enables bits */
+    _Atomic uint16_t pm_enable;
 };
 
 enum ports_action {

@@ -154,9 +154,7 @@ static int add_vcpus(struct vm *vm, uint64_t entry, struct err *err)
 
 /* ---- running ---- */
 
-enum { POLL_END, POLL_SIGNAL, POLL_CONSOLE, POLL_DISKS };
-
-#define POLL_MAX (POLL_DISKS + 2 * VM_DISKS_MAX)
+enum { POLL_END, POLL_SIGNAL, POLL_CONSOLE, POLL_COUNT };
 
 static void serve_console(struct vm *vm)
 {
@@ -184,18 +182,6 @@ static void serve_signal(struct vm *vm)
     }
 }
 
-static void serve_disks(struct vm *vm, const struct pollfd *polled)
-{
-    for (unsigned i = 0; i < vm->machine.disk_count; i++) {
-        if (polled[2 * i].revents) {
-            disk_serve_client(&vm->machine.disk[i]);
-        }
-        if (polled[2 * i + 1].revents) {
-            disk_serve_resample(&vm->machine.disk[i]);
-        }
-    }
-}
-
 static bool has_room_for_input(struct vm *vm)
 {
     bool has_room;
@@ -213,27 +199,20 @@ static bool is_idle_pty(const struct vm *vm, const struct pollfd *polled)
            (polled->revents & POLLIN) == 0;
 }
 
-/* Everything that is not the guest itself.  Returns when the guest is over. */
+/* The console and the signals.  Returns when the guest is over. */
 static void run_loop(struct vm *vm)
 {
-    struct pollfd polled[POLL_MAX] = {{.fd = vm->machine.end_fd, .events = POLLIN},
-                                      {.fd = vm->signal_fd, .events = POLLIN}};
-    unsigned count = POLL_DISKS + 2 * vm->machine.disk_count;
+    struct pollfd polled[POLL_COUNT] = {{.fd = vm->machine.end_fd, .events = POLLIN},
+                                        {.fd = vm->signal_fd, .events = POLLIN}};
     bool is_waiting = false;
 
-    for (unsigned i = 0; i < vm->machine.disk_count; i++) {
-        const struct disk *disk = &vm->machine.disk[i];
-
-        polled[POLL_DISKS + 2 * i] = (struct pollfd){.fd = disk_client_fd(disk), .events = POLLIN};
-        polled[POLL_DISKS + 2 * i + 1] = (struct pollfd){.fd = disk->resample_fd, .events = POLLIN};
-    }
     for (;;) {
         bool takes_input = !vm->is_input_over && !is_waiting && has_room_for_input(vm);
         bool looks_again = !vm->is_input_over && !takes_input;
 
         polled[POLL_CONSOLE] =
             (struct pollfd){.fd = takes_input ? vm->machine.console.in_fd : -1, .events = POLLIN};
-        if (poll(polled, count, looks_again ? CONSOLE_WAIT_MS : -1) < 0) {
+        if (poll(polled, POLL_COUNT, looks_again ? CONSOLE_WAIT_MS : -1) < 0) {
             continue; /* EINTR */
         }
         if (polled[POLL_END].revents) {
@@ -247,7 +226,6 @@ static void run_loop(struct vm *vm)
         if (polled[POLL_CONSOLE].revents && !is_waiting) {
             serve_console(vm);
         }
-        serve_disks(vm, polled + POLL_DISKS);
         (void)pthread_mutex_unlock(&vm->machine.lock);
     }
 }
@@ -274,6 +252,9 @@ static int run_guest(struct vm *vm, struct err *err)
 {
     int ret = 0;
 
+    for (unsigned i = 0; ret == 0 && i < vm->machine.disk_count; i++) {
+        ret = disk_serve(&vm->machine.disk[i], err);
+    }
     for (unsigned i = 0; ret == 0 && i < vm->vcpu_count; i++) {
         ret = vcpu_start(&vm->vcpu[i], err);
     }
