@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -13,20 +14,21 @@
 
 /* The terminal as we found it; for the signal handler, so there is only one. */
 static struct termios saved;
-static volatile sig_atomic_t is_changed;
+static atomic_bool is_changed;
 
-static void restore(void)
+/* At once: output that nobody takes, of a terminal that was stopped, is not waited for. */
+void console_restore(void)
 {
-    if (is_changed) {
-        is_changed = 0;
-        (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved);
+    if (atomic_exchange(&is_changed, false)) {
+        (void)tcflush(STDIN_FILENO, TCIFLUSH);
+        (void)tcsetattr(STDIN_FILENO, TCSANOW, &saved);
     }
 }
 
-/* tcsetattr may be called here (POSIX.1, 2.4.3); the signal then takes its course. */
+/* Both calls may be made here (POSIX.1, 2.4.3); the signal then takes its course. */
 static void on_crash(int signal)
 {
-    restore();
+    console_restore();
     (void)raise(signal);
 }
 
@@ -38,7 +40,7 @@ static void catch_crashes(void)
     for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
         (void)sigaction(signals[i], &action, NULL);
     }
-    (void)atexit(restore);
+    (void)atexit(console_restore);
 }
 
 /* Every key goes to the guest, also Ctrl-C; output keeps its line feeds as they are set. */
@@ -53,7 +55,7 @@ static int change_terminal(struct err *err)
     cfmakeraw(&raw);
     raw.c_oflag = saved.c_oflag;
     catch_crashes();
-    is_changed = 1;
+    is_changed = true;
     if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &raw) < 0) {
         return err_set(err, -errno, "cannot set the terminal");
     }
@@ -115,7 +117,7 @@ int console_open(struct console *console, const char *where, struct err *err)
 
 void console_close(struct console *console)
 {
-    restore();
+    console_restore();
     if (console->owned_fd >= 0) {
         close(console->owned_fd);
     }

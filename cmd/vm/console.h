@@ -22,6 +22,9 @@ struct console {
 
 /* "stdio", "pty" (its name goes to standard error), or a path. */
 int console_open(struct console *console, const char *where, struct err *err);
+
+/* Only the terminal, if there is one that was changed.  Thread: any. */
+void console_restore(void);
 void console_close(struct console *console);
 
 void console_write(const struct console *console, uint8_t byte);

@@ -45,8 +45,9 @@ struct disk {
     pthread_mutex_t lock;
     pthread_t thread;
     bool is_served;
-    int stop_fd;     /* owned; ends the thread */
-    struct kvm *kvm; /* parent */
+    _Atomic bool is_stopping; /* waits for the requests in flight of a queue */
+    int stop_fd;              /* owned; ends the thread */
+    struct kvm *kvm;          /* parent */
     const struct ram *ram;
     struct vhost_user_client *client; /* owned */
     bool is_mmio;

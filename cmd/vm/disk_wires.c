@@ -116,7 +116,9 @@ static void host_queue_stop(void *arg, unsigned queue)
     struct disk *disk = arg;
     struct err err = {0};
 
+    disk->is_stopping = true;
     (void)report(disk, vhost_user_client_ring_stop(disk->client, queue, NULL, &err), &err);
+    disk->is_stopping = false;
     disk->used[queue].index = NULL;
     forget_signal(disk->kick_fd[queue]);
     if (!wire_of(disk, queue)->is_on) {

@@ -26,7 +26,7 @@ struct machine {
     struct ports ports;
     struct pci_host pci;
     struct disk disk[VM_DISKS_MAX];
-    unsigned disk_count;
+    _Atomic unsigned disk_count; /* only grows, before the guest runs */
 
     /* How it ends: the first to say so counts. */
     pthread_mutex_t end_lock;

@@ -4,14 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "cmd/vm/acpi.h"
 #include "cmd/vm/boot.h"
+#include "cmd/vm/ending.h"
 #include "cmd/vm/layout.h"
 #include "cmd/lookup.h"
 #include "cmd/vm/vcpu.h"
@@ -19,34 +18,16 @@
 
 #define CONSOLE_WAIT_MS 20 /* until the guest has read some of its input, or a pty is opened */
 
-/* The signals that end it, as far as they can be caught. */
-static const int end_signals[] = {SIGTERM, SIGINT, SIGHUP};
-
 struct vm {
     const struct vm_options *options;
     struct machine machine;
     struct acpi_machine acpi;
     struct vcpu vcpu[VM_CPUS_MAX];
     unsigned vcpu_count;
-    int signal_fd;
     bool is_input_over;
 };
 
 /* ---- building ---- */
-
-/* Before any thread, so that all of them leave these to the signal fd. */
-static int open_signals(struct vm *vm, struct err *err)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    for (unsigned i = 0; i < ARRAY_SIZE(end_signals); i++) {
-        sigaddset(&set, end_signals[i]);
-    }
-    (void)sigprocmask(SIG_BLOCK, &set, NULL);
-    vm->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return vm->signal_fd < 0 ? err_set(err, -errno, "signalfd") : 0;
-}
 
 /* What QEMU's vhost-user-blk sets, and every back-end takes. */
 #define QUEUE_SIZE 128u
@@ -154,7 +135,7 @@ static int add_vcpus(struct vm *vm, uint64_t entry, struct err *err)
 
 /* ---- running ---- */
 
-enum { POLL_END, POLL_SIGNAL, POLL_CONSOLE, POLL_COUNT };
+enum { POLL_END, POLL_CONSOLE, POLL_COUNT };
 
 static void serve_console(struct vm *vm)
 {
@@ -169,16 +150,6 @@ static void serve_console(struct vm *vm)
         vm->is_input_over = true;
     } else {
         serial_receive(&machine->serial, bytes, (unsigned)count);
-    }
-}
-
-static void serve_signal(struct vm *vm)
-{
-    struct signalfd_siginfo info;
-
-    if (read(vm->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        machine_end(&vm->machine, EXIT_FAILURE, "ended by signal %s",
-                    sigabbrev_np((int)info.ssi_signo));
     }
 }
 
@@ -199,11 +170,10 @@ static bool is_idle_pty(const struct vm *vm, const struct pollfd *polled)
            (polled->revents & POLLIN) == 0;
 }
 
-/* The console and the signals.  Returns when the guest is over. */
+/* The console's input.  Returns when the guest is over. */
 static void run_loop(struct vm *vm)
 {
-    struct pollfd polled[POLL_COUNT] = {{.fd = vm->machine.end_fd, .events = POLLIN},
-                                        {.fd = vm->signal_fd, .events = POLLIN}};
+    struct pollfd polled[POLL_COUNT] = {{.fd = vm->machine.end_fd, .events = POLLIN}};
     bool is_waiting = false;
 
     for (;;) {
@@ -219,14 +189,11 @@ static void run_loop(struct vm *vm)
             return;
         }
         is_waiting = is_idle_pty(vm, &polled[POLL_CONSOLE]);
-        (void)pthread_mutex_lock(&vm->machine.lock);
-        if (polled[POLL_SIGNAL].revents) {
-            serve_signal(vm);
-        }
         if (polled[POLL_CONSOLE].revents && !is_waiting) {
+            (void)pthread_mutex_lock(&vm->machine.lock);
             serve_console(vm);
+            (void)pthread_mutex_unlock(&vm->machine.lock);
         }
-        (void)pthread_mutex_unlock(&vm->machine.lock);
     }
 }
 
@@ -261,6 +228,7 @@ static int run_guest(struct vm *vm, struct err *err)
     if (ret == 0) {
         run_loop(vm);
     }
+    console_restore(); /* what follows may take long, and the keys are the user's again */
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         vcpu_stop(&vm->vcpu[i]);
     }
@@ -320,6 +288,7 @@ static int with_machine(struct vm *vm, struct err *err)
 int vm_run(const struct vm_options *options)
 {
     struct vm *vm = calloc(1, sizeof(*vm));
+    struct ending ending;
     struct err err = {0};
     int ret;
     int status;
@@ -329,14 +298,14 @@ int vm_run(const struct vm_options *options)
         return EXIT_FAILURE;
     }
     vm->options = options;
-    ret = open_signals(vm, &err);
+    ret = machine_init(&vm->machine, &err);
     if (ret == 0) {
-        ret = machine_init(&vm->machine, &err);
+        ret = ending_open(&ending, &vm->machine, &err);
         if (ret == 0) {
             ret = with_machine(vm, &err);
-            machine_fini(&vm->machine);
+            ending_close(&ending);
         }
-        close(vm->signal_fd);
+        machine_fini(&vm->machine);
     }
     status = ret < 0 ? EXIT_FAILURE : vm->machine.status;
     if (ret < 0 || vm->machine.why[0]) {

@@ -242,8 +242,45 @@ END
     need_kvm
     code_image "$E2E_DIR/loop" eb fe
     code_image "$E2E_DIR/off" 66 ba 04 06 66 b8 00 20 66 ef f4
+    start_vblkd
+    vblkctl add vda null:64M,delay-ms=60000
     without_bats python3 "$E2E_TESTS/e2e/vblkvm_terminal.py" "$VBLKVM" "$E2E_DIR/loop" \
-        "$E2E_DIR/off"
+        "$E2E_DIR/off" "$VBLKCTL --control $E2E_DIR/control --json stats vda" --kernel "$BARE" --memory 64M --control "$E2E_DIR/control" --disk vda \
+        --append "transport=pci"
+    kill_vblkd
+}
+
+# A guest with a request that is not answered for a minute.
+hung_guest() {
+    need_kvm
+    start_vblkd
+    vblkctl add vda null:64M,delay-ms=60000
+    vm_start vm --kernel "$BARE" --memory 64M --disk vda --append "transport=pci"
+    wait_until 30 stat_reaches vda inflight 1
+}
+
+@test "a disk that does not answer: the user is told, and a second signal gives up" {
+    hung_guest
+    process_signal vm TERM
+    wait_until 10 grep -q 'waiting for the requests in flight of vda; another signal gives up' \
+        "$E2E_DIR/vm.log"
+    process_runs vm
+    process_signal vm INT
+    wait_until 5 process_ended vm
+    [ "$(process_status vm)" -eq 1 ]
+    grep -q '^vblkvm: ended by signal TERM; gave up waiting for the requests in flight of vda$' \
+        "$E2E_DIR/vm.log"
+    kill_vblkd
+}
+
+@test "two signals at once need not wait to be told" {
+    hung_guest
+    process_signal vm TERM
+    wait_until 10 process_signal vm INT
+    wait_until 5 process_ended vm
+    [ "$(process_status vm)" -eq 1 ]
+    grep -q 'ended by signal [A-Z]*; gave up' "$E2E_DIR/vm.log"
+    kill_vblkd
 }
 
 @test "a console can be a file" {

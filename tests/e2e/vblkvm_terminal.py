@@ -1,9 +1,12 @@
 #!/usr/bin/python3
-"""vblkvm_terminal.py VBLKVM LOOP OFF: start guests on a terminal, and see that it is as before.
+"""vblkvm_terminal.py VBLKVM LOOP OFF [STATS HUNG...]: start guests on a terminal, and see that it is as
+before.
 
-LOOP is a kernel that never ends, OFF one that powers off at once.
+LOOP is a kernel that never ends, OFF one that powers off at once.  HUNG are the arguments for a
+guest whose disk does not answer, STATS the command that prints this disk's counters.
 """
 
+import json
 import os
 import pty
 import signal
@@ -23,13 +26,16 @@ def wait_for(what, condition):
         time.sleep(0.02)
 
 
-def check(vblkvm, kernel, name, end, status):
+def is_raw(terminal):
+    return not termios.tcgetattr(terminal)[3] & termios.ICANON
+
+
+def check(arguments, name, end, status):
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
-    vm = subprocess.Popen([vblkvm, "--kernel", kernel, "--memory", "16M"], stdin=slave,
-                          stdout=slave, stderr=subprocess.DEVNULL)
+    vm = subprocess.Popen(arguments, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL)
     if end:
-        wait_for("a raw terminal", lambda: not termios.tcgetattr(slave)[3] & termios.ICANON)
+        wait_for("a raw terminal", lambda: is_raw(slave))
         end(vm, master)
     found = vm.wait(PATIENCE)
     after = termios.tcgetattr(slave)
@@ -41,14 +47,34 @@ def check(vblkvm, kernel, name, end, status):
         sys.exit(f"{name}: the terminal is not as before")
 
 
-def main(vblkvm, loop, off):
-    check(vblkvm, off, "power off", None, 0)
-    check(vblkvm, loop, "Ctrl-A X", lambda vm, master: os.write(master, b"\x01x"), 0)
+def is_in_flight(stats):
+    return json.loads(subprocess.check_output(stats, shell=True))["inflight"] > 0
+
+
+def end_hung(stats, vm, master):
+    """The keys are the user's again while it waits for the disk."""
+    wait_for("a request in flight", lambda: is_in_flight(stats))
+    os.write(master, b"\x01x")
+    wait_for("a terminal for the user", lambda: not is_raw(master))
+    vm.send_signal(signal.SIGINT)
+    time.sleep(0.5)  # or the second signal would be one with the first
+    if vm.poll() is not None:
+        sys.exit("it ended although its disk does not answer")
+    vm.send_signal(signal.SIGINT)
+
+
+def main(vblkvm, loop, off, stats=None, *hung):
+    looping = [vblkvm, "--kernel", loop, "--memory", "16M"]
+    check([vblkvm, "--kernel", off, "--memory", "16M"], "power off", None, 0)
+    check(looping, "Ctrl-A X", lambda vm, master: os.write(master, b"\x01x"), 0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        check(vblkvm, loop, number.name, lambda vm, _, n=number: vm.send_signal(n), 1)
+        check(looping, number.name, lambda vm, _, n=number: vm.send_signal(n), 1)
     # A sanitizer takes SIGSEGV and SIGABRT for itself; these end by the signal everywhere.
     for number in (signal.SIGQUIT, signal.SIGFPE):
-        check(vblkvm, loop, number.name, lambda vm, _, n=number: vm.send_signal(n), -number)
+        check(looping, number.name, lambda vm, _, n=number: vm.send_signal(n), -number)
+    if stats:
+        check([vblkvm, *hung], "a disk that does not answer",
+              lambda vm, master: end_hung(stats, vm, master), 1)
 
 
 main(*sys.argv[1:])
