@@ -13,6 +13,7 @@
 #include "daemon/methods.h"
 #include "daemon/notify.h"
 #include "daemon/paths.h"
+#include "daemon/protocol.h"
 #include "daemon/registry.h"
 #include "daemon/state.h"
 #include "daemon/worker.h"
@@ -186,6 +187,7 @@ static int init_registry(struct daemon *daemon, struct err *err)
         .state = daemon->state,
         .socket_dir = daemon->opts->socket_dir,
         .control_path = daemon->opts->control_path,
+        .open_ms = PROTOCOL_OPEN_MS,
     };
     int ret;
 

@@ -218,7 +218,7 @@ static void take_back(struct disk *disk)
     struct err err = {0};
 
     log_warn("%s: opened too late, removed again", disk->record.config.name);
-    if (registry_remove(disk, true, PLANE_NO_TIMEOUT, NULL, NULL, &err) < 0) {
+    if (registry_take_back(disk, &err) < 0) {
         log_error("%s: %s", disk->record.config.name, err.text);
     }
 }

@@ -203,6 +203,9 @@ static void on_transport_stopped(void *arg)
     struct plane *plane = arg;
 
     plane->vu = NULL;
+    if (plane->undo) {
+        plane_unmake_image(plane); /* before somebody else can lock it */
+    }
     plane_close_image(plane);
     device_close(&plane->dev, on_device_closed);
 }
@@ -252,6 +255,7 @@ static void run_remove(struct plane *plane, struct plane_request *request)
         plane_reply(plane, request);
         return;
     }
+    plane->undo = request->undo;
     begin_remove(plane);
     plane_wait(plane, request);
 }

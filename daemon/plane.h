@@ -122,6 +122,7 @@ struct plane_request {
     /* Asked. */
     enum plane_verb verb;
     bool force;             /* remove: also with a front-end connected */
+    bool undo;              /* remove: with the image that the disk made when it was added */
     uint32_t timeout_ms;    /* stop, remove: how long to wait; the drain goes on after it */
     struct settings change; /* set */
 
@@ -155,6 +156,7 @@ struct plane {
     struct drain stop_drain;
     struct drain remove_drain;
     struct plane_request *waiting; /* for STOPPING or REMOVING to end */
+    bool undo;                     /* the removal is one */
     struct plane_request *opening; /* open that failed, until its handles are closed */
 };
 

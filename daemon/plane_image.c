@@ -2,6 +2,7 @@
 #include "daemon/plane_image.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,6 +64,16 @@ void plane_close_image(struct plane *plane)
 
     if (backend) {
         backend_close(backend);
+    }
+}
+
+void plane_unmake_image(const struct plane *plane)
+{
+    const struct backend_opts *image = &plane->opts.image;
+
+    if (image->create && unlink(image->path) < 0) {
+        log_warn("%s: cannot delete the image %s that it made: %s", plane->opts.name, image->path,
+                 strerror(errno));
     }
 }
 
@@ -140,8 +151,6 @@ detach:
     (void)device_detach(&plane->dev);
 close_backend:
     backend_close(backend);
-    if (opts.create) {
-        (void)unlink(opts.path); /* ours, and empty: the next try shall find what this one did */
-    }
+    plane_unmake_image(plane); /* the next try shall find what this one did */
     return ret;
 }

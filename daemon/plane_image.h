@@ -15,6 +15,9 @@ int plane_open_image(struct plane *plane, struct err *err);
 /* Nothing may be in flight; nothing happens when it is closed. */
 void plane_close_image(struct plane *plane);
 
+/* Delete the file if this disk made it when it was added; what it holds is nobody's. */
+void plane_unmake_image(const struct plane *plane);
+
 int plane_listen(struct plane *plane, struct err *err);
 
 /*

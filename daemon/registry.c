@@ -123,6 +123,7 @@ static int ask(struct disk *disk, const struct plane_request *question, uint64_t
         return err_set(err, -ENOMEM, "%s", disk->record.config.name);
     }
     op->request.force = question->force;
+    op->request.undo = question->undo;
     op->request.timeout_ms = question->timeout_ms;
     op->request.change = question->change;
     op_send(op);
@@ -147,7 +148,7 @@ int registry_start(struct disk *disk, void (*done)(struct op *op), void *arg, st
 {
     struct plane_request question = {.verb = PLANE_START};
 
-    return ask(disk, &question, PROTOCOL_OPEN_MS, done, arg, err);
+    return ask(disk, &question, disk->registry->opts.open_ms, done, arg, err);
 }
 
 int registry_stop_disk(struct disk *disk, uint32_t timeout_ms, void (*done)(struct op *op),
@@ -177,6 +178,18 @@ int registry_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*d
     };
 
     return ask(disk, &question, with_grace(timeout_ms), done, arg, err);
+}
+
+int registry_take_back(struct disk *disk, struct err *err)
+{
+    struct plane_request question = {
+        .verb = PLANE_REMOVE,
+        .force = true,
+        .undo = true,
+        .timeout_ms = PLANE_NO_TIMEOUT,
+    };
+
+    return ask(disk, &question, with_grace(PLANE_NO_TIMEOUT), NULL, NULL, err);
 }
 
 /* ---- add, restore, stop ---- */
@@ -225,7 +238,7 @@ static int start_disk(struct registry *registry, const struct disk_record *recor
         return err_set(err, -ENOMEM, "%s", record->config.name);
     }
     opts = plane_opts_of(disk);
-    op = op_new(disk, PLANE_OPEN, PROTOCOL_OPEN_MS, done, arg);
+    op = op_new(disk, PLANE_OPEN, registry->opts.open_ms, done, arg);
     if (!op) {
         ret = err_set(err, -ENOMEM, "%s", record->config.name);
         goto free_disk;

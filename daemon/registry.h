@@ -55,6 +55,7 @@ struct registry_opts {
     struct state *state;
     const char *socket_dir;
     const char *control_path;
+    unsigned open_ms; /* how long the image of a disk may take to open */
 };
 
 struct registry {
@@ -105,6 +106,9 @@ int registry_set(struct disk *disk, const struct settings *change, void (*done)(
                  void *arg, struct err *err);
 int registry_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),
                     void *arg, struct err *err);
+
+/* Remove a disk that was opened too late, as if it had never been asked for. */
+int registry_take_back(struct disk *disk, struct err *err);
 
 /* An op of the disk has ended: free the disk when it was the last, and its thread has ended. */
 void registry_release(struct disk *disk);

@@ -83,6 +83,7 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
 {
     struct plane_request *request = &b->request[slot];
     bool force = request->force;
+    bool undo = request->undo;
     struct settings change = request->change;
 
     memset(request, 0, sizeof(*request));
@@ -91,6 +92,7 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
     request->verb = verb;
     request->timeout_ms = timeout_ms;
     request->force = force;
+    request->undo = undo;
     request->answered = on_answered;
     plane_send(b->plane, request);
 }
@@ -236,16 +238,21 @@ static void failed_open_leaves_nothing(void **state)
     assert_int_not_equal(access(b->opts.socket_path, F_OK), 0);
 }
 
-/* The image is open by then, and was made for this disk. */
-static void failed_socket_takes_the_new_image_back(void **state)
+static void set_new_image(struct bench *b)
 {
-    struct bench *b = *state;
-
     b->opts.image = (struct backend_opts){.type = "file",
                                           .path = b->image,
                                           .size = DISK_BYTES,
                                           .create = true,
                                           .cache = CACHE_WRITEBACK};
+}
+
+/* The image is open by then, and was made for this disk. */
+static void failed_socket_takes_the_new_image_back(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
     (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/no/such.sock", b->dir);
     assert_true(open_disk(b) < 0);
     wait_ended(b);
@@ -397,6 +404,27 @@ static void removal_tells_those_who_wait_for_a_stop(void **state)
     assert_int_equal(wait_for(b, 1), -ECANCELED);
     assert_int_equal(wait_for(b, 0), 0);
     wait_ended(b);
+}
+
+static void removal_leaves_the_image_that_was_made(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    remove_disk(b);
+    assert_int_equal(access(b->image, F_OK), 0);
+}
+
+static void undoing_an_add_takes_the_image_that_it_made(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    b->request[0].undo = true;
+    remove_disk(b);
+    assert_int_not_equal(access(b->image, F_OK), 0);
 }
 
 /* ---- restore ---- */
@@ -593,6 +621,8 @@ int main(void)
         bench_test(disk_in_use_is_removed_by_force_only),
         bench_test(removal_past_its_deadline_goes_on),
         bench_test(removal_tells_those_who_wait_for_a_stop),
+        bench_test(removal_leaves_the_image_that_was_made),
+        bench_test(undoing_an_add_takes_the_image_that_it_made),
         bench_test(restored_disk_without_an_image_exists_and_says_why),
         bench_test(restored_disk_may_stay_stopped),
         bench_test(image_that_shrank_fails_and_one_that_grew_is_larger),
