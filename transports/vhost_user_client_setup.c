@@ -99,7 +99,9 @@ int client_negotiate(struct vhost_user_client *client, struct err *err)
     int ret = vhost_user_link_get_u64(link, VHOST_USER_GET_FEATURES, &client->offered, err);
 
     if (ret == -ECONNRESET) {
-        err_hint(err, "does another front-end use this disk?");
+        err_hint(err, "another front-end may have this disk: end that first");
+    } else if (ret == -ETIMEDOUT) {
+        err_hint(err, "the back-end may hang, or another front-end have this disk");
     }
     if (ret == 0 && (client->offered & VHOST_USER_F_PROTOCOL_FEATURES)) {
         ret = negotiate_protocol(client, err);

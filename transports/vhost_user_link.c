@@ -254,6 +254,24 @@ int vhost_user_link_set_u64(struct vhost_user_link *link, uint32_t request, uint
     return vhost_user_link_set(link, &out, err);
 }
 
+static void hint_connect(int code, struct err *err)
+{
+    switch (code) {
+    case -ENOENT:
+    case -ECONNREFUSED:
+        err_hint(err, "start the back-end, or give the path of another socket");
+        break;
+    case -EACCES:
+        err_hint(err, "run as the user that the socket belongs to");
+        break;
+    case -EAGAIN:
+        err_hint(err, "the back-end does not take connections, it may hang");
+        break;
+    default:
+        break;
+    }
+}
+
 /* The socket does not wait: a back-end whose queue is full is as good as absent. */
 int vhost_user_link_open(struct vhost_user_link *link, struct err *err)
 {
@@ -274,9 +292,7 @@ int vhost_user_link_open(struct vhost_user_link *link, struct err *err)
     }
     if (connect(link->sock, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         ret = err_set(err, -errno, "cannot connect to %s", link->path);
-        if (ret == -ENOENT || ret == -ECONNREFUSED) {
-            err_hint(err, "is the back-end running?");
-        }
+        hint_connect(ret, err);
         vhost_user_link_close(link);
         return ret;
     }

@@ -29,7 +29,7 @@ static int refuse_connect(const char *path, struct err *err)
     case ENOTSOCK:
     case ENOTDIR:
         (void)err_set(err, code, "no vblkd answers on %s", path);
-        err_hint(err, "start one with: vblkd --control %s", path);
+        err_hint(err, "start one with: vblkd --control %s, or name another by --control", path);
         return STATUS_NO_DAEMON;
     case EAGAIN:
         (void)err_say(err, code, "vblkd does not accept connections on %s, it may hang", path);

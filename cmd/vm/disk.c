@@ -53,12 +53,8 @@ static int connect_client(struct disk *disk, const char *socket, struct err *err
         .back = on_back,
         .arg = disk,
     };
-    int ret = vhost_user_client_open(&disk->client, &opts, err);
 
-    if (ret < 0) {
-        err_hint(err, "is the daemon up, and the disk free? see vblkctl list");
-    }
-    return ret;
+    return vhost_user_client_open(&disk->client, &opts, err);
 }
 
 static int share_memory(struct disk *disk, struct err *err)

@@ -295,14 +295,15 @@ hung_guest() {
 
 # --- bad input
 
-# refused TEXT ARGUMENT...: one line that says TEXT, status 1.
+# refused TEXT ARGUMENT...: one line that says TEXT, with one hint at most, status 1.
 refused() {
     local text=$1
 
     shift
     run vblkvm "$@"
     echo "$output"
-    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ] && [[ $output == "vblkvm: "*"$text"* ]]
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ] && [[ $output == "vblkvm: "*"$text"* ]] &&
+        [[ $output != *";"*";"* ]]
 }
 
 @test "what is no kernel is refused" {
@@ -325,21 +326,58 @@ refused() {
 
 @test "a disk that is not there, or not free, is refused" {
     need_kvm
-    refused "no vblkd answers" --kernel "$BARE" --disk vda
+    refused "no vblkd answers on $E2E_DIR/control" --kernel "$BARE" --disk vda
+    [[ $output == *"vblkd --control $E2E_DIR/control"*"other"*"--control"* ]]
     start_vblkd
     add_disk vda 64M
     refused 'no disk is named "vdx"' --kernel "$BARE" --disk vdx
-    refused "$E2E_DIR/none.sock" --kernel "$BARE" --disk "$E2E_DIR/none.sock"
+    [[ $output == *"vblkctl list"* ]]
+    refused "cannot connect to $E2E_DIR/none.sock" --kernel "$BARE" --disk "$E2E_DIR/none.sock"
+    [[ $output == *"start the back-end"* ]]
     refused "queues" --kernel "$BARE" --disk vda,queues=64
     bare_start vm pci 1 requests=100000000
     wait_until 30 stat_reaches vda kicks 1
     refused "is taken by process" --kernel "$BARE" --disk vda
+    refused "closed the connection" --kernel "$BARE" --disk "$(socket_of vda)"
+    [[ $output == *"another front-end"* ]]
     process_signal vm TERM
     wait_until 10 process_ended vm
     [ "$(process_status vm)" -eq 1 ]
     grep -q 'ended by signal TERM' "$E2E_DIR/vm.log"
     # All that was refused has let go.
     vblkctl --json show vda | python3 -c 'import json, sys; assert not json.load(sys.stdin)["client"]'
+}
+
+@test "a back-end that goes away or hangs at the start is refused" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    kill_vblkd
+    refused "cannot connect to $E2E_DIR/vda.sock" --kernel "$BARE" --disk "$(socket_of vda)"
+    [[ $output == *"start the back-end"* ]]
+    refused "no vblkd answers" --kernel "$BARE" --disk vda
+    start_vblkd
+    process_signal vblkd STOP
+    refused "no answer to GET_FEATURES within 5000 ms" --kernel "$BARE" --disk "$(socket_of vda)"
+    [[ $output == *"may hang"* ]]
+    process_signal vblkd CONT
+}
+
+# As root is to files of others, without what makes it root.
+setpriv_vblkvm() {
+    setpriv --bounding-set=-dac_override,-dac_read_search "$PROGRAM" "$@"
+}
+
+@test "a socket that is not ours to use is refused" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_kvm
+    need_tools setpriv
+    start_vblkd
+    add_disk vda 64M
+    chown 65534 "$(socket_of vda)"
+    PROGRAM=$VBLKVM VBLKVM=setpriv_vblkvm refused "Permission denied" --kernel "$BARE" \
+        --disk "$(socket_of vda)"
+    [[ $output == *"user"* ]]
 }
 
 @test "wrong options are explained" {

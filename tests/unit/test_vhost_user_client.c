@@ -221,7 +221,7 @@ static void no_back_end_is_said_with_what_to_do(void **state)
     fake_leave(&w->fake);
     assert_int_equal(open_client(w), -ECONNREFUSED);
     assert_non_null(strstr(w->err.text, w->fake.path));
-    assert_non_null(strstr(w->err.text, "running?"));
+    assert_non_null(strstr(w->err.text, "start the back-end"));
     fake_return(&w->fake, &good);
 }
 
