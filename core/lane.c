@@ -11,7 +11,7 @@
 #define BIT(n) (1ull << (n))
 
 /* So long may a turn keep the loop's other handles (messages, control) waiting. */
-#define TURN_NS (100 * NS_PER_US)
+#define TURN_NS NS_PER_MS
 
 /*
  * So many requests of a ring are popped before they are submitted, and what has finished is
