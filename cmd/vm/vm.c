@@ -83,36 +83,13 @@ static int add_disks(struct vm *vm, struct err *err)
     return 0;
 }
 
-/* For kernels that learn of virtio-mmio from here; others find the same in ACPI. */
-static char *command_line(const struct vm *vm)
-{
-    char *line = strdup(vm->options->append);
-
-    for (unsigned i = 0; line && i < vm->acpi.mmio_count; i++) {
-        char *longer = NULL;
-
-        if (asprintf(&longer, "%s virtio_mmio.device=4K@0x%x:%u", line, vm->acpi.mmio[i].addr,
-                     vm->acpi.mmio[i].gsi) < 0) {
-            longer = NULL;
-        }
-        free(line);
-        line = longer;
-    }
-    return line;
-}
-
 static int load(struct vm *vm, uint64_t *entry, struct err *err)
 {
-    char *line = command_line(vm);
-    struct boot_options boot = {
-        .kernel = vm->options->kernel, .initrd = vm->options->initrd, .command_line = line};
-    int ret;
+    struct boot_options boot = {.kernel = vm->options->kernel,
+                                .initrd = vm->options->initrd,
+                                .command_line = vm->options->append};
+    int ret = boot_load(&vm->machine.ram, &boot, entry, err);
 
-    if (!line) {
-        return err_set(err, -ENOMEM, "command line");
-    }
-    ret = boot_load(&vm->machine.ram, &boot, entry, err);
-    free(line);
     vm->acpi.cpus = vm->options->cpus;
     if (ret == 0) {
         acpi_write(&vm->machine.ram, &vm->acpi);

@@ -56,11 +56,13 @@ vm_start() {
     process_start "$name" "$VBLKVM" --control "$E2E_DIR/control" "$@"
 }
 
-# bare_start NAME TRANSPORT QUEUES WORD...: the guest on vda, words of its command line behind.
+# bare_start NAME TRANSPORT QUEUES WORD...: the guest on vda, words of its command line behind.  It
+# has no ACPI, so it is told where the first virtio-mmio disk is.
 bare_start() {
     local name=$1 transport=$2 queues=$3
 
     shift 3
+    [[ $transport != mmio* ]] || set -- "$@" virtio_mmio.device=4K@0xc0000000:5
     vm_start "$name" --kernel "$BARE" --memory 64M --exit-stats \
         --disk "vda,transport=$transport,queues=$queues" \
         --append "transport=${transport/mmio-legacy/mmio} queues=$queues $*"
@@ -137,6 +139,15 @@ bare_run() {
     bare_start vm mmio-legacy 2 requests=2000
     bare_ends vm
     [ "$(left vm notify vda)" -eq 0 ]
+}
+
+@test "virtio-mmio disks are announced by ACPI alone, so that no kernel finds one twice" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M
+    vm_start vm --kernel "$BARE" --memory 64M --disk vda,transport=mmio --append transport=mmio
+    wait_until 30 process_ended vm
+    grep -q 'no virtio-mmio disk' "$E2E_DIR/vm.log"
 }
 
 @test "the interrupt line rises again for what came before it was acknowledged" {
@@ -375,8 +386,9 @@ setpriv_vblkvm() {
     start_vblkd
     add_disk vda 64M
     chown 65534 "$(socket_of vda)"
-    PROGRAM=$VBLKVM VBLKVM=setpriv_vblkvm refused "Permission denied" --kernel "$BARE" \
-        --disk "$(socket_of vda)"
+    export PROGRAM=$VBLKVM
+    VBLKVM=setpriv_vblkvm
+    refused "Permission denied" --kernel "$BARE" --disk "$(socket_of vda)"
     [[ $output == *"user"* ]]
 }
 
