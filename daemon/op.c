@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/state_table.h"
+
 /* The state letter of /proc/PID/task/TID/stat, '?' when it cannot be told. */
 static char thread_state(pid_t tid)
 {
@@ -181,27 +183,36 @@ static size_t count_kept(const struct registry *registry)
     return count;
 }
 
+/* Rows are kept: with many disks, to write all of them anew for each change takes too long. */
+static const char *row_of(struct disk *disk)
+{
+    if (!disk->row) {
+        disk->row = state_table_row(&disk->record);
+    }
+    return disk->row;
+}
+
 /* The answer waits until the table is on stable storage. */
 static void save_table(struct op *op)
 {
     struct registry *registry = op->registry;
-    struct disk_record *records = calloc(count_kept(registry) + 1, sizeof(*records));
+    const char **rows = calloc(count_kept(registry) + 1, sizeof(*rows));
     size_t count = 0;
 
-    if (!records) {
+    if (!rows) {
         (void)err_set(&op->err, -ENOMEM, "%s", state_path(registry->opts.state));
         finish(op);
         return;
     }
-    for (const struct disk *disk = registry->disks; disk; disk = disk->next) {
+    for (struct disk *disk = registry->disks; disk; disk = disk->next) {
         if (disk->is_kept && !disk->is_removing) {
-            records[count++] = disk->record;
+            rows[count++] = row_of(disk);
         }
     }
     op->is_saving = true;
     op->save.done = on_saved;
-    state_save(registry->opts.state, records, count, &op->save);
-    free(records);
+    state_save(registry->opts.state, rows, count, &op->save);
+    free(rows);
 }
 
 static void keep_geometry(struct disk *disk, const struct plane_info *info)
@@ -285,6 +296,10 @@ static bool settings_changed(struct op *op)
 /* What the answer means for the table.  Returns true when it must be written. */
 static bool apply(struct op *op)
 {
+    if (op->request.verb != PLANE_INFO) {
+        free(op->disk->row); /* the record may change */
+        op->disk->row = NULL;
+    }
     switch (op->request.verb) {
     case PLANE_OPEN:
         return opened(op);

@@ -84,6 +84,7 @@ void registry_release(struct disk *disk)
 
     if (disk->has_ended && disk->ops == 0) {
         (void)unlink_disk(&registry->dying, disk);
+        free(disk->row);
         free(disk);
     }
     check_stopped(registry);

@@ -18,6 +18,7 @@ struct disk {
     struct disk *next;
     struct registry *registry; /* parent */
     struct disk_record record;
+    char *row;         /* owned: the record as the state file has it, NULL: not made yet */
     bool is_kept;      /* it belongs into the state file */
     bool is_removing;  /* a removal was accepted */
     bool has_ended;    /* its thread was joined */

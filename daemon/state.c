@@ -175,11 +175,10 @@ static void run_end(struct message *message)
 
 /* ---- the control thread's side ---- */
 
-void state_save(struct state *state, const struct disk_record *records, size_t count,
-                struct state_save *save)
+void state_save(struct state *state, const char *const *rows, size_t count, struct state_save *save)
 {
     save->state = state;
-    save->text = state_table_text(records, count);
+    save->text = state_table_text(rows, count);
     save->message.run = run_save;
     mailbox_send(&state->writer.mailbox, &save->message);
 }

@@ -47,8 +47,11 @@ int state_read(const struct state *state, struct disk_record **records, size_t *
 /* Start the writer; from here on state_stop ends the life of the state. */
 int state_start(struct state *state, struct mailbox *control, struct err *err);
 
-/* Write the table of `count` records; `done` runs on the control thread. */
-void state_save(struct state *state, const struct disk_record *records, size_t count,
+/*
+ * Write the table of `count` rows (state_table_row), which are lent until this returns; `done`
+ * runs on the control thread.  A row that is NULL fails the whole of it.
+ */
+void state_save(struct state *state, const char *const *rows, size_t count,
                 struct state_save *save);
 
 /* After the last `done`: end the writer, unlock, free; then `stopped(arg)`. */

@@ -4,6 +4,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define STRINGIFY_(number) #number
+#define STRINGIFY(number) STRINGIFY_(number)
 
 static const struct param geometry_params[] = {
     {"size", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, size),
@@ -103,18 +107,39 @@ int state_table_parse(const char *path, const char *text, size_t len, struct dis
     return ret < 0 ? ret : read_records(path, table, records, count, err);
 }
 
-char *state_table_text(const struct disk_record *records, size_t count)
+char *state_table_row(const struct disk_record *record)
 {
-    json_auto_t *disks = json_array();
-    json_auto_t *table = NULL;
+    json_auto_t *row = params_write(record_params, record);
+
+    return json_dumps(row, JSON_COMPACT);
+}
+
+static const char *separator(size_t index)
+{
+    return index > 0 ? ",\n" : "\n";
+}
+
+char *state_table_text(const char *const *rows, size_t count)
+{
+    static const char head[] = "{\"version\":" STRINGIFY(STATE_VERSION) ",\"disks\":[";
+    static const char tail[] = "\n]}\n";
+    size_t size = sizeof(head) + sizeof(tail);
+    char *text;
+    char *end;
 
     for (size_t i = 0; i < count; i++) {
-        json_t *record = params_write(record_params, &records[i]);
-
-        if (json_array_append_new(disks, record) < 0) {
+        if (!rows[i]) {
             return NULL;
         }
+        size += strlen(separator(i)) + strlen(rows[i]);
     }
-    table = json_pack("{s:i, s:O}", "version", STATE_VERSION, "disks", disks);
-    return table ? json_dumps(table, JSON_INDENT(2)) : NULL;
+    text = malloc(size);
+    end = text ? stpcpy(text, head) : NULL;
+    for (size_t i = 0; end && i < count; i++) {
+        end = stpcpy(stpcpy(end, separator(i)), rows[i]);
+    }
+    if (end) {
+        (void)stpcpy(end, tail);
+    }
+    return text;
 }

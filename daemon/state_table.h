@@ -15,8 +15,14 @@
 int state_table_parse(const char *path, const char *text, size_t len, struct disk_record **records,
                       size_t *count, struct err *err);
 
-/* The caller frees it.  NULL without memory: a table that misses a disk must not be written. */
-char *state_table_text(const struct disk_record *records, size_t count);
+/* One disk of the table, a line.  The caller frees it; NULL without memory. */
+char *state_table_row(const struct disk_record *record);
+
+/*
+ * The table of `count` rows.  The caller frees it.  NULL without memory, or without one of the
+ * rows: a table that misses a disk must not be written.
+ */
+char *state_table_text(const char *const *rows, size_t count);
 
 /* "PATH is damaged: <why>; what to do".  Returns -EINVAL. */
 int state_table_refuse(const char *path, struct err *err, const char *why);

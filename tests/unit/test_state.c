@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/state.h"
+#include "daemon/state_table.h"
 
 /* A private directory, and the test's thread as control. */
 struct bench {
@@ -69,9 +70,17 @@ static void on_saved(struct state_save *save)
 
 static int save(struct bench *b, const struct disk_record *records, size_t count)
 {
+    char *rows[2] = {NULL};
+
+    assert_true(count <= ARRAY_SIZE(rows));
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = state_table_row(&records[i]);
+    }
     b->save.done = on_saved;
-    state_save(b->state, records, count, &b->save);
+    state_save(b->state, (const char *const *)rows, count, &b->save);
     wait_done(b);
+    free(rows[0]);
+    free(rows[1]);
     return b->save.err.code;
 }
 
@@ -145,6 +154,26 @@ static void file_is_replaced_and_never_written_in_place(void **state)
     assert_int_equal(save(b, NULL, 0), 0);
     assert_int_equal(stat(b->file, &after), 0);
     assert_int_not_equal(before.st_ino, after.st_ino);
+    stop(b);
+}
+
+/* Without memory for one disk, the table with all of them stays. */
+static void table_without_a_row_is_not_written(void **state)
+{
+    struct bench *b = *state;
+    struct disk_record record = record_of("vda");
+    const char *const rows[] = {NULL};
+    struct disk_record *after;
+    size_t count;
+
+    assert_int_equal(state_start(b->state, &b->control, NULL), 0);
+    assert_int_equal(save(b, &record, 1), 0);
+    state_save(b->state, rows, 1, &b->save);
+    wait_done(b);
+    assert_int_equal(b->save.err.code, -ENOMEM);
+    assert_int_equal(state_read(b->state, &after, &count, NULL), 0);
+    assert_int_equal(count, 1);
+    free(after);
     stop(b);
 }
 
@@ -252,6 +281,7 @@ int main(void)
         bench_test(without_a_file_there_are_no_disks),
         bench_test(what_is_saved_is_read_again),
         bench_test(file_is_replaced_and_never_written_in_place),
+        bench_test(table_without_a_row_is_not_written),
         bench_test(failure_to_write_is_told),
         bench_test(second_owner_is_refused),
         bench_test(damaged_files_are_refused_with_the_place),
