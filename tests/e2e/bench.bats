@@ -292,3 +292,84 @@ assert json.load(open(sys.argv[1]))["requests"] > 0' "$E2E_DIR/bench.log"
     bench_json 'r["requests"] > 0' "$(socket_of qsd)" --rw discard --allow-write --runtime 0.2
     bench_json 'r["requests"] > 0' "$(socket_of qsd)" --rw flush --runtime 0.2
 }
+
+# --- tests/bench/compare
+
+compare() {
+    TMPDIR=$E2E_DIR without_bats timeout "$(deadline 120)" "$E2E_TESTS/bench/compare" --builddir "$top_builddir" \
+        --dir "$E2E_DIR" --size 4 --rounds 2 --runtime 0.1 "$@" </dev/null
+}
+
+@test "comparison: each round of each server is a line, and nothing is left behind" {
+    compare --json --image-kinds file,null --servers '^(vblkd|the image)$' --workload 'depth (1|32)$' \
+        >"$E2E_DIR/lines"
+    cat "$E2E_DIR/lines"
+    python3 -c '
+import json, shutil, sys
+seen = {}
+for line in open(sys.argv[1]):
+    r = json.loads(line)
+    assert r["iops"] > 0 and r["p50_us"] <= r["p99_us"] and r["cpu_us"] > 0, line
+    seen.setdefault((r["image"], r["server"], r["workload"]), []).append(r["round"])
+servers = 3 if shutil.which("fio") else 2
+assert len(seen) == servers * 3, seen.keys()
+assert all(rounds == [0, 1] for rounds in seen.values()), seen' "$E2E_DIR/lines"
+    [ -z "$(find "$E2E_DIR" -name 'vblk-bench.*')" ]
+}
+
+@test "comparison: tables for people, Markdown and manual pages" {
+    local words=(--image-kinds null --servers vblkd$ --workload 'depth 128')
+
+    run compare "${words[@]}"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    grep -Eq '^  vblkd +[0-9]+ +- +- ' <<<"$output"
+    run compare --markdown "${words[@]}"
+    grep -Eq '^\| randread 4k, depth 128 \| vblkd \| [0-9]+ \| - \| - \|' <<<"$output"
+    { echo '=pod' && echo && compare --pod "${words[@]}"; } >"$E2E_DIR/table.pod"
+    if command -v podchecker >/dev/null; then
+        podchecker "$E2E_DIR/table.pod"
+    fi
+    grep -Eq '^    vblkd +[0-9]+ +- +- ' "$E2E_DIR/table.pod"
+    grep -q -- '^  make bench BENCH_FLAGS=' "$E2E_DIR/table.pod"
+}
+
+@test "comparison: other back-ends by a command, and what cannot serve is said" {
+    need_tools qemu-storage-daemon
+    run compare --image-kinds file --servers 'other|broken' --workload 'depth 128' \
+        --server "broken=false {socket} {image}" \
+        --server "other=qemu-storage-daemon --blockdev driver=file,node-name=d,filename={image} \
+--export vhost-user-blk,id=d,node-name=d,writable=on,addr.type=unix,addr.path={socket}"
+    echo "$output"
+    [ "$status" -eq 0 ]
+    grep -q 'broken cannot serve file: it ended with status 1' <<<"$output"
+    grep -Eq '^  other +[0-9]+ ' <<<"$output"
+}
+
+comparison_runs() {
+    grep -q '"server": "vblkd"' "$E2E_DIR/compare.log"
+}
+
+@test "comparison: ends in order by a signal" {
+    process_start compare env TMPDIR="$E2E_DIR" "$E2E_TESTS/bench/compare" --builddir "$top_builddir" --dir "$E2E_DIR" \
+        --size 4 --rounds 1000 --runtime 0.1 --json --image-kinds file --servers vblkd$
+    wait_until 30 comparison_runs
+    process_signal compare TERM
+    wait_until 30 process_ended compare
+    [ "$(process_status compare)" -eq 143 ]
+    [ -z "$(find "$E2E_DIR" -name 'vblk-bench.*')" ]
+    run pgrep -f "$E2E_DIR/vblk-bench"
+    [ "$status" -eq 1 ]
+}
+
+@test "comparison: a wrong command line is refused" {
+    local words
+
+    for words in "--rounds 0" "--runtime 0" "--image-kinds tape" "--cpus 1" "--workload nothing" \
+        "--servers nobody" "--server x=y" "--json --pod"; do
+        # shellcheck disable=SC2086 # words
+        run compare $words
+        echo "$words: $output"
+        [ "$status" -ne 0 ]
+    done
+}

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One measurement: a load on a back-end's socket, or on the image itself."""
+
+import dataclasses
+import json
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+
+RAMP = 0.1  # of the run time
+CALLS_SECONDS = 1
+
+
+@dataclasses.dataclass
+class Workload:
+    name: str
+    rw: str
+    bs: int
+    iodepth: int
+    queues: int
+    poll: bool = False
+
+
+WORKLOADS = [
+    Workload("randread 4k, depth 1", "randread", 4096, 1, 1),
+    Workload("randread 4k, depth 1, polling client", "randread", 4096, 1, 1, True),
+    Workload("randread 4k, depth 32", "randread", 4096, 32, 1),
+    Workload("randread 4k, depth 128", "randread", 4096, 128, 1),
+    Workload("randwrite 4k, depth 32", "randwrite", 4096, 32, 1),
+    Workload("read 128k, depth 16", "read", 131072, 16, 1),
+    Workload("randread 4k, depth 32 on 2 queues", "randread", 4096, 32, 2),
+]
+
+
+def cpu_ns(pid):
+    """CPU time of a process, also of threads that have ended.  See clock_getcpuclockid(3)."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def run_json(words, cpus):
+    pin = ["taskset", "-c", cpus] if cpus else []
+    done = subprocess.run(pin + words, capture_output=True, text=True, check=False)
+    if done.returncode != 0 or "{" not in done.stdout:
+        raise RuntimeError(f"{words[0]}: {done.stderr.strip() or done.stdout.strip()}")
+    return json.loads(done.stdout[done.stdout.index("{"):])
+
+
+def vblkbench(options, workload, socket, runtime):
+    words = [f"{options.builddir}/vblkbench", socket, "--rw", workload.rw, "--bs", workload.bs,
+             "--iodepth", workload.iodepth, "--queues", workload.queues, "--runtime", runtime,
+             "--ramp", runtime * RAMP, "--json", "--allow-write"]
+    return [str(word) for word in words] + (["--poll"] if workload.poll else [])
+
+
+def measure(options, workload, server, image):
+    with server.run(image, options.cpus[0]) as (pid, socket):
+        before = cpu_ns(pid)
+        result = run_json(vblkbench(options, workload, socket, options.runtime), options.cpus[1])
+        used = cpu_ns(pid) - before
+    return {"iops": result["iops"], "p50_us": result["latency_ns"]["p50"] / 1000,
+            "p99_us": result["latency_ns"]["p99"] / 1000,
+            "cpu_us": used / 1000 / result["all_requests"],
+            "interrupts": result["interrupts"] / max(result["requests"], 1)}
+
+
+def system_calls(options, workload, server, image):
+    """System calls of the server for each request, None: perf may not.  Not in a round that is
+    measured, as a traced server is a slower one."""
+    runtime = min(options.runtime, CALLS_SECONDS)
+    if not shutil.which("perf"):
+        return None
+    with server.run(image, options.cpus[0]) as (pid, socket), \
+            tempfile.NamedTemporaryFile("r", prefix="vblk-bench.") as counted:
+        words = ["perf", "stat", "-x", ",", "-o", counted.name, "-e", "raw_syscalls:sys_enter",
+                 "-p", str(pid), "--"]
+        try:
+            result = run_json(words + vblkbench(options, workload, socket, runtime),
+                              options.cpus[1])
+        except RuntimeError:
+            return None
+        for line in counted:
+            count = line.split(",")[0]
+            if "sys_enter" in line and count.isdigit():
+                return int(count) / result["all_requests"]
+    return None
+
+
+def fio(options, workload, image):
+    """The same on the image itself; a polling client looks at the kernel's ring in user space."""
+    words = ["fio", "--name=image", f"--filename={image.path}", f"--size={image.size}",
+             f"--rw={workload.rw}", f"--bs={workload.bs}", f"--iodepth={workload.iodepth}",
+             f"--numjobs={workload.queues}", "--thread", "--group_reporting", "--ioengine=libaio",
+             f"--direct={int(image.is_direct)}", "--time_based", f"--runtime={options.runtime}s",
+             f"--ramp_time={options.runtime * RAMP}s", "--norandommap", "--randrepeat=1",
+             "--clat_percentiles=0", "--lat_percentiles=1", "--output-format=json",
+             # As many in one system call as there are, as a server does it.
+             f"--iodepth_batch_submit={workload.iodepth}",
+             f"--iodepth_batch_complete_max={workload.iodepth}"]
+    if workload.poll:
+        words += ["--userspace_reap=1", "--iodepth_batch_complete_min=0"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    job = run_json(words, options.cpus[1])["jobs"][0]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    side = job["write" if "write" in workload.rw else "read"]
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # It does not tell how many requests it made in the ramp.
+    requests = side["iops"] * options.runtime * (1 + RAMP)
+    return {"iops": side["iops"], "p50_us": side["lat_ns"]["percentile"]["50.000000"] / 1000,
+            "p99_us": side["lat_ns"]["percentile"]["99.000000"] / 1000,
+            "cpu_us": cpu * 1e6 / requests, "interrupts": None}
+
+
+class Straight:
+    """fio in the place of a server."""
+
+    name = "the image"
+    is_base = False
+
+    @staticmethod
+    def fits(image):
+        return bool(image.path)
+
+
+def one(options, workload, server, image):
+    if isinstance(server, Straight):
+        return fio(options, workload, image)
+    return measure(options, workload, server, image)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Back-ends that can be measured: vblkd with several settings, qemu-storage-daemon, others."""
+
+import contextlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+PATIENCE = 20
+QUEUES = 4
+
+# name, options of `vblkctl add`, on images that are files or devices only
+VBLKD_SETTINGS = [
+    ("vblkd", [], False),
+    ("vblkd, no polling", ["--poll-us", "0"], False),
+    ("vblkd, io_uring", ["--engine", "io_uring"], True),
+]
+
+# name, aio; the first that fits an image is what the others are compared with
+QSD_ENGINES = [("qsd, native", "native"), ("qsd, threads", "threads"), ("qsd, io_uring", "io_uring")]
+
+
+class NoServer(Exception):
+    """Why a server cannot serve this."""
+
+
+def socket_room():
+    """A directory; a socket's path has at most 107 bytes."""
+    where = tempfile.gettempdir()
+    return tempfile.TemporaryDirectory(prefix="vblk-bench.", dir=where if len(where) < 80 else "/tmp")
+
+
+@contextlib.contextmanager
+def process(words, cpus, **options):
+    """Runs until the end of the block; ends in order, or else at once."""
+    pin = ["taskset", "-c", cpus] if cpus else []
+    server = subprocess.Popen(pin + words, stdin=subprocess.DEVNULL, **options)
+    try:
+        yield server
+    finally:
+        server.terminate()
+        try:
+            server.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def listens(path):
+    """Without a connection, as some back-ends end with their first."""
+    with open("/proc/net/unix", encoding="utf-8", errors="replace") as file:
+        # Num: RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON of the kernel's net.h
+        return any(line.split()[-1] == path and int(line.split()[3], 16) & 0x10000
+                   for line in file if path in line)
+
+
+def wait_for(path, server):
+    deadline = time.monotonic() + PATIENCE
+    while not listens(path):
+        if server.poll() is not None:
+            raise NoServer(f"it ended with status {server.returncode}")
+        if time.monotonic() > deadline:
+            raise NoServer(f"it does not listen on {path}")
+        time.sleep(0.01)
+
+
+class Vblkd:
+    """One vblkd with one disk."""
+
+    is_base = False
+
+    def __init__(self, name, add, files_only, builddir):
+        self.name, self.add, self.files_only = name, add, files_only
+        self.vblkd, self.vblkctl = f"{builddir}/vblkd", f"{builddir}/vblkctl"
+
+    def fits(self, image):
+        return bool(image.path) or not self.files_only
+
+    @contextlib.contextmanager
+    def run(self, image, cpus):
+        with socket_room() as room:
+            control = room + "/control"
+            with process([self.vblkd, "--control", control, "--socket-dir", room, "--state-dir",
+                          room + "/state", "--log-level", "warn"], cpus) as server:
+                wait_for(control, server)
+                what = [image.path or f"null:{image.size}"]
+                if image.path and not image.is_direct:
+                    what += ["--cache", "writeback"]
+                done = subprocess.run([self.vblkctl, "--control", control, "add", "bench", *what,
+                                       *self.add], capture_output=True, text=True, check=False)
+                if done.returncode != 0:
+                    raise NoServer(done.stderr.strip())
+                yield server.pid, room + "/bench.sock"
+
+
+class Qsd:
+    """qemu-storage-daemon, with an engine or (None) with null-co."""
+
+    program = "qemu-storage-daemon"
+
+    def __init__(self, name, aio):
+        self.name, self.aio = name, aio
+        self.is_base = aio != "io_uring"
+
+    def fits(self, image):
+        if not image.path or self.aio is None:
+            return not image.path and self.aio is None
+        # native takes O_DIRECT only; threads stand in for it where that cannot be.
+        return self.aio == "io_uring" or image.is_direct == (self.aio == "native")
+
+    def node(self, image):
+        if self.aio is None:
+            return f"driver=null-co,node-name=disk,size={image.size}"
+        driver = "host_device" if image.is_device else "file"
+        direct = "on" if image.is_direct else "off"
+        return (f"driver={driver},node-name=disk,filename={image.path},aio={self.aio},"
+                f"cache.direct={direct}")
+
+    @contextlib.contextmanager
+    def run(self, image, cpus):
+        with socket_room() as room:
+            path = room + "/qsd.sock"
+            export = (f"vhost-user-blk,id=disk,node-name=disk,addr.type=unix,addr.path={path},"
+                      f"writable=on,num-queues={QUEUES}")
+            with process([self.program, "--blockdev", self.node(image), "--export", export],
+                         cpus) as server:
+                wait_for(path, server)
+                yield server.pid, path
+
+
+class Other:
+    """NAME=COMMAND, where {socket} and {image} stand for what they say."""
+
+    is_base = False
+
+    def __init__(self, text):
+        self.name, _, self.command = text.partition("=")
+        if not self.name or "{socket}" not in self.command:
+            sys.exit(f'compare: --server "{text}": NAME=COMMAND with {{socket}} and {{image}} in it')
+
+    def fits(self, image):
+        return bool(image.path) or "{image}" not in self.command
+
+    @contextlib.contextmanager
+    def run(self, image, cpus):
+        with socket_room() as room:
+            path = room + "/other.sock"
+            words = [word.replace("{socket}", path).replace("{image}", image.path)
+                     for word in shlex.split(self.command)]
+            with process(words, cpus, stdout=subprocess.DEVNULL) as server:
+                wait_for(path, server)
+                yield server.pid, path
+
+
+def known_options(builddir):
+    text = subprocess.run([f"{builddir}/vblkctl", "add", "--help"], capture_output=True, text=True,
+                          check=True).stdout
+    return set(re.findall(r"^  (--[a-z-]+)", text, re.M))
+
+
+def find(options, say):
+    """All servers that are there; `say` is told of those that are not."""
+    known = known_options(options.builddir)
+    found = []
+    wanted = VBLKD_SETTINGS + [(f"vblkd, {text}", shlex.split(text), False)
+                               for text in options.setting]
+    for name, add, files_only in wanted:
+        missing = [word for word in add if word.startswith("--") and word not in known]
+        if missing:
+            say(f"{name}: vblkctl add has no {missing[0]}")
+        else:
+            found.append(Vblkd(name, add, files_only, options.builddir))
+    if shutil.which(Qsd.program):
+        found += [Qsd(*engine) for engine in QSD_ENGINES] + [Qsd("qsd, null-co", None)]
+    else:
+        say(f"{Qsd.program} is not installed")
+    return found + [Other(text) for text in options.server]
