@@ -36,9 +36,9 @@ included() {
     grep -E "include[[:space:]]*[<\"]$1" <<<"$includes" | grep -vE "^($2):"
 }
 
-# from FOLDER WHOM: lines of FOLDER that include what matches WHOM.
+# from WHERE WHOM: lines of files whose path begins with WHERE that include what matches WHOM.
 from() {
-    grep -E "^$1/[^:]*:[0-9]+:.*include[[:space:]]*[<\"]$2" <<<"$includes"
+    grep -E "^$1[^:]*:[0-9]+:.*include[[:space:]]*[<\"]$2" <<<"$includes"
 }
 
 # functions: "FILE:LINE: NAME has N lines", for those with more than LIMIT.  A body begins with
@@ -80,9 +80,9 @@ upward() {
 
 ok "sources are found" "$([ -n "$includes" ] || echo "no include in $top")"
 
-ok "core includes nothing above it" "$(from core '(daemon|transports|cmd)/')"
-ok "transports include nothing above them" "$(from transports '(daemon|cmd)/')"
-ok "daemon includes nothing above it" "$(from daemon 'cmd/')"
+ok "core includes nothing above it" "$(from core/ '(daemon|transports|cmd)/')"
+ok "transports include nothing above them" "$(from transports/ '(daemon|cmd)/')"
+ok "daemon includes nothing above it" "$(from daemon/ 'cmd/')"
 ok "our headers are named from the top" "$(
     grep -E 'include[[:space:]]*"' <<<"$includes" |
         grep -vE 'include[[:space:]]*"(core|daemon|transports|cmd)/'
@@ -93,10 +93,24 @@ ok "jansson is the daemon's and vblkctl's, for questions to the daemon, and vblk
         'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/lookup\.c|cmd/bench/report\.c')"
 ok "libaio is core/engine_aio.c's" "$(included 'libaio\.h' 'core/engine_aio\.c')"
 ok "libuv in core is device*'s, lane's and watch's" \
-    "$(from core 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane|watch)\.[ch]:')"
-ok "vblkctl has no loop" "$(from cmd 'uv\.h')"
+    "$(from core/ 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane|watch)\.[ch]:')"
+ok "vblkctl has no loop" "$(from cmd/ 'uv\.h')"
 ok "KVM is transports/kvm.c's and the processors'" \
     "$(included 'linux/kvm\.h' 'transports/kvm\.c|cmd/vm/v?cpu\.c')"
+ok "transports/kvm.h is the launcher's" \
+    "$(included 'transports/kvm\.h' 'transports/kvm\.c|cmd/vm/[^:]*')"
+ok "a guest's registers know neither KVM nor vhost-user" "$(
+    from 'transports/(virtio_|pci_host)' '(linux/kvm|transports/(kvm|vhost_user|unix_socket))'
+)"
+ok "vblkd has nothing of the launcher" "$(
+    launcher='transports/(kvm|virtio_|pci_host|vhost_user_(client|link))'
+    from daemon/ "$launcher"
+    from cmd/vblkd "$launcher"
+)"
+ok "drivers stand alone, as firmware has no more" "$(
+    grep -E '^core/[a-z]*_driver[^:]*:' <<<"$includes" |
+        grep -vE 'include[[:space:]]*("core/(base|(ring|blk)_driver)\.h"|<linux/[^>]*>)'
+)"
 ok "no C file is included" "$(included '[^>"]*\.c[">]' '-')"
 
 if command -v nm >/dev/null && [ -e "$build/libcore.a" ]; then
