@@ -2,63 +2,10 @@
 #include "daemon/worker.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
-/* What was pushed newest first, in the order in which it was sent. */
-static struct message *oldest_first(struct message *newest)
-{
-    struct message *list = NULL;
-
-    while (newest) {
-        struct message *next = newest->next;
-
-        newest->next = list;
-        list = newest;
-        newest = next;
-    }
-    return list;
-}
-
-/* One wake-up may stand for many messages: libuv merges them. */
-static void on_mail(uv_async_t *async)
-{
-    struct mailbox *mailbox = containerof(async, struct mailbox, async);
-    struct message *message =
-        oldest_first(atomic_exchange_explicit(&mailbox->head, NULL, memory_order_acquire));
-
-    while (message) {
-        struct message *next = message->next;
-
-        message->run(message);
-        message = next;
-    }
-}
-
-int mailbox_init(struct mailbox *mailbox, uv_loop_t *loop)
-{
-    atomic_init(&mailbox->head, NULL);
-    return uv_async_init(loop, &mailbox->async, on_mail);
-}
-
-void mailbox_close(struct mailbox *mailbox)
-{
-    assert(!atomic_load_explicit(&mailbox->head, memory_order_relaxed));
-    uv_close((uv_handle_t *)&mailbox->async, NULL);
-}
-
-void mailbox_send(struct mailbox *mailbox, struct message *message)
-{
-    struct message *head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
-
-    do {
-        message->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&mailbox->head, &head, message,
-                                                    memory_order_release, memory_order_relaxed));
-    (void)uv_async_send(&mailbox->async); /* fails for handles that are no uv_async_t only */
-}
+#include "core/thread.h"
 
 /*
  * The loop is closed here and not by its thread: a sender may still be inside uv_async_send
@@ -80,30 +27,11 @@ static void *worker_main(void *arg)
 {
     struct worker *worker = arg;
 
-    (void)pthread_setname_np(pthread_self(), worker->name); /* a name for people, no more */
+    thread_set_name(worker->name);
     atomic_store_explicit(&worker->tid, gettid(), memory_order_relaxed);
     (void)uv_run(&worker->loop, UV_RUN_DEFAULT); /* 0: it ends when no handle is left */
     mailbox_send(worker->control, &worker->ended_message);
     return NULL;
-}
-
-/* Signals are the control thread's; faults stay with the thread that caused them. */
-static int start_thread(struct worker *worker)
-{
-    sigset_t blocked;
-    sigset_t before;
-    int ret;
-
-    (void)sigfillset(&blocked);
-    (void)sigdelset(&blocked, SIGBUS);
-    (void)sigdelset(&blocked, SIGSEGV);
-    (void)sigdelset(&blocked, SIGILL);
-    (void)sigdelset(&blocked, SIGFPE);
-    (void)sigdelset(&blocked, SIGABRT);
-    (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
-    ret = pthread_create(&worker->thread, NULL, worker_main, worker);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return -ret;
 }
 
 /* The loop has not run: one turn lets the mailbox's handle finish closing. */
@@ -132,7 +60,7 @@ int worker_start(struct worker *worker, const char *name, struct mailbox *contro
     worker->ended = ended;
     worker->ended_message.run = run_ended;
     atomic_init(&worker->tid, 0);
-    ret = start_thread(worker);
+    ret = thread_start(&worker->thread, worker_main, worker);
     if (ret < 0) {
         abandon_loop(worker);
         return err_set(err, ret, "%s: no thread", name);

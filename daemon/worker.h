@@ -2,18 +2,11 @@
 #pragma once
 
 /*
- * A thread with a libuv loop of its own, and the mailboxes through which threads speak.
+ * A disk's own thread, with a libuv loop and a mailbox for what control asks.
  *
- * A message is embedded in the sender's own object, so nothing is allocated on arrival.  It
- * is owned by one side at a time: sending hands it over with all that it points to, and the
- * answer hands it back the same way.
- *
- * Words shared between threads, each with its partner:
- *   mailbox.head  mailbox_send pushes (release); on_mail takes all (acquire), and so sees
- *                 what the sender wrote before it sent
- *   worker.tid    worker_main stores (relaxed); worker_tid loads, for people only
- * Everything else of a worker is the control thread's before worker_start and after the
- * join, and its own thread's in between.
+ * Words shared between threads: worker.tid, which worker_main stores (relaxed) and worker_tid
+ * loads, for people only.  Everything else of a worker is the control thread's before worker_start
+ * and after the join, and its own thread's in between.
  */
 
 #include <pthread.h>
@@ -23,30 +16,7 @@
 
 #include "core/base.h"
 #include "core/err.h"
-
-struct message {
-    struct message *next;
-    void (*run)(struct message *message); /* on the receiver's thread; may free the message */
-};
-
-/* Owned by the receiver, whose loop it wakes. */
-struct mailbox {
-    uv_async_t async;
-    _Atomic(struct message *) head; /* newest first */
-};
-
-/* Thread: the loop's, or the one that has not yet handed the loop over. */
-int mailbox_init(struct mailbox *mailbox, uv_loop_t *loop);
-
-/* Nobody may send any more.  Thread: the receiver's. */
-void mailbox_close(struct mailbox *mailbox);
-
-/*
- * Messages of one sender run in the order sent.  The mailbox must stay until this returns:
- * whoever frees it has to know that no sender is inside.
- * Thread: any.
- */
-void mailbox_send(struct mailbox *mailbox, struct message *message);
+#include "core/mailbox.h"
 
 struct worker {
     uv_loop_t loop;

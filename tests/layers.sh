@@ -92,8 +92,8 @@ ok "jansson is the daemon's and vblkctl's, for questions to the daemon, and vblk
     "$(included 'jansson\.h' \
         'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/lookup\.c|cmd/bench/report\.c')"
 ok "libaio is core/engine_aio.c's" "$(included 'libaio\.h' 'core/engine_aio\.c')"
-ok "libuv in core is device*'s, lane's and watch's" \
-    "$(from core/ 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane|watch)\.[ch]:')"
+ok "libuv in core is device*'s, lane*'s, mailbox's and watch's" \
+    "$(from core/ 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane[a-z_]*|mailbox|watch)\.[ch]:')"
 ok "vblkctl has no loop" "$(from cmd/ 'uv\.h')"
 ok "KVM is transports/kvm.c's and the processors'" \
     "$(included 'linux/kvm\.h' 'transports/kvm\.c|cmd/vm/v?cpu\.c')"
