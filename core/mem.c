@@ -10,10 +10,15 @@
 #include <linux/magic.h>
 #include <unistd.h>
 
+/*
+ * The region that served the thread's last look-up.  A hint, as it may be of another memory or
+ * be gone; not in `struct mem`, where the threads of a disk would take it from each other.
+ */
+static _Thread_local unsigned last;
+
 void mem_init(struct mem *mem)
 {
     mem->count = 0;
-    mem->last = 0;
 }
 
 static void unmap(struct mem_region *region)
@@ -128,7 +133,6 @@ static void insert(struct mem *mem, const struct mem_region *region)
     }
     mem->region[at] = *region;
     mem->count++;
-    mem->last = at;
 }
 
 int mem_add(struct mem *mem, const struct mem_layout *layout, int fd, struct err *err)
@@ -158,7 +162,6 @@ int mem_remove(struct mem *mem, const struct mem_layout *layout, struct err *err
             unmap(region);
             mem->count--;
             memmove(region, region + 1, sizeof(*region) * (mem->count - i));
-            mem->last = 0;
             return 0;
         }
     }
@@ -188,19 +191,16 @@ static struct mem_region *search(struct mem *mem, uint64_t addr)
     if (low == 0 || !holds(&mem->region[low - 1], addr)) {
         return NULL;
     }
-    mem->last = low - 1;
+    last = low - 1;
     return &mem->region[low - 1];
 }
 
 void *mem_piece(struct mem *mem, uint64_t addr, uint64_t *len)
 {
-    struct mem_region *region = &mem->region[mem->last];
+    struct mem_region *region = &mem->region[last];
     uint64_t into;
 
-    if (mem->count == 0) {
-        return NULL;
-    }
-    if (!holds(region, addr)) {
+    if (last >= mem->count || !holds(region, addr)) {
         region = search(mem, addr);
         if (!region) {
             return NULL;

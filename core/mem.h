@@ -3,7 +3,8 @@
 
 /*
  * The guest's memory as the front-end shares it: regions of file-backed shared memory,
- * sorted by guest address, none overlapping.  Owned by its device; disk thread only.
+ * sorted by guest address, none overlapping.  Owned by its device and changed by the disk's
+ * own thread while no other looks.
  *
  * Nothing here follows a pointer of the guest: every function bounds the whole range
  * before it returns an address.
@@ -35,7 +36,6 @@ struct mem_region {
 struct mem {
     struct mem_region region[MEM_MAX_REGIONS];
     unsigned count;
-    unsigned last; /* the region that served the last look-up */
 };
 
 /* Starts empty; only what is later used of `mem` is touched. */
