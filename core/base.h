@@ -25,6 +25,9 @@
 
 #define containerof(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
+/* Bytes that one processor cannot write without taking them from the others. */
+#define CACHE_LINE 64u
+
 #define min_of(a, b)            \
     ({                          \
         __typeof__(a) a_ = (a); \

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#define CACHE_LINE 64
-
 /*
  * Slots and their pieces come zeroed and untouched from the system: a ring that is never
  * used deep never costs its full size.

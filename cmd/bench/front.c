@@ -18,7 +18,6 @@
 /* Huge pages, where the system gives them; and what SPDK wants regions aligned to. */
 #define HUGE_BYTES (2ull << 20)
 #define PAGE_BYTES 4096u
-#define CACHE_LINE 64u
 
 /* What QEMU's vhost-user-blk has, if the depth needs no more. */
 #define RING_SIZE 128u
