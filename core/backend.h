@@ -4,7 +4,7 @@
 /*
  * A backend moves bytes between memory and an image.  It never sees guest structures and
  * may assume valid input: the device has checked ranges, alignment and read-only before.
- * All functions run on the disk thread and must not block, except open and close.
+ * All functions run on the thread that opened it and must not block, except open and close.
  */
 
 #include <sys/uio.h>
@@ -88,6 +88,10 @@ struct backend_ops {
     const char *name;
     int (*open)(struct backend **out, const struct backend_opts *opts, struct err *err);
     void (*close)(struct backend *backend); /* nothing in flight */
+
+    /* See backend_share. */
+    int (*share)(struct backend **out, struct backend *backend, struct err *err);
+
     /*
      * Becomes readable anew, as an eventfd does when it is written to, whenever something
      * finishes: then call reap.  Stays the same, and reap need not read it empty.
@@ -116,6 +120,15 @@ extern const struct backend_ops backend_null_ops;
 
 /* Find the type and open it.  Thread: the disk's; may block. */
 int backend_open(struct backend **out, const struct backend_opts *opts, struct err *err);
+
+/*
+ * Open a second way to the same image, for the calling thread to use beside `backend`, which
+ * stays open for longer; the disk thread waits meanwhile.  May block.
+ */
+static inline int backend_share(struct backend **out, struct backend *backend, struct err *err)
+{
+    return backend->ops->share(out, backend, err);
+}
 
 static inline void backend_close(struct backend *backend)
 {

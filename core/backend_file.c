@@ -21,6 +21,7 @@
 
 struct file {
     struct backend backend;
+    struct backend_opts opts;    /* path: the image's */
     struct image_file image;     /* owned */
     struct engine *engine;       /* owned */
     unsigned inflight;           /* operations that the engine has */
@@ -320,15 +321,13 @@ static int open_engine(struct file *file, const struct backend_opts *opts, struc
     return engine_aio_ops.open(&file->engine, &engine_opts, err);
 }
 
-static int file_open(struct backend **out, const struct backend_opts *opts, struct err *err)
+/* `lender` NULL: the image is opened. */
+static int open_file(struct backend **out, const struct backend_opts *opts,
+                     const struct image_file *lender, struct err *err)
 {
-    struct file *file;
-    int ret = check_engine(opts, err);
+    struct file *file = calloc(1, sizeof(*file));
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
-    file = calloc(1, sizeof(*file));
     if (!file) {
         return err_set(err, -ENOMEM, "image %s", opts->path);
     }
@@ -342,7 +341,8 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
         err_set(err, ret, "image %s: room to merge requests", opts->path);
         goto fini_bounce;
     }
-    ret = image_file_open(&file->image, opts, err);
+    ret =
+        lender ? image_file_borrow(&file->image, lender) : image_file_open(&file->image, opts, err);
     if (ret < 0) {
         goto fini_merge;
     }
@@ -351,6 +351,8 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
         goto close_image;
     }
     state_facts(file, opts);
+    file->opts = *opts;
+    file->opts.path = file->image.path;
     *out = &file->backend;
     return 0;
 
@@ -363,6 +365,24 @@ fini_bounce:
 free_file:
     free(file);
     return ret;
+}
+
+static int file_open(struct backend **out, const struct backend_opts *opts, struct err *err)
+{
+    int ret = check_engine(opts, err);
+
+    return ret < 0 ? ret : open_file(out, opts, NULL, err);
+}
+
+/*
+ * The same fd, and so the same locks; an engine and bounce buffers of its own.  A flush through
+ * one covers what was written through all.
+ */
+static int file_share(struct backend **out, struct backend *backend, struct err *err)
+{
+    const struct file *file = file_of(backend);
+
+    return open_file(out, &file->opts, &file->image, err);
 }
 
 static void file_close(struct backend *backend)
@@ -380,6 +400,7 @@ const struct backend_ops backend_file_ops = {
     .name = "file",
     .open = file_open,
     .close = file_close,
+    .share = file_share,
     .fd = file_fd,
     .queue = file_queue,
     .submit = file_submit,

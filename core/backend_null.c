@@ -65,6 +65,17 @@ static int null_open(struct backend **out, const struct backend_opts *opts, stru
     return 0;
 }
 
+static int null_share(struct backend **out, struct backend *backend, struct err *err)
+{
+    struct backend_opts opts = {
+        .size = backend->size,
+        .delay_ms = (uint32_t)(null_of(backend)->delay_ns / NS_PER_MS),
+        .max_inflight = backend->max_inflight,
+    };
+
+    return null_open(out, &opts, err);
+}
+
 static void null_close(struct backend *backend)
 {
     struct null *null = null_of(backend);
@@ -174,6 +185,7 @@ const struct backend_ops backend_null_ops = {
     .name = "null",
     .open = null_open,
     .close = null_close,
+    .share = null_share,
     .fd = null_fd,
     .queue = null_queue,
     .submit = null_submit,

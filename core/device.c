@@ -7,33 +7,10 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
+#include "core/device_lanes.h"
 #include "core/device_ring.h"
 
 #define BIT(n) (1ull << (n))
-
-static bool is_drained(const struct device *dev, const struct drain *drain)
-{
-    return drain->ring ? drain->ring->ring.inflight == 0 : dev->lane.stats.inflight == 0;
-}
-
-/* Each `done` may change the list: start again after it. */
-static void run_drains(struct lane *lane)
-{
-    struct device *dev = lane->dev;
-    struct drain **at = &dev->drains;
-
-    while (*at) {
-        struct drain *drain = *at;
-
-        if (is_drained(dev, drain)) {
-            *at = drain->next;
-            drain->done(drain);
-            at = &dev->drains;
-        } else {
-            at = &drain->next;
-        }
-    }
-}
 
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
                 const struct blk_opts *blk, struct err *err)
@@ -48,10 +25,12 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
     dev->pause_mask = PAUSE_ADMIN | PAUSE_GONE;
     mem_init(&dev->mem);
     blk_init(&dev->blk, blk);
+    device_lanes_init(dev);
     for (unsigned i = 0; i < ARRAY_SIZE(dev->ring); i++) {
-        device_ring_init(&dev->ring[i], dev, i);
+        device_ring_init(&dev->ring[i], dev, i, &dev->lane);
     }
-    ret = lane_init(&dev->lane, dev, loop, run_drains);
+    mem_guard_watch(&dev->mem);
+    ret = lane_init(&dev->lane, dev, 0, loop, device_lanes_on_turned);
     if (ret < 0) {
         return err_set(err, ret, "%s: event loop", dev->name);
     }
@@ -68,18 +47,23 @@ void device_close(struct device *dev, void (*closed)(struct device *dev))
 {
     dev->closed = closed;
     device_reset(dev);
+    device_lanes_close(dev);
+    mem_guard_watch(NULL);
     lane_close(&dev->lane, on_lane_closed);
 }
 
 void device_set_poll(struct device *dev, const struct device_poll *poll)
 {
-    spin_init(&dev->lane.spin, poll->max_us * NS_PER_US, poll->cpu_percent);
+    device_park(dev);
+    for (unsigned i = 0; i < dev->lane_count; i++) {
+        spin_init(&dev->lanes[i]->spin, poll->max_us * NS_PER_US, poll->cpu_percent);
+    }
+    device_unpark(dev);
 }
 
-int device_attach(struct device *dev, struct backend *backend, struct err *err)
+static int check_image(const struct device *dev, const struct backend *backend, struct err *err)
 {
     uint64_t capacity = dev->blk.opts.capacity;
-    int ret;
 
     if (backend->size < capacity) {
         err_say(err, -EINVAL, "it has %" PRIu64 " bytes, the guest knows the disk with %" PRIu64,
@@ -94,53 +78,92 @@ int device_attach(struct device *dev, struct backend *backend, struct err *err)
                        "logical block size %u that the guest knows",
                        backend->block_size, backend->size, dev->blk.opts.logical_block);
     }
-    ret = lane_attach(&dev->lane, backend);
+    return 0;
+}
+
+static int attach(struct device *dev, struct backend *backend, struct err *err)
+{
+    uint64_t capacity = dev->blk.opts.capacity;
+    int ret = lane_attach(&dev->lane, backend);
+
     if (ret < 0) {
         return err_set(err, ret, "its event fd");
+    }
+    ret = device_lanes_open_image(dev, backend, err);
+    if (ret < 0) {
+        (void)lane_detach(&dev->lane);
+        return ret;
     }
     blk_set_capacity(&dev->blk, backend->size);
     return backend->size > capacity;
 }
 
-struct backend *device_detach(struct device *dev)
+int device_attach(struct device *dev, struct backend *backend, struct err *err)
 {
-    return lane_detach(&dev->lane);
+    int ret = check_image(dev, backend, err);
+
+    if (ret == 0) {
+        device_park(dev);
+        ret = attach(dev, backend, err);
+        device_unpark(dev);
+    }
+    return ret;
 }
 
-void device_drain(struct device *dev, struct drain *drain)
+struct backend *device_detach(struct device *dev)
 {
+    struct backend *backend;
+
+    device_park(dev);
+    device_lanes_close_image(dev);
+    backend = lane_detach(&dev->lane);
+    device_unpark(dev);
+    return backend;
+}
+
+/* The turn that is asked for here finds out whether there is anything to wait for. */
+void device_drain(struct device *dev, const struct device_ring *ring, struct drain *drain)
+{
+    device_park(dev);
+    drain->ring = ring;
     drain->next = dev->drains;
     dev->drains = drain;
-    lane_wake(&dev->lane);
+    lane_wake(ring ? ring->lane : &dev->lane);
+    device_unpark(dev);
 }
 
 void device_pause(struct device *dev, enum pause_reason reason, struct drain *drain)
 {
+    device_park(dev);
     dev->pause_mask |= reason;
     if (drain) {
-        drain->ring = NULL;
-        device_drain(dev, drain);
+        device_drain(dev, NULL, drain);
     }
+    device_unpark(dev);
 }
 
 void device_resume(struct device *dev, enum pause_reason reason)
 {
+    device_park(dev);
     dev->pause_mask &= ~(unsigned)reason;
     if (dev->pause_mask == 0) {
-        /* Kicks may have come, and gone, while nobody looked. */
-        dev->lane.ready = ~0ull;
-        lane_wake(&dev->lane);
+        device_lanes_look(dev); /* kicks may have come, and gone, while nobody did */
     }
+    device_unpark(dev);
 }
 
 void device_drain_cancel(struct device *dev, struct drain *drain)
 {
-    for (struct drain **at = &dev->drains; *at; at = &(*at)->next) {
-        if (*at == drain) {
-            *at = drain->next;
-            return;
-        }
+    struct drain **at = &dev->drains;
+
+    device_park(dev);
+    while (*at && *at != drain) {
+        at = &(*at)->next;
     }
+    if (*at) {
+        *at = drain->next;
+    }
+    device_unpark(dev);
 }
 
 uint64_t device_features(const struct device *dev)
@@ -157,28 +180,33 @@ int device_set_features(struct device *dev, uint64_t features)
     if (features != dev->features && device_rings_running(dev) > 0) {
         return -EBUSY;
     }
+    device_park(dev);
     dev->features = features;
     dev->blk.features = features;
+    device_unpark(dev);
     return 0;
 }
 
 void device_memory_changed(struct device *dev)
 {
+    device_park(dev);
     for (unsigned i = 0; i < dev->queues; i++) {
         device_ring_remap(&dev->ring[i]);
     }
+    device_unpark(dev);
 }
 
 void device_reset(struct device *dev)
 {
+    device_park(dev);
     for (unsigned i = 0; i < dev->queues; i++) {
         device_ring_reset(&dev->ring[i]);
     }
     mem_clear(&dev->mem);
-    mem_guard_watch(&dev->mem);
-    dev->lane.is_memory_lost = false;
+    device_lanes_watch_memory(dev);
     dev->features = 0;
     dev->blk.features = 0;
+    device_unpark(dev);
 }
 
 unsigned device_rings_running(const struct device *dev)
@@ -209,15 +237,19 @@ static void look_for_older(const struct device_ring *r, uint64_t now, struct dev
     }
 }
 
-bool device_oldest(const struct device *dev, struct device_oldest *oldest)
+bool device_oldest(struct device *dev, struct device_oldest *oldest)
 {
     uint64_t now = now_ns();
+    bool has_any = false;
 
     *oldest = (struct device_oldest){0};
-    for (unsigned i = 0; i < dev->queues && dev->lane.stats.inflight > 0; i++) {
+    device_park(dev);
+    for (unsigned i = 0; i < dev->queues; i++) {
         if (dev->ring[i].ring.is_started && dev->ring[i].ring.inflight > 0) {
             look_for_older(&dev->ring[i], now, oldest);
+            has_any = true;
         }
     }
-    return dev->lane.stats.inflight > 0;
+    device_unpark(dev);
+    return has_any;
 }

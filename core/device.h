@@ -2,9 +2,11 @@
 #pragma once
 
 /*
- * A disk's data plane: binds rings, virtio-blk and a backend to one libuv loop.
- * Owned by the disk's thread, used by it alone.  What happens in a turn of the loop is its
- * lane's business (lane.h); here is what changes a disk: life, set-up, pause and drain.
+ * A disk's data plane: binds rings, virtio-blk and a backend to the libuv loop of the disk's
+ * thread, or to those of several.  Owned by the disk's thread; all here is called by it alone.
+ * What happens in a turn of a loop is its lane's business (lane.h); here is what changes a
+ * disk: life, set-up, pause and drain.  Lanes on threads of their own are parked for it
+ * (device_lanes.h).
  *
  * Pause, drain, resume is the only state machine: requests are popped if and only if
  * `pause_mask` is empty; what is in flight always ends, is published and signalled.
@@ -24,6 +26,7 @@ enum pause_reason {
     PAUSE_MESSAGE = 1 << 1, /* a message that changes memory or rings: until it is answered */
     PAUSE_GONE = 1 << 2,    /* the front-end is going: until the next one */
     PAUSE_EXIT = 1 << 3,    /* removal, shutdown: for good */
+    PAUSE_MOVE = 1 << 4,    /* rings go to other threads: until they are there */
 };
 
 /*
@@ -46,7 +49,7 @@ struct device_ring_addr {
 
 struct device_ring {
     struct device *dev; /* parent */
-    struct lane *lane;  /* the device's: who serves it */
+    struct lane *lane;  /* one of the device's: who serves it */
     struct ring ring;
     struct watch *kick; /* owned, NULL: none; owns the kick fd */
     int call_fd;        /* owned, -1: none */
@@ -59,6 +62,7 @@ struct device_ring {
     bool is_paused; /* by device_ring_pause */
     bool is_fault_told;
     struct device_ring_addr addr;
+    uint8_t apart[CACHE_LINE]; /* no cache line has two rings, of two threads */
 };
 
 struct device_opts {
@@ -77,6 +81,9 @@ struct device_poll {
 #define DEVICE_POLL_US_MAX 1000
 #define DEVICE_POLL_CPU_DEFAULT 100
 
+/* Threads of one disk at most; no more than it has rings are of use. */
+#define DEVICE_MAX_LANES 16
+
 struct device {
     const char *name;
     unsigned pause_mask;
@@ -85,9 +92,18 @@ struct device {
     uint64_t features; /* negotiated, ring bits included */
     struct blk blk;
     struct mem mem;
-    struct lane lane;
     struct drain *drains; /* waiting */
     void (*closed)(struct device *dev);
+    struct lane *lanes[DEVICE_MAX_LANES]; /* the first is `lane`; owned */
+    unsigned lane_count;
+    unsigned parked; /* calls of device_park that were not undone yet */
+    bool has_lost_memory;
+    struct stats past; /* of lanes that are gone */
+    struct message tell;
+    uint8_t apart[CACHE_LINE]; /* from here on, what threads write in their turns */
+    _Atomic bool is_telling;   /* `tell` is on its way to the disk's thread */
+    struct lane lane;          /* on the disk's own thread */
+    uint8_t apart_from_rings[CACHE_LINE];
     struct device_ring ring[BLK_MAX_QUEUES];
 };
 
@@ -107,6 +123,24 @@ struct device_oldest {
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
                 const struct blk_opts *blk, struct err *err);
 void device_close(struct device *dev, void (*closed)(struct device *dev));
+
+/*
+ * Serve the rings on `count` threads, the disk's own among them: 1 to DEVICE_MAX_LANES, and no
+ * more than there are rings; ring i goes to the (i % count)th.  Paused and drained.
+ * After an error (no thread, no AIO context) all is as it was.
+ */
+int device_set_lanes(struct device *dev, unsigned count, struct err *err);
+
+/*
+ * Keep the other threads between two turns, so that all of them and their rings can be looked
+ * at.  May be nested; functions of this file do it themselves.  It takes as long as a system
+ * call in which one of them may be.
+ */
+void device_park(struct device *dev);
+void device_unpark(struct device *dev);
+
+/* Of all threads together, from the beginning. */
+void device_stats(struct device *dev, struct stats *stats);
 
 /* As the defaults until then. */
 void device_set_poll(struct device *dev, const struct device_poll *poll);
@@ -165,4 +199,4 @@ void device_reset(struct device *dev);
 unsigned device_rings_running(const struct device *dev);
 
 /* Returns false when nothing is in flight. */
-bool device_oldest(const struct device *dev, struct device_oldest *oldest);
+bool device_oldest(struct device *dev, struct device_oldest *oldest);

@@ -8,10 +8,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-void device_ring_init(struct device_ring *r, struct device *dev, unsigned index)
+void device_ring_init(struct device_ring *r, struct device *dev, unsigned index, struct lane *lane)
 {
-    *r = (struct device_ring){
-        .dev = dev, .lane = &dev->lane, .index = index, .call_fd = -1, .err_fd = -1};
+    *r =
+        (struct device_ring){.dev = dev, .lane = lane, .index = index, .call_fd = -1, .err_fd = -1};
 }
 
 static void close_fd(int *fd)
@@ -35,7 +35,7 @@ void device_ring_reset(struct device_ring *r)
     close_kick(r);
     close_fd(&r->call_fd);
     close_fd(&r->err_fd);
-    device_ring_init(r, r->dev, r->index);
+    device_ring_init(r, r->dev, r->index, r->lane);
 }
 
 /* -EAGAIN: the counter is full, so the peer has a signal waiting for it already. */
@@ -176,7 +176,7 @@ void device_ring_remap(struct device_ring *r)
     ring_relocate(&r->ring, layout.desc, layout.avail, layout.used);
 }
 
-int device_ring_set_size(struct device *dev, unsigned index, unsigned size, struct err *err)
+static int set_size(struct device *dev, unsigned index, unsigned size, struct err *err)
 {
     int ret = check_stopped(dev, index, err);
 
@@ -191,8 +191,18 @@ int device_ring_set_size(struct device *dev, unsigned index, unsigned size, stru
     return start_if_complete(&dev->ring[index], err);
 }
 
-int device_ring_set_addr(struct device *dev, unsigned index, const struct device_ring_addr *addr,
-                         struct err *err)
+int device_ring_set_size(struct device *dev, unsigned index, unsigned size, struct err *err)
+{
+    int ret;
+
+    device_park(dev);
+    ret = set_size(dev, index, size, err);
+    device_unpark(dev);
+    return ret;
+}
+
+static int set_addr(struct device *dev, unsigned index, const struct device_ring_addr *addr,
+                    struct err *err)
 {
     struct device_ring *r = &dev->ring[index];
     struct ring_layout layout;
@@ -211,6 +221,17 @@ int device_ring_set_addr(struct device *dev, unsigned index, const struct device
     }
     r->has_addr = true;
     return start_if_complete(r, err);
+}
+
+int device_ring_set_addr(struct device *dev, unsigned index, const struct device_ring_addr *addr,
+                         struct err *err)
+{
+    int ret;
+
+    device_park(dev);
+    ret = set_addr(dev, index, addr, err);
+    device_unpark(dev);
+    return ret;
 }
 
 int device_ring_set_base(struct device *dev, unsigned index, unsigned base, struct err *err)
@@ -251,6 +272,40 @@ static void on_kick(struct watch *watch)
     lane_kicked(r->lane, r);
 }
 
+int device_ring_open_kick(struct device_ring *r, struct lane *lane, struct watch **kick,
+                          struct err *err)
+{
+    int ret;
+
+    *kick = NULL;
+    if (!r->kick || r->lane == lane) {
+        return 0;
+    }
+    ret = watch_open(kick, lane->loop, r->kick->fd, false, on_kick, r, &lane->open_handles);
+    if (ret < 0) {
+        return err_set(err, ret, "ring %u: its kick fd cannot be waited for", r->index);
+    }
+    if (r->kick->wants_edges) {
+        watch_edges(*kick);
+    }
+    return 0;
+}
+
+void device_ring_move(struct device_ring *r, struct lane *lane, struct watch *kick)
+{
+    if (r->lane == lane) {
+        return;
+    }
+    lane_forget(r->lane, r);
+    r->lane = lane;
+    if (kick) {
+        r->kick->owns_fd = false;
+        kick->owns_fd = true;
+        close_kick(r);
+        r->kick = kick;
+    }
+}
+
 static bool is_eventfd(int fd)
 {
     char path[32];
@@ -260,7 +315,7 @@ static bool is_eventfd(int fd)
     return readlink(path, kind, sizeof(kind) - 1) > 0 && strcmp(kind, "anon_inode:[eventfd]") == 0;
 }
 
-int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err *err)
+static int set_kick(struct device *dev, unsigned index, int fd, struct err *err)
 {
     struct device_ring *r = &dev->ring[index];
     struct watch *watch;
@@ -290,8 +345,18 @@ int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err 
     return 0;
 }
 
+int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err *err)
+{
+    int ret;
+
+    device_park(dev);
+    ret = set_kick(dev, index, fd, err);
+    device_unpark(dev);
+    return ret;
+}
+
 /* The driver may be waiting for a signal that went nowhere, or to the old fd: signal once. */
-int device_ring_set_call(struct device *dev, unsigned index, int fd, struct err *err)
+static int set_call(struct device *dev, unsigned index, int fd, struct err *err)
 {
     int ret = check_index(dev, index, err);
 
@@ -304,7 +369,17 @@ int device_ring_set_call(struct device *dev, unsigned index, int fd, struct err 
     return 0;
 }
 
-int device_ring_set_err(struct device *dev, unsigned index, int fd, struct err *err)
+int device_ring_set_call(struct device *dev, unsigned index, int fd, struct err *err)
+{
+    int ret;
+
+    device_park(dev);
+    ret = set_call(dev, index, fd, err);
+    device_unpark(dev);
+    return ret;
+}
+
+static int set_err(struct device *dev, unsigned index, int fd, struct err *err)
 {
     int ret = check_index(dev, index, err);
 
@@ -316,6 +391,16 @@ int device_ring_set_err(struct device *dev, unsigned index, int fd, struct err *
     return 0;
 }
 
+int device_ring_set_err(struct device *dev, unsigned index, int fd, struct err *err)
+{
+    int ret;
+
+    device_park(dev);
+    ret = set_err(dev, index, fd, err);
+    device_unpark(dev);
+    return ret;
+}
+
 int device_ring_enable(struct device *dev, unsigned index, bool on, struct err *err)
 {
     int ret = check_index(dev, index, err);
@@ -323,24 +408,28 @@ int device_ring_enable(struct device *dev, unsigned index, bool on, struct err *
     if (ret < 0) {
         return ret;
     }
+    device_park(dev);
     dev->ring[index].is_enabled = on;
     if (on) {
         lane_look(dev->ring[index].lane, &dev->ring[index]);
     }
+    device_unpark(dev);
     return 0;
 }
 
 void device_ring_pause(struct device *dev, unsigned index, struct drain *drain)
 {
+    device_park(dev);
     dev->ring[index].is_paused = true;
-    drain->ring = &dev->ring[index];
-    device_drain(dev, drain);
+    device_drain(dev, &dev->ring[index], drain);
+    device_unpark(dev);
 }
 
 uint16_t device_ring_stop(struct device *dev, unsigned index)
 {
     struct device_ring *r = &dev->ring[index];
 
+    device_park(dev);
     if (r->ring.is_started) {
         lane_forget(r->lane, r);
         r->base = r->ring.last_avail;
@@ -349,5 +438,6 @@ uint16_t device_ring_stop(struct device *dev, unsigned index)
     close_kick(r);
     close_fd(&r->call_fd);
     r->is_paused = false;
+    device_unpark(dev);
     return r->base;
 }

@@ -215,12 +215,22 @@ abandon:
     return ret;
 }
 
+int image_file_borrow(struct image_file *image, const struct image_file *lender)
+{
+    *image = *lender;
+    image->is_borrowed = true;
+    image->is_created = false;
+    return 0;
+}
+
 void image_file_close(struct image_file *image)
 {
-    if (image->fd >= 0) {
-        close(image->fd);
+    if (!image->is_borrowed) {
+        if (image->fd >= 0) {
+            close(image->fd);
+        }
+        free(image->path);
     }
-    free(image->path);
     image->fd = -1;
     image->path = NULL;
 }

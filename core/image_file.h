@@ -15,8 +15,9 @@ struct image_file {
     char *path; /* owned */
     int fd;
     bool is_direct;
-    bool is_created; /* by this opening */
-    uint64_t size;   /* bytes */
+    bool is_created;  /* by this opening */
+    bool is_borrowed; /* path and fd are the lender's, which stays open for longer */
+    uint64_t size;    /* bytes */
     uint32_t block_size;
     uint32_t logical_block;
     uint32_t physical_block;
@@ -25,6 +26,10 @@ struct image_file {
 };
 
 int image_file_open(struct image_file *image, const struct backend_opts *opts, struct err *err);
+
+/* For another thread of the same disk: an image that is locked already.  Returns 0. */
+int image_file_borrow(struct image_file *image, const struct image_file *lender);
+
 void image_file_close(struct image_file *image);
 
 /* Close it, and unlink what this opening created: the disk did not come to be. */

@@ -266,7 +266,8 @@ static bool spin(struct lane *lane)
         lane->now_ns = now_ns();
         has_work = look_at_image(lane);
         has_work |= look_at_rings(lane);
-    } while (!has_work && spin_goes_on(&lane->spin, lane->now_ns));
+    } while (!has_work && !mailbox_has_mail(&lane->mailbox) &&
+             spin_goes_on(&lane->spin, lane->now_ns));
     lane->stats.poll_time_ns += spin_end(&lane->spin, lane->now_ns);
     lane->stats.poll_hits += has_work;
     lane->stats.poll_misses += !has_work;
@@ -283,12 +284,8 @@ static bool has_more(struct lane *lane)
     return has_ready(lane);
 }
 
-/* The guest's memory was taken away under us: its rings end, all else goes on. */
-static void check_memory(struct lane *lane)
+void lane_lose_memory(struct lane *lane)
 {
-    if (lane->is_memory_lost || !mem_guard_tripped()) {
-        return;
-    }
     lane->is_memory_lost = true;
     for (unsigned i = 0; i < lane->dev->queues; i++) {
         struct device_ring *r = &lane->dev->ring[i];
@@ -297,6 +294,14 @@ static void check_memory(struct lane *lane)
             ring_break(&r->ring, "the file behind guest memory was truncated");
             device_ring_tell_fault(r);
         }
+    }
+}
+
+/* The guest's memory was taken away under us: its rings end, all else goes on. */
+static void check_memory(struct lane *lane)
+{
+    if (!lane->is_memory_lost && mem_guard_tripped()) {
+        lane_lose_memory(lane);
     }
 }
 
@@ -347,24 +352,23 @@ static void on_backend(struct watch *watch)
     (void)lane->backend->ops->reap(lane->backend);
 }
 
-int lane_init(struct lane *lane, struct device *dev, uv_loop_t *loop,
+int lane_init(struct lane *lane, struct device *dev, unsigned index, uv_loop_t *loop,
               void (*turned)(struct lane *lane))
 {
     int ret;
 
-    *lane = (struct lane){.dev = dev, .loop = loop, .turned = turned};
-    mem_guard_watch(&dev->mem);
-    ret = uv_check_init(loop, &lane->check);
-    if (ret == 0) {
-        ret = uv_idle_init(loop, &lane->idle);
+    *lane = (struct lane){.dev = dev, .index = index, .loop = loop, .turned = turned};
+    ret = mailbox_init(&lane->mailbox, loop);
+    if (ret < 0) {
+        return ret;
     }
-    if (ret == 0) {
-        lane->check.data = lane;
-        lane->idle.data = lane;
-        lane->open_handles = 2;
-        ret = uv_check_start(&lane->check, on_check);
-    }
-    return ret;
+    (void)uv_check_init(loop, &lane->check); /* these three cannot fail */
+    (void)uv_idle_init(loop, &lane->idle);
+    (void)uv_check_start(&lane->check, on_check);
+    lane->check.data = lane;
+    lane->idle.data = lane;
+    lane->open_handles = 2;
+    return 0;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -382,12 +386,14 @@ static void on_closed(uv_handle_t *handle)
 
 /*
  * Watches count themselves down in their own close callbacks, which all run in one phase of
- * the loop.  The idle handle is closed from within that phase, so it goes last, alone.
+ * the loop, and so does the mailbox.  The idle handle is closed from within that phase, so it
+ * goes last, alone.
  */
 void lane_close(struct lane *lane, void (*closed)(struct lane *lane))
 {
     lane->closed = closed;
-    mem_guard_watch(NULL);
+    mailbox_discard(&lane->mailbox);
+    mailbox_close(&lane->mailbox);
     uv_close((uv_handle_t *)&lane->check, on_closed);
 }
 

@@ -4,7 +4,7 @@
 /*
  * One thread's share of a disk: its loop, its way to the image, and the turn in which the
  * rings that it serves are popped, published and signalled.  Part of a device; used by the
- * loop's thread alone.
+ * loop's thread, and by the disk's own while that one is parked (device_lanes.h).
  *
  * Each loop turn: callbacks mark rings that were kicked and reap what the image finished;
  * the check phase pops, submits once, publishes and signals.  Then, while there is reason to
@@ -16,6 +16,7 @@
 
 #include "core/backend.h"
 #include "core/log.h"
+#include "core/mailbox.h"
 #include "core/spin.h"
 #include "core/stats.h"
 #include "core/watch.h"
@@ -25,7 +26,9 @@ struct device_ring;
 
 struct lane {
     struct device *dev; /* parent */
+    unsigned index;     /* in the device; 0: on the disk's own thread */
     uv_loop_t *loop;    /* lent */
+    struct mailbox mailbox;
     uv_check_t check;
     uv_idle_t idle;              /* active while a turn must follow at once */
     struct watch *backend_watch; /* owned, NULL: the image is closed */
@@ -46,11 +49,11 @@ struct lane {
     unsigned open_handles; /* check, idle and watches; the memory may go at zero */
 };
 
-/* Returns 0 or -errno.  `turned` may change whatever it likes. */
-int lane_init(struct lane *lane, struct device *dev, uv_loop_t *loop,
+/* Returns 0 or -errno.  `turned` may change whatever its thread may. */
+int lane_init(struct lane *lane, struct device *dev, unsigned index, uv_loop_t *loop,
               void (*turned)(struct lane *lane));
 
-/* Nothing in flight, image detached, rings reset. */
+/* Nothing in flight, image detached, rings reset or moved. */
 void lane_close(struct lane *lane, void (*closed)(struct lane *lane));
 
 /* Returns 0 or -errno: the event fd cannot be waited for. */
@@ -66,5 +69,8 @@ void lane_kicked(struct lane *lane, const struct device_ring *r);
 /* Look at the ring as if it had been kicked, whenever this is called. */
 void lane_look(struct lane *lane, const struct device_ring *r);
 
-/* The ring stops: nothing of it is in flight or unpublished, and its memory may go. */
+/* The guest's memory is not what it was: end the rings. */
+void lane_lose_memory(struct lane *lane);
+
+/* The ring stops or moves: nothing of it is in flight or unpublished, and its memory may go. */
 void lane_forget(struct lane *lane, const struct device_ring *r);

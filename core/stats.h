@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * What a disk has done since it was added.  Plain counters of the disk thread; others get
- * a copy by message.  Times are nanoseconds from the pop of a request to its answer.
+ * What a disk has done since it was added.  Plain counters of the thread that does it; others
+ * get a copy by message.  Times are nanoseconds from the pop of a request to its answer.
  */
 
 #include "core/base.h"
@@ -39,5 +39,8 @@ struct stats {
     uint64_t submitted;             /* operations that those started */
     uint64_t merged;                /* requests that went along with a neighbour's operation */
 };
+
+/* Counters of two threads together.  inflight_max: at most as many were in flight at once. */
+void stats_add(struct stats *sum, const struct stats *stats);
 
 const char *stats_type_name(enum stats_type type);

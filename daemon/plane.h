@@ -58,6 +58,7 @@ struct plane_opts {
 
 struct plane_ring_info {
     unsigned index;
+    unsigned lane; /* which of the disk's threads serves it */
     unsigned size;
     unsigned inflight;
     uint16_t last_avail;

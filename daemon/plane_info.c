@@ -32,13 +32,15 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     }
 }
 
-static void fill_memory(const struct mem *mem, struct plane_info *info)
+static void fill_memory(const struct device *dev, struct plane_info *info)
 {
+    const struct mem *mem = &dev->mem;
+
     info->regions = mem->count;
     for (unsigned i = 0; i < mem->count; i++) {
         info->memory_bytes += mem->region[i].layout.size;
     }
-    info->has_lost_memory = mem_guard_tripped();
+    info->has_lost_memory = dev->has_lost_memory || mem_guard_tripped();
 }
 
 /* Rings that the front-end has never mentioned are left out. */
@@ -53,6 +55,7 @@ static void fill_rings(const struct device *dev, struct plane_info *info)
         }
         info->ring[info->ring_count++] = (struct plane_ring_info){
             .index = i,
+            .lane = ring->lane->index,
             .size = ring->size,
             .inflight = ring->ring.inflight,
             .last_avail = ring->ring.last_avail,
@@ -65,9 +68,21 @@ static void fill_rings(const struct device *dev, struct plane_info *info)
     }
 }
 
+static void fill_device(struct device *dev, struct plane_info *info)
+{
+    device_park(dev);
+    fill_image(dev, info);
+    fill_memory(dev, info);
+    fill_rings(dev, info);
+    info->features = dev->features;
+    info->pause_mask = dev->pause_mask;
+    info->has_oldest = device_oldest(dev, &info->oldest);
+    device_stats(dev, &info->stats);
+    device_unpark(dev);
+}
+
 void plane_info_fill(struct plane *plane, struct plane_info *info)
 {
-    const struct device *dev = &plane->dev;
 
     memset(info, 0, sizeof(*info));
     info->state = plane->state;
@@ -77,15 +92,9 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
         return; /* there is no device */
     }
-    fill_image(dev, info);
-    fill_memory(&dev->mem, info);
-    fill_rings(dev, info);
+    fill_device(&plane->dev, info);
     if (plane->vu) {
         info->is_listening = plane->state != PLANE_REMOVING;
         info->has_peer = vhost_user_peer(plane->vu, &info->peer);
     }
-    info->features = dev->features;
-    info->pause_mask = dev->pause_mask;
-    info->has_oldest = device_oldest(dev, &info->oldest);
-    info->stats = dev->lane.stats;
 }

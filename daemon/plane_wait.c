@@ -51,7 +51,7 @@ void plane_wait(struct plane *plane, struct plane_request *request)
 }
 
 /* "the oldest a write of 4096 bytes at offset 8192, for 12.3 s" */
-static void say_oldest(const struct device *dev, char *text, size_t size)
+static void say_oldest(struct device *dev, char *text, size_t size)
 {
     struct device_oldest oldest;
     const char *kind;
@@ -72,11 +72,13 @@ static void say_oldest(const struct device *dev, char *text, size_t size)
 
 static void answer_late(struct plane *plane, struct plane_request *request)
 {
+    struct stats stats;
     char oldest[160];
 
+    device_stats(&plane->dev, &stats);
     say_oldest(&plane->dev, oldest, sizeof(oldest));
     (void)err_say(&request->err, -ETIMEDOUT, "%s: still draining: %u in flight, %s; %s",
-                  plane->opts.name, (unsigned)plane->dev.lane.stats.inflight, oldest,
+                  plane->opts.name, (unsigned)stats.inflight, oldest,
                   plane->state == PLANE_REMOVING ? "the removal goes on"
                                                  : "the disk goes on draining");
     plane_reply(plane, request);

@@ -32,12 +32,16 @@ static struct mem_layout layout_of(const struct vhost_user_region *region)
 static int map_region(struct vu_session *session, const struct mem_layout *layout, int fd)
 {
     struct stat st;
+    int ret;
 
     if (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0) {
         return err_say(&session->err, -EINVAL,
                        "memory region at 0x%" PRIx64 ": what came is no file", layout->guest_addr);
     }
-    return mem_add(&session->dev->mem, layout, fd, &session->err);
+    device_park(session->dev);
+    ret = mem_add(&session->dev->mem, layout, fd, &session->err);
+    device_unpark(session->dev);
+    return ret;
 }
 
 /* Some front-ends send the region without the padding before it. */
