@@ -29,6 +29,12 @@ struct vhost_user_client_opts {
     unsigned timeout_ms; /* for each answer; 0: VHOST_USER_CLIENT_TIMEOUT_MS */
     uint64_t refuse;     /* device feature bits never to be offered, for tests */
 
+    /*
+     * Stop a ring with no limit of time, for a guest that goes on: it uses the memory again, and
+     * requests that are under way would still write to it.
+     */
+    bool waits_for_drain;
+
     /* All may be NULL. */
     void (*config_changed)(void *arg);                      /* as read by config_read now */
     void (*gone)(void *arg, const struct err *why);         /* once for each time it leaves */
@@ -99,9 +105,9 @@ int vhost_user_client_ring_start(struct vhost_user_client *client, unsigned inde
 
 /*
  * Stop a ring and learn the next available index (`base` may be NULL).  Waits, twelve times
- * longer than for other answers, until its requests are answered: then nothing of it touches
- * memory.  With a back-end that is or goes away, `base` is the used index.  No error when the
- * ring does not run.
+ * longer than for other answers or for ever, until its requests are answered: then nothing of it
+ * touches memory.  With a back-end that is or goes away, `base` is the used index.  No error when
+ * the ring does not run.
  */
 int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint16_t *base,
                                 struct err *err);

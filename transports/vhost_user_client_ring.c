@@ -198,8 +198,8 @@ static int ask_base(struct vhost_user_client *client, unsigned index, uint16_t *
     const struct vhost_user_out out = {
         .request = VHOST_USER_GET_VRING_BASE, .len = sizeof(state), .payload = &state};
     uint32_t len = 0;
-    int ret =
-        vhost_user_link_ask(&client->link, &out, &state, sizeof(state), &len, STOP_PATIENCE, err);
+    unsigned patience = client->opts.waits_for_drain ? VHOST_USER_LINK_FOR_EVER : STOP_PATIENCE;
+    int ret = vhost_user_link_ask(&client->link, &out, &state, sizeof(state), &len, patience, err);
 
     if (ret == 0 && (len != sizeof(state) || state.index != index)) {
         return err_say(err, -EPROTO, "%s: what came back is no answer to GET_VRING_BASE",

@@ -34,10 +34,15 @@ static const char *name_of(uint32_t request)
     return request < ARRAY_SIZE(names) && names[request] ? names[request] : "a message";
 }
 
+#define NO_DEADLINE UINT64_MAX
+
 static int remaining_ms(uint64_t deadline_ns)
 {
     uint64_t now = now_ns();
 
+    if (deadline_ns == NO_DEADLINE) {
+        return -1;
+    }
     return now >= deadline_ns ? 0 : (int)((deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS);
 }
 
@@ -201,7 +206,8 @@ int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_ou
                         struct err *err)
 {
     unsigned limit_ms = link->timeout_ms * patience;
-    uint64_t deadline = now_ns() + limit_ms * NS_PER_MS;
+    uint64_t deadline =
+        patience == VHOST_USER_LINK_FOR_EVER ? NO_DEADLINE : now_ns() + limit_ms * NS_PER_MS;
     int ret = send_all(link, out, VHOST_USER_VERSION, deadline);
 
     if (ret == 0) {

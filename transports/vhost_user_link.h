@@ -44,6 +44,7 @@ static inline bool vhost_user_link_has(const struct vhost_user_link *link, uint6
  * Send and receive the answer, of at most `reply_bytes`, into `reply`; its length goes to
  * `*reply_len`.  `patience` multiplies the deadline.
  */
+#define VHOST_USER_LINK_FOR_EVER 0u
 int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_out *out, void *reply,
                         uint32_t reply_bytes, uint32_t *reply_len, unsigned patience,
                         struct err *err);

@@ -47,6 +47,7 @@ static int connect_client(struct disk *disk, const char *socket, struct err *err
 {
     struct vhost_user_client_opts opts = {
         .socket = socket,
+        .waits_for_drain = true,
         .config_changed = on_config_changed,
         .gone = on_gone,
         .retry_failed = on_retry_failed,

@@ -204,6 +204,8 @@ static int run_guest(struct vm *vm, struct err *err)
     }
     if (ret == 0) {
         run_loop(vm);
+    } else {
+        machine_end(&vm->machine, EXIT_FAILURE, "%s", err->text);
     }
     console_restore(); /* what follows may take long, and the keys are the user's again */
     for (unsigned i = 0; i < vm->vcpu_count; i++) {

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,6 +123,7 @@ static bool answer(struct fake_backend *fake, struct message *msg)
         if (fake->opts.asks_first) {
             ask_first(fake);
         }
+        (void)poll(NULL, 0, (int)fake->opts.drain_ms);
         msg->payload.state.num = 77;
         reply(fake, msg, sizeof(msg->payload.state));
         return true;

@@ -16,10 +16,11 @@
 struct fake_opts {
     uint64_t features; /* bit 30 decides on the protocol features */
     uint64_t protocol_features;
-    uint32_t mute;    /* this request is never answered, 0: none */
-    uint32_t refuse;  /* this one is refused */
-    uint32_t hang_up; /* at this one the connection is closed */
-    bool asks_first;  /* wants an answer on its channel before it gives GET_VRING_BASE's */
+    uint32_t mute;     /* this request is never answered, 0: none */
+    uint32_t refuse;   /* this one is refused */
+    uint32_t hang_up;  /* at this one the connection is closed */
+    bool asks_first;   /* wants an answer on its channel before it gives GET_VRING_BASE's */
+    unsigned drain_ms; /* a ring takes that long to stop */
     uint64_t capacity;
 };
 

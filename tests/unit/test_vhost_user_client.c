@@ -16,6 +16,7 @@
 #define ARENA_BYTES 0x20000u
 #define SIZE 16u
 #define TIMEOUT_MS 200u
+#define SHORT_TIMEOUT_MS 40u
 #define VERSION_1 (1ull << 32)
 #define FLUSH (1ull << 9)
 #define PROTOCOL (1ull << VHOST_F_PROTOCOL_FEATURES)
@@ -42,6 +43,8 @@ struct world {
     unsigned back;
     unsigned failed;
     unsigned changed;
+    unsigned timeout_ms;
+    bool waits_for_drain;
 };
 
 static void on_config(void *arg)
@@ -78,7 +81,8 @@ static int open_client(struct world *w)
 {
     const struct vhost_user_client_opts opts = {
         .socket = w->fake.path,
-        .timeout_ms = TIMEOUT_MS,
+        .timeout_ms = w->timeout_ms,
+        .waits_for_drain = w->waits_for_drain,
         .config_changed = on_config,
         .gone = on_gone,
         .retry_failed = on_failed,
@@ -95,6 +99,7 @@ static int world_start(void **state)
     struct world *w = &world;
 
     memset(w, 0, sizeof(*w));
+    w->timeout_ms = TIMEOUT_MS;
     fake_start(&w->fake, &good);
     arena_init(&w->arena, GUEST, ARENA_BYTES);
     ring_driver_init(&w->drv, SIZE, 4, w->arena.host, GUEST - (uintptr_t)w->arena.host);
@@ -329,6 +334,28 @@ static void stop_tells_the_next_index(void **state)
     assert_int_equal(w->fake.seen[VHOST_GET_VRING_BASE], 1);
 }
 
+/* A stop that gives up leaves requests which may still write to memory. */
+static void stop_waits_as_long_as_it_was_told(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+    uint16_t base = 0;
+
+    opts.drain_ms = 15 * SHORT_TIMEOUT_MS;
+    again(w, &opts);
+    w->timeout_ms = SHORT_TIMEOUT_MS;
+    start_all(w);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_false(vhost_user_client_is_connected(w->client)); /* it gave up after twelve */
+    vhost_user_client_close(w->client);
+    again(w, &opts);
+    w->waits_for_drain = true;
+    start_all(w);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_true(vhost_user_client_is_connected(w->client));
+    assert_int_equal(base, 77);
+}
+
 static void other_fds_can_be_given_to_a_ring_that_runs(void **state)
 {
     struct world *w = *state;
@@ -497,6 +524,7 @@ int main(void)
         client_test(features_that_were_not_offered_are_refused_here),
         client_test(refusal_is_handed_on_and_the_connection_stays),
         client_test(stop_tells_the_next_index),
+        client_test(stop_waits_as_long_as_it_was_told),
         client_test(other_fds_can_be_given_to_a_ring_that_runs),
         client_test(change_of_the_config_is_followed),
         client_test(request_of_the_back_end_is_answered_meanwhile),
