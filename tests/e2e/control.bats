@@ -33,7 +33,7 @@ hold_done() {
 
 # A disk whose requests take long enough to do something meanwhile, on a busy machine too.
 add_slow() {
-    vblkctl add "$1" "null:1G,delay-ms=$((800 * E2E_PATIENCE))"
+    vblkctl add "$1" "null:1G,delay-ms=$((1500 * E2E_PATIENCE))"
 }
 
 # answered DISK N: the front-end of `hold` has N good answers.

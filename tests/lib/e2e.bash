@@ -8,6 +8,7 @@
 # VBLKD_WRAPPER      words put before vblkd, such as `valgrind --error-exitcode=99`
 # VBLKD_LOG_LEVEL    default debug
 # E2E_PATIENCE       multiplies every deadline, default 1; for wrappers and busy machines
+# E2E_DISK_OPTIONS   words given to each `vblkctl add`, such as `--poll-us 0`; a test's own win
 # E2E_KEEP           not empty: keep the directory of a test
 #
 # All state is in files of $E2E_DIR, so everything works in the subshell of `run` as well.
@@ -118,6 +119,11 @@ process_status() {
 
 # A daemon which hangs shall fail its test, with 124, and not stop the whole run.
 vblkctl() {
+    if [ "$1" = add ]; then
+        shift
+        # shellcheck disable=SC2086 # the options are words
+        set -- add ${E2E_DISK_OPTIONS:-} "$@"
+    fi
     without_bats timeout "$(deadline 60)" "$VBLKCTL" --control "$E2E_DIR/control" "$@"
 }
 
