@@ -18,6 +18,15 @@ static int add_slots(const struct ram *ram, struct kvm *kvm, struct err *err)
     return ret;
 }
 
+static int refuse_bytes(uint64_t bytes, struct err *err)
+{
+    int code = err_set(err, -errno, "cannot give the guest %lluM of memory",
+                       (unsigned long long)bytes >> 20);
+
+    err_hint(err, "give less by --memory");
+    return code;
+}
+
 int ram_open(struct ram *ram, uint64_t bytes, struct kvm *kvm, struct err *err)
 {
     int ret;
@@ -30,14 +39,12 @@ int ram_open(struct ram *ram, uint64_t bytes, struct kvm *kvm, struct err *err)
         return err_set(err, -errno, "memfd_create");
     }
     if (ftruncate(ram->fd, (off_t)bytes) < 0) {
-        ret = err_set(err, -errno, "cannot give the guest %llu bytes of memory",
-                      (unsigned long long)bytes);
+        ret = refuse_bytes(bytes, err);
         goto close_fd;
     }
     ram->host = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, ram->fd, 0);
     if (ram->host == MAP_FAILED) {
-        ret =
-            err_set(err, -errno, "cannot map %llu bytes for the guest", (unsigned long long)bytes);
+        ret = refuse_bytes(bytes, err);
         goto close_fd;
     }
     /* A core dump of ours is nobody's way to the guest's memory. */

@@ -333,6 +333,12 @@ refused() {
     refused "command line" --kernel "$BARE" --append "$(printf '%3000s' x)"
 }
 
+@test "more memory than there can be is refused" {
+    need_kvm
+    refused "cannot give the guest 1073741824M of memory" --kernel "$BARE" --memory 1P
+    [[ $output == *"--memory" ]]
+}
+
 @test "too little memory is refused with how much it takes" {
     need_kvm
     truncate -s 64M "$E2E_DIR/initrd"
