@@ -27,7 +27,13 @@ struct vhost_user_client;
 struct vhost_user_client_opts {
     const char *socket;  /* path, copied */
     unsigned timeout_ms; /* for each answer; 0: VHOST_USER_CLIENT_TIMEOUT_MS */
-    uint64_t refuse;     /* device feature bits never to be offered, for tests */
+
+    /*
+     * For tests: bits that are taken as not offered, of the features (also the one that there are
+     * protocol features at all) and of the protocol features.
+     */
+    uint64_t refuse;
+    uint64_t refuse_protocol;
 
     /*
      * Stop a ring with no limit of time, for a guest that goes on: it uses the memory again, and

@@ -82,7 +82,7 @@ static int negotiate_protocol(struct vhost_user_client *client, struct err *err)
     if (ret < 0) {
         return ret;
     }
-    offered &= KNOWN_PROTOCOL_FEATURES;
+    offered &= KNOWN_PROTOCOL_FEATURES & ~client->opts.refuse_protocol;
     ret = vhost_user_link_set_u64(link, VHOST_USER_SET_PROTOCOL_FEATURES, offered, err);
     link->protocol_features = offered;
     if (ret == 0 && vhost_user_link_has(link, VHOST_USER_PROTOCOL_F_BACKEND_REQ) &&
@@ -98,6 +98,7 @@ int client_negotiate(struct vhost_user_client *client, struct err *err)
     struct vhost_user_link *link = &client->link;
     int ret = vhost_user_link_get_u64(link, VHOST_USER_GET_FEATURES, &client->offered, err);
 
+    client->offered &= ~client->opts.refuse;
     if (ret == -ECONNRESET) {
         err_hint(err, "another front-end may have this disk: end that first");
     } else if (ret == -ETIMEDOUT) {
@@ -237,7 +238,7 @@ int vhost_user_client_set_features(struct vhost_user_client *client, uint64_t fe
 
 uint64_t vhost_user_client_features(const struct vhost_user_client *client)
 {
-    return client->offered & ~VHOST_USER_F_PROTOCOL_FEATURES & ~client->opts.refuse;
+    return client->offered & ~VHOST_USER_F_PROTOCOL_FEATURES;
 }
 
 unsigned vhost_user_client_max_rings(const struct vhost_user_client *client)

@@ -37,6 +37,8 @@ struct world {
     struct ring_driver drv;
     struct vhost_user_client_ring ring;
     struct vhost_user_client *client;
+    uint64_t refuse;
+    uint64_t refuse_protocol;
     struct err err;
     struct err gone_why;
     unsigned gone;
@@ -83,6 +85,8 @@ static int open_client(struct world *w)
         .socket = w->fake.path,
         .timeout_ms = w->timeout_ms,
         .waits_for_drain = w->waits_for_drain,
+        .refuse = w->refuse,
+        .refuse_protocol = w->refuse_protocol,
         .config_changed = on_config,
         .gone = on_gone,
         .retry_failed = on_failed,
@@ -207,6 +211,34 @@ static void simplest_back_end_will_do(void **state)
     assert_int_equal(w->fake.regions, 1);
     assert_true(w->fake.ring[0].has_kick);
     assert_int_equal(w->fake.seen[VHOST_SET_VRING_ENABLE], 0);
+}
+
+static void refused_features_are_taken_as_not_offered(void **state)
+{
+    struct world *w = *state;
+
+    w->refuse = FLUSH | PROTOCOL;
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_features(w->client), VERSION_1);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 0, NULL, &w->err), 0);
+    assert_int_equal(w->fake.features, VERSION_1);
+    assert_int_equal(w->fake.seen[VHOST_GET_PROTOCOL_FEATURES], 0);
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_ENABLE], 0);
+}
+
+static void refused_protocol_features_are_not_agreed_on(void **state)
+{
+    struct world *w = *state;
+
+    w->refuse_protocol = 1ull << VHOST_P_CONFIGURE_MEM_SLOTS | 1ull << VHOST_P_CONFIG;
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(w->fake.protocol_features, ALL_PROTOCOL & ~w->refuse_protocol);
+    assert_int_equal(w->fake.seen[VHOST_SET_MEM_TABLE], 1);
+    assert_int_equal(w->fake.seen[VHOST_GET_CONFIG], 0);
 }
 
 static void ring_past_the_last_is_refused_here(void **state)
@@ -514,6 +546,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         client_test(agrees_on_what_both_know),
         client_test(simplest_back_end_will_do),
+        client_test(refused_features_are_taken_as_not_offered),
+        client_test(refused_protocol_features_are_not_agreed_on),
         client_test(ring_past_the_last_is_refused_here),
         client_test(no_back_end_is_said_with_what_to_do),
         client_test(disk_that_is_taken_hangs_up_at_once),
