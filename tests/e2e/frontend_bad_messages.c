@@ -20,7 +20,7 @@ static struct frontend *send_raw(struct vhost_out out)
     if (!out.flags) {
         out.flags = VHOST_FLAG_VERSION | VHOST_FLAG_NEED_REPLY;
     }
-    require(vhost_send(fe->sock, &out) == 0);
+    require(vhost_send(frontend_sock(fe), &out) == 0);
     return fe;
 }
 
@@ -44,7 +44,7 @@ static void half_a_header_harms_nobody(void)
 {
     struct frontend *fe = case_connect();
 
-    require(vhost_send_bytes(fe->sock, "abcd", 4, NULL, 0) == 0);
+    require(vhost_send_bytes(frontend_sock(fe), "abcd", 4, NULL, 0) == 0);
 }
 
 static void header_without_its_payload_harms_nobody(void)
@@ -120,7 +120,8 @@ static void garbage_is_refused(void)
         for (unsigned i = 0; i < sizeof(bytes); i++) {
             bytes[i] = (uint8_t)random();
         }
-        (void)vhost_send_bytes(fe->sock, bytes, sizeof(bytes), NULL, 0); /* may be cut off */
+        (void)vhost_send_bytes(frontend_sock(fe), bytes, sizeof(bytes), NULL,
+                               0); /* may be cut off */
         require(case_was_refused(fe));
     }
 }
@@ -155,7 +156,7 @@ static void too_many_fds_are_refused(void)
                             .fd_count = 3,
                             .fds = fds};
 
-    require(vhost_send(fe->sock, &out) == 0);
+    require(vhost_send(frontend_sock(fe), &out) == 0);
     require(case_was_refused(fe));
 }
 
@@ -217,9 +218,6 @@ static void bad_regions_are_refused(void)
 static void overlapping_regions_are_refused(void)
 {
     struct frontend_opts opts = case_opts();
-
-    opts.use_mem_slots = true;
-
     struct frontend *fe = case_start(&opts);
     struct vhost_mem_reg_msg slot = {
         .region = {.guest_addr = fe->arena.guest_addr + PAGE, .size = PAGE, .user_addr = PAGE}};
@@ -297,10 +295,7 @@ static void bad_ring_addresses_are_refused(void)
 
     for (unsigned i = 0; i < ARRAY_SIZE(shift); i++) {
         struct frontend *fe = case_connect();
-        struct driver *drv = &fe->ring[0].drv;
-        struct vhost_region_msg region = {.guest_addr = fe->arena.guest_addr,
-                                          .size = fe->arena.size,
-                                          .user_addr = (uintptr_t)fe->arena.host};
+        const struct ring_driver *drv = fe->ring[0].drv;
         struct vhost_vring_addr_msg addr = {
             .index = 0,
             .desc = (uintptr_t)drv->desc + (uint64_t)shift[i].desc,
@@ -308,7 +303,7 @@ static void bad_ring_addresses_are_refused(void)
             .used = (uintptr_t)drv->used + (uint64_t)shift[i].used,
         };
 
-        require(frontend_share(fe, &region, fe->arena.fd) == 0);
+        require(frontend_share(fe) == 0);
         require(frontend_set_vring(fe, VHOST_SET_VRING_NUM, 0, drv->size) == 0);
         require(frontend_set(fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1) < 0 ||
                 frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].kick_fd) < 0);
@@ -349,7 +344,7 @@ static void config_outside_its_space_is_refused_or_empty(void)
                                                           .len = sizeof(wrong[i]),
                                                           .payload = &wrong[i]});
         struct vhost_in in;
-        int ret = vhost_recv(fe->sock, &in, 5000);
+        int ret = vhost_recv(frontend_sock(fe), &in, 5000);
 
         require(ret == -ECONNRESET || (ret == 0 && in.size == 0));
     }
@@ -360,9 +355,9 @@ static void client_that_does_not_read_answers_harms_nobody(void)
     struct frontend *fe = case_connect();
     uint32_t header[3] = {VHOST_GET_FEATURES, VHOST_FLAG_VERSION, 0};
 
-    require(fcntl(fe->sock, F_SETFL, O_NONBLOCK) == 0);
+    require(fcntl(frontend_sock(fe), F_SETFL, O_NONBLOCK) == 0);
     for (unsigned i = 0; i < 200000; i++) {
-        if (vhost_send_bytes(fe->sock, header, sizeof(header), NULL, 0) < 0) {
+        if (vhost_send_bytes(frontend_sock(fe), header, sizeof(header), NULL, 0) < 0) {
             break;
         }
     }
@@ -382,7 +377,17 @@ static void ring_set_up_before_memory_harms_nobody(void)
 {
     struct frontend *fe = case_connect();
 
-    (void)frontend_ring_start(fe, 0, 0); /* refused, or waits for memory: both will do */
+    const struct ring_driver *drv = fe->ring[0].drv;
+    struct vhost_vring_addr_msg addr = {
+        .desc = (uintptr_t)drv->desc, .avail = (uintptr_t)drv->avail, .used = (uintptr_t)drv->used};
+
+    /* Refused, or waits for memory: both will do. */
+    (void)frontend_set_vring(fe, VHOST_SET_VRING_NUM, 0, drv->size);
+    (void)frontend_set_vring(fe, VHOST_SET_VRING_BASE, 0, 0);
+    (void)frontend_set(fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1);
+    (void)frontend_set_u64(fe, VHOST_SET_VRING_CALL, 0, fe->ring[0].call_fd);
+    (void)frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].kick_fd);
+    (void)frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 1);
 }
 
 static void messages_in_random_order_harm_nobody(void)
@@ -403,7 +408,7 @@ static void messages_in_random_order_harm_nobody(void)
                                     .fd_count = (unsigned)random() % 2,
                                     .fds = &fe->ring[0].kick_fd};
 
-            if (vhost_send(fe->sock, &out) < 0) {
+            if (vhost_send(frontend_sock(fe), &out) < 0) {
                 break;
             }
         }

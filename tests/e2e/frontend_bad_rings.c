@@ -23,6 +23,12 @@ static void kick(struct frontend_ring *ring)
     require(write(ring->kick_fd, &one, sizeof(one)) == sizeof(one));
 }
 
+/* As the device sees the data of a ring's first request. */
+static uint64_t data_addr(const struct frontend_ring *ring)
+{
+    return ring_driver_addr(ring->drv, ring->requests->data);
+}
+
 static bool is_signalled(int fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
@@ -42,19 +48,19 @@ static void head_past_the_table_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
 
-    driver_offer(&fe->ring[0].drv, 60000);
+    raw_ring_offer(fe->ring[0].drv, 60000);
     require_broken(fe);
 }
 
 static void loop_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
-    struct driver *drv = &fe->ring[0].drv;
-    uint64_t addr = fe->ring[0].requests->data_addr;
+    struct ring_driver *drv = fe->ring[0].drv;
+    uint64_t addr = data_addr(&fe->ring[0]);
 
-    driver_set_desc(drv, 0, addr, 16, VRING_DESC_F_NEXT, 1);
-    driver_set_desc(drv, 1, addr, 16, VRING_DESC_F_NEXT, 0);
-    driver_offer(drv, 0);
+    raw_ring_set_desc(drv, 0, addr, 16, VRING_DESC_F_NEXT, 1);
+    raw_ring_set_desc(drv, 1, addr, 16, VRING_DESC_F_NEXT, 0);
+    raw_ring_offer(drv, 0);
     require_broken(fe);
 }
 
@@ -62,32 +68,32 @@ static void index_that_jumps_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
 
-    driver_set_avail_idx(&fe->ring[0].drv, 30000);
+    raw_ring_set_avail_idx(fe->ring[0].drv, 30000);
     require_broken(fe);
 }
 
 static void chain_without_a_status_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
-    struct driver *drv = &fe->ring[0].drv;
+    struct ring_driver *drv = fe->ring[0].drv;
 
-    driver_set_desc(drv, 0, fe->ring[0].requests->data_addr, 16, 0, 0);
-    driver_offer(drv, 0);
+    raw_ring_set_desc(drv, 0, data_addr(&fe->ring[0]), 16, 0, 0);
+    raw_ring_offer(drv, 0);
     require_broken(fe);
 }
 
 static void head_in_flight_twice_breaks_its_ring_at_most(void)
 {
     struct frontend *fe = liar();
-    struct driver *drv = &fe->ring[0].drv;
-    struct piece pieces[] = {piece_out(fe->ring[0].requests->header_addr, 16),
-                             piece_in(fe->ring[0].requests->data_addr, 32769)};
-    uint16_t head = driver_chain(drv, pieces, 2);
+    struct ring_driver *drv = fe->ring[0].drv;
+    struct ring_piece pieces[] = {{&fe->ring[0].requests->blk->header, 16, false},
+                                  {fe->ring[0].requests->data, 32769, true}};
+    uint16_t head = (uint16_t)ring_driver_add(drv, pieces, 2);
 
-    for (unsigned i = 0; i < 20; i++) {
-        driver_put(drv, head);
+    for (unsigned i = 1; i < 20; i++) {
+        raw_ring_put(drv, head);
     }
-    driver_show(drv);
+    (void)ring_driver_show(drv);
     kick(&fe->ring[0]);
     case_round_trip(&fe->ring[1], 0);
 }
@@ -101,12 +107,13 @@ static void buffers_outside_memory_are_answered(void)
     for (unsigned i = 0; i < ARRAY_SIZE(addrs); i++) {
         struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, 0, 4096);
 
-        request->data_addr = addrs[i];
+        request->blk->data = raw_ring_piece(ring->drv, addrs[i], 4096, true).data;
         frontend_put(request);
         frontend_kick(ring);
         require(frontend_wait(fe, PATIENCE_MS) == 0);
         require(frontend_reap(ring) == request);
-        require(request->status == VIRTIO_BLK_S_IOERR);
+        require(request->blk->status == VIRTIO_BLK_S_IOERR);
+        frontend_release(request);
     }
     case_round_trip(&fe->ring[0], 0);
 }
@@ -114,11 +121,14 @@ static void buffers_outside_memory_are_answered(void)
 static void status_outside_memory_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
-    struct frontend_request *request = frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_FLUSH, 0, 0);
+    struct ring_driver *drv = fe->ring[0].drv;
+    struct blk_driver_request *flush =
+        frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_FLUSH, 0, 0)->blk;
+    struct ring_piece pieces[] = {{&flush->header, sizeof(flush->header), false},
+                                  raw_ring_piece(drv, UINT64_MAX, 1, true)};
 
-    request->status_addr = UINT64_MAX;
-    frontend_put(request);
-    driver_show(&fe->ring[0].drv);
+    require(ring_driver_add(drv, pieces, 2) >= 0);
+    (void)ring_driver_show(drv);
     require_broken(fe);
 }
 
@@ -127,15 +137,15 @@ static void buffers_over_the_ring_itself_harm_nobody_else(void)
 {
     struct frontend *fe = liar();
     struct frontend_ring *ring = &fe->ring[0];
-    uint64_t parts[] = {ring->drv.desc_addr, ring->drv.avail_addr, ring->drv.used_addr};
+    void *parts[] = {ring->drv->desc, ring->drv->avail, ring->drv->used};
 
     for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
         struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, i * 8, 4096);
 
-        request->data_addr = round_down(parts[i], 512);
+        request->blk->data = (void *)(uintptr_t)round_down((uintptr_t)parts[i], 512);
         frontend_put(request);
     }
-    driver_show(&ring->drv);
+    (void)ring_driver_show(ring->drv);
     kick(ring);
     for (unsigned i = 0; i < 10; i++) {
         kick(ring);
@@ -147,17 +157,16 @@ static void descriptors_that_change_all_the_time_harm_nobody(void)
 {
     struct frontend *fe = liar();
     struct frontend_ring *ring = &fe->ring[0];
-    uint64_t base = ring->requests->data_addr;
+    uint64_t base = data_addr(ring);
 
     srandom(3);
     for (unsigned round = 0; round < 2000; round++) {
         for (unsigned i = 0; i < 8; i++) {
-            driver_set_desc(&ring->drv, i, base + (uint64_t)random() % 70000,
-                            (uint32_t)random() % 70000, (uint16_t)(random() % 8),
-                            (uint16_t)(random() % 66));
+            raw_ring_set_desc(ring->drv, i, base + (uint64_t)random() % 70000,
+                              (uint32_t)random() % 70000, (uint16_t)(random() % 8),
+                              (uint16_t)(random() % 66));
         }
-        driver_put(&ring->drv, (uint16_t)(random() % 8));
-        driver_show(&ring->drv);
+        raw_ring_offer(ring->drv, (uint16_t)(random() % 8));
         kick(ring);
     }
     case_round_trip(&fe->ring[1], 0);
@@ -198,7 +207,7 @@ static void ring_that_is_never_empty_does_not_starve_the_other(void)
             case_round_trip(&fe->ring[1], 0);
         }
         while ((request = frontend_reap(busy))) {
-            require(request->status == VIRTIO_BLK_S_OK);
+            require(request->blk->status == VIRTIO_BLK_S_OK);
             frontend_release(request);
         }
     }

@@ -33,7 +33,8 @@ void case_fail(const char *file, int line, const char *text) __attribute__((nore
 struct frontend_opts case_opts(void);
 
 /*
- * A front-end that ends with the case: not connected; connected; with its rings running.
+ * A front-end that ends with the case: not connected; connected, with all features set but
+ * without memory and rings; with its rings running.
  * The latter two end all earlier ones, as there is one client at a time.
  */
 struct frontend *case_frontend(const struct frontend_opts *opts);

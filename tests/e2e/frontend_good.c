@@ -18,17 +18,19 @@ static void good_client_reads_what_it_wrote(void)
 static void back_end_offers_what_front_ends_need(void)
 {
     struct frontend *fe = case_connect();
+    uint64_t features = vhost_user_client_features(fe->client);
+    uint64_t needed = 1ull << VHOST_P_MQ | 1ull << VHOST_P_CONFIG | 1ull << VHOST_P_REPLY_ACK |
+                      1ull << VHOST_P_CONFIGURE_MEM_SLOTS;
+    struct virtio_blk_config config;
 
-    require(frontend_has(fe, VIRTIO_F_VERSION_1));
-    require(frontend_has(fe, VIRTIO_RING_F_INDIRECT_DESC));
-    require(frontend_has(fe, VIRTIO_RING_F_EVENT_IDX));
-    require(frontend_has_protocol(fe, VHOST_P_MQ));
-    require(frontend_has_protocol(fe, VHOST_P_CONFIG));
-    require(frontend_has_protocol(fe, VHOST_P_REPLY_ACK));
-    require(frontend_has_protocol(fe, VHOST_P_CONFIGURE_MEM_SLOTS));
-    require(fe->max_queues >= 2);
-    require(fe->config.capacity >= (8u << 20) / SECTOR_SIZE);
-    require(fe->config.num_queues == fe->max_queues);
+    require(features >> VIRTIO_F_VERSION_1 & 1);
+    require(features >> VIRTIO_RING_F_INDIRECT_DESC & 1);
+    require(features >> VIRTIO_RING_F_EVENT_IDX & 1);
+    require((frontend_protocol_features(fe) & needed) == needed);
+    require(vhost_user_client_max_rings(fe->client) >= 2);
+    vhost_user_client_config_read(fe->client, 0, &config, sizeof(config));
+    require(config.capacity >= (8u << 20) / SECTOR_SIZE);
+    require(config.num_queues == vhost_user_client_max_rings(fe->client));
 }
 
 static void all_queues_carry_requests_at_once(void)
@@ -53,8 +55,8 @@ static void all_queues_carry_requests_at_once(void)
             struct frontend_request *request;
 
             while ((request = frontend_reap(&fe->ring[i]))) {
-                require(request->status == VIRTIO_BLK_S_OK);
-                require(request->used_len == 1);
+                require(request->blk->status == VIRTIO_BLK_S_OK);
+                require(request->blk->used_len == 1);
                 frontend_release(request);
                 done++;
             }
@@ -83,7 +85,7 @@ static void what_the_disk_cannot_do_is_answered(void)
     struct frontend_opts opts = case_opts();
     struct frontend *fe = case_start(&opts);
     uint8_t data[512] = {0};
-    uint64_t end = fe->config.capacity;
+    uint64_t end = fe->blk.capacity;
 
     require(frontend_do(&fe->ring[0], 99, 0, data, 512) == VIRTIO_BLK_S_UNSUPP);
     require(frontend_do(&fe->ring[0], VIRTIO_BLK_T_IN, end, data, 512) == VIRTIO_BLK_S_IOERR);
@@ -99,12 +101,13 @@ static void serve_without(uint64_t refused)
     struct frontend_opts opts = case_opts();
 
     opts.refuse = refused;
+    opts.queues = refused >> VIRTIO_BLK_F_MQ & 1 ? 1 : 2;
 
     struct frontend *fe = case_start(&opts);
 
-    require((fe->features & refused) == 0);
+    require((fe->blk.features & refused) == 0);
     for (unsigned i = 0; i < 20; i++) {
-        case_round_trip(&fe->ring[i & 1], i * 8);
+        case_round_trip(&fe->ring[i % opts.queues], i * 8);
     }
 }
 
@@ -132,26 +135,33 @@ static void front_end_without_protocol_features_is_served(void)
 {
     struct frontend_opts opts = case_opts();
 
-    opts.is_simple = true;
+    opts.refuse = 1ull << VHOST_F_PROTOCOL_FEATURES;
     opts.queues = 1;
 
     struct frontend *fe = case_start(&opts);
 
+    require(frontend_protocol_features(fe) == 0);
     case_round_trip(&fe->ring[0], 0);
 }
 
 static void front_end_with_memory_slots_is_served(void)
 {
     struct frontend_opts opts = case_opts();
-    uint64_t slots = 0;
-
-    opts.use_mem_slots = true;
-
     struct frontend *fe = case_start(&opts);
+    uint64_t slots = 0;
 
     require(frontend_get_u64(fe, VHOST_GET_MAX_MEM_SLOTS, &slots) == 0);
     require(slots >= 32);
     case_round_trip(&fe->ring[0], 0);
+}
+
+static int add_region(struct frontend *fe, const struct arena *arena)
+{
+    const struct vhost_mem_reg_msg slot = {.region = {.guest_addr = arena->guest_addr,
+                                                      .size = arena->size,
+                                                      .user_addr = (uintptr_t)arena->host}};
+
+    return frontend_set(fe, VHOST_ADD_MEM_REG, &slot, sizeof(slot), arena->fd);
 }
 
 /* A read into a region that is not the front-end's own; its status byte. */
@@ -159,41 +169,31 @@ static int read_into(struct frontend *fe, uint64_t addr, uint32_t len)
 {
     struct frontend_ring *ring = &fe->ring[0];
     struct frontend_request *request = frontend_prepare(ring, VIRTIO_BLK_T_IN, 0, len);
-    int status;
 
-    request->data_addr = addr;
+    request->blk->data = raw_ring_piece(ring->drv, addr, len, true).data;
     frontend_put(request);
     frontend_kick(ring);
     require(frontend_wait(fe, FRONTEND_TIMEOUT_MS) == 0);
     require(frontend_reap(ring) == request);
-    status = request->status;
-    request->data_addr =
-        fe->arena.guest_addr + (uint64_t)((uint8_t *)request->data - fe->arena.host);
     frontend_release(request);
-    return status;
+    return request->blk->status;
 }
 
 static void memory_may_be_added_and_removed_while_rings_run(void)
 {
     struct frontend_opts opts = case_opts();
-
-    opts.use_mem_slots = true;
-
     struct frontend *fe = case_start(&opts);
     struct arena more;
-    struct vhost_region_msg region;
+    struct vhost_mem_reg_msg slot = {0};
 
     arena_init(&more, 1ull << 32, 16 * PAGE);
-    region = (struct vhost_region_msg){
+    slot.region = (struct vhost_region_msg){
         .guest_addr = more.guest_addr, .size = more.size, .user_addr = (uintptr_t)more.host};
     case_round_trip(&fe->ring[0], 0);
     require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_IOERR);
-    require(frontend_share(fe, &region, more.fd) == 0);
+    require(add_region(fe, &more) == 0);
     require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_OK);
     case_round_trip(&fe->ring[1], 0);
-
-    struct vhost_mem_reg_msg slot = {.region = region};
-
     require(frontend_set(fe, VHOST_REM_MEM_REG, &slot, sizeof(slot), -1) == 0);
     require(read_into(fe, more.guest_addr, 4096) == VIRTIO_BLK_S_IOERR);
     case_round_trip(&fe->ring[0], 0);
@@ -203,17 +203,11 @@ static void memory_may_be_added_and_removed_while_rings_run(void)
 static void region_may_end_inside_a_page(void)
 {
     struct frontend_opts opts = case_opts();
-
-    opts.use_mem_slots = true;
-
     struct frontend *fe = case_start(&opts);
     struct arena more;
-    struct vhost_region_msg region;
 
     arena_init(&more, 1ull << 32, PAGE + 512);
-    region = (struct vhost_region_msg){
-        .guest_addr = more.guest_addr, .size = PAGE + 512, .user_addr = (uintptr_t)more.host};
-    require(frontend_share(fe, &region, more.fd) == 0);
+    require(add_region(fe, &more) == 0);
     require(read_into(fe, more.guest_addr + PAGE, 512) == VIRTIO_BLK_S_OK);
     require(read_into(fe, more.guest_addr + PAGE, 1024) == VIRTIO_BLK_S_IOERR);
     arena_fini(&more);
@@ -222,16 +216,38 @@ static void region_may_end_inside_a_page(void)
 static void memory_table_may_be_sent_again(void)
 {
     struct frontend_opts opts = case_opts();
+
+    opts.refuse_protocol = 1ull << VHOST_P_CONFIGURE_MEM_SLOTS;
+
     struct frontend *fe = case_start(&opts);
-    struct vhost_region_msg region = {.guest_addr = fe->arena.guest_addr,
-                                      .size = fe->arena.size,
-                                      .user_addr = (uintptr_t)fe->arena.host};
+    struct vhost_mem_table_msg table = {.count = 1,
+                                        .region = {{.guest_addr = fe->arena.guest_addr,
+                                                    .size = fe->arena.size,
+                                                    .user_addr = (uintptr_t)fe->arena.host}}};
 
     case_round_trip(&fe->ring[0], 0);
     for (unsigned i = 0; i < 10; i++) {
-        require(frontend_share(fe, &region, fe->arena.fd) == 0);
+        require(frontend_set(fe, VHOST_SET_MEM_TABLE, &table, 8 + sizeof(table.region[0]),
+                             fe->arena.fd) == 0);
         case_round_trip(&fe->ring[i & 1], 0);
     }
+}
+
+static void get_config(struct frontend *fe, void *to, uint32_t offset, uint32_t len)
+{
+    const struct vhost_config_msg config = {.offset = offset, .size = len};
+    uint32_t bytes = (uint32_t)offsetof(struct vhost_config_msg, data) + len;
+    const struct vhost_out out = {.request = VHOST_GET_CONFIG,
+                                  .flags = VHOST_FLAG_VERSION,
+                                  .size = bytes,
+                                  .len = bytes,
+                                  .payload = &config};
+    struct vhost_in in;
+
+    require(vhost_send(frontend_sock(fe), &out) == 0);
+    require(vhost_recv(frontend_sock(fe), &in, FRONTEND_TIMEOUT_MS) == 0);
+    require(in.request == VHOST_GET_CONFIG && in.size == bytes);
+    memcpy(to, in.payload + offsetof(struct vhost_config_msg, data), len);
 }
 
 static void config_is_served_in_parts(void)
@@ -239,10 +255,9 @@ static void config_is_served_in_parts(void)
     struct frontend *fe = case_connect();
     uint8_t whole[60], part[60];
 
-    require(frontend_get_config(fe, whole, 0, 60) == 0);
-    require(memcmp(whole, &fe->config, 60) == 0);
+    vhost_user_client_config_read(fe->client, 0, whole, 60);
     for (unsigned i = 0; i < 60; i += 4) {
-        require(frontend_get_config(fe, part + i, i, 4) == 0);
+        get_config(fe, part + i, i, 4);
     }
     require(memcmp(whole, part, 60) == 0);
 }

@@ -36,7 +36,7 @@ static void print_answered(struct frontend_ring *ring)
     struct frontend_request *request;
 
     while ((request = frontend_reap(ring))) {
-        printf("status %u\n", request->status);
+        printf("status %u\n", request->blk->status);
         frontend_release(request);
     }
     (void)fflush(stdout);
@@ -53,12 +53,10 @@ int main(int argc, char **argv)
         .request_bytes = DATA_BYTES,
     };
     unsigned writes = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
-    int ret;
 
     frontend_init(&fe, &opts);
-    ret = frontend_start(&fe);
-    if (ret < 0) {
-        errx(EXIT_FAILURE, "%s: %s", opts.socket, strerror(-ret));
+    if (frontend_start(&fe) < 0) {
+        errx(EXIT_FAILURE, "%s", fe.err.text);
     }
     put_writes(&fe.ring[0], writes);
     printf("ready\n");

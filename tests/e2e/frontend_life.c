@@ -13,7 +13,7 @@ static void reap_all(struct frontend *fe, struct frontend_ring *ring)
     while (ring->inflight > 0) {
         require(frontend_wait(fe, FRONTEND_TIMEOUT_MS) == 0);
         while ((request = frontend_reap(ring))) {
-            require(request->status == VIRTIO_BLK_S_OK);
+            require(request->blk->status == VIRTIO_BLK_S_OK);
             frontend_release(request);
         }
     }
@@ -33,14 +33,14 @@ static void stopped_ring_goes_on_where_it_stopped(void)
     struct frontend_opts opts = case_opts();
     struct frontend *fe = case_start(&opts);
     struct frontend_ring *ring = &fe->ring[0];
-    uint32_t base;
+    uint16_t base;
 
     for (unsigned round = 0; round < 50; round++) {
         put_many(ring, opts.depth);
-        require(frontend_get_vring_base(fe, 0, &base) == 0);
-        require((uint16_t)base == load16_acquire(&ring->drv.used->idx));
+        require(frontend_ring_stop(fe, 0, &base) == 0);
+        require(base == load16_acquire(&ring->drv->used->idx));
         case_round_trip(&fe->ring[1], 8);
-        require(frontend_ring_start(fe, 0, (uint16_t)base) == 0);
+        require(frontend_ring_start(fe, 0, base) == 0);
         reap_all(fe, ring);
     }
 }
@@ -69,7 +69,7 @@ static void reconnected_front_end_goes_on(void)
 
         case_round_trip(&fe->ring[0], 0);
         frontend_disconnect(fe);
-        while ((ret = frontend_start(fe)) < 0 && now_ns() < deadline_ns) {
+        while ((ret = frontend_resume(fe)) < 0 && now_ns() < deadline_ns) {
             frontend_disconnect(fe);
             poll(NULL, 0, 10);
         }
@@ -101,11 +101,11 @@ static void messages_may_come_back_to_back(void)
     uint32_t again[3] = {VHOST_GET_FEATURES, VHOST_FLAG_VERSION, 0};
 
     memcpy(&bytes[9], &num, sizeof(num));
-    require(vhost_send_bytes(fe->sock, bytes, 44, NULL, 0) == 0);
-    require(vhost_send_bytes(fe->sock, again, 12, NULL, 0) == 0);
-    require(vhost_recv(fe->sock, &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
-    require(vhost_recv(fe->sock, &in, 5000) == 0 && in.request == VHOST_GET_QUEUE_NUM);
-    require(vhost_recv(fe->sock, &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
+    require(vhost_send_bytes(frontend_sock(fe), bytes, 44, NULL, 0) == 0);
+    require(vhost_send_bytes(frontend_sock(fe), again, 12, NULL, 0) == 0);
+    require(vhost_recv(frontend_sock(fe), &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
+    require(vhost_recv(frontend_sock(fe), &in, 5000) == 0 && in.request == VHOST_GET_QUEUE_NUM);
+    require(vhost_recv(frontend_sock(fe), &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
 }
 
 static void message_may_come_in_pieces(void)
@@ -115,10 +115,10 @@ static void message_may_come_in_pieces(void)
     struct vhost_in in;
 
     for (unsigned i = 0; i < sizeof(bytes); i++) {
-        require(vhost_send_bytes(fe->sock, (uint8_t *)bytes + i, 1, NULL, 0) == 0);
+        require(vhost_send_bytes(frontend_sock(fe), (uint8_t *)bytes + i, 1, NULL, 0) == 0);
         poll(NULL, 0, 1);
     }
-    require(vhost_recv(fe->sock, &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
+    require(vhost_recv(frontend_sock(fe), &in, 5000) == 0 && in.request == VHOST_GET_FEATURES);
 }
 
 /* Back to back with fds: each belongs to its own message. */
@@ -139,13 +139,13 @@ static void fds_stay_with_their_messages(void)
                                 .fd_count = 1,
                                 .fds = &fds[i]};
 
-        require(vhost_send(fe->sock, &out) == 0);
+        require(vhost_send(frontend_sock(fe), &out) == 0);
     }
     require(frontend_get_u64(fe, VHOST_GET_FEATURES, &signals) == 0); /* both are done */
     require(read(fds[0], &signals, 8) == 8 && signals == 1);
     require(read(fds[1], &signals, 8) == 8 && signals == 1);
     put_many(&fe->ring[1], 1);
-    for (unsigned i = 0; i < 1000 && driver_used_count(&fe->ring[1].drv) == 0; i++) {
+    for (unsigned i = 0; i < 1000 && raw_ring_used_count(fe->ring[1].drv) == 0; i++) {
         poll(NULL, 0, 5);
     }
     require(read(fds[0], &signals, 8) < 0);
@@ -155,23 +155,55 @@ static void fds_stay_with_their_messages(void)
     close(fds[1]);
 }
 
+#define LARGEST 1024u /* the disk has to be added with as much */
+#define CHAINS (LARGEST / 3)
+
+/* Fill a ring with reads of the first block, and take every one of them back. */
+static void fill_and_drain(struct frontend *fe, struct ring_driver *drv)
+{
+    const struct frontend_request *request = fe->ring[0].requests;
+    struct virtio_blk_outhdr *header = request[1].data;
+    uint8_t *status = request[2].data;
+    uint64_t deadline_ns = now_ns() + FRONTEND_TIMEOUT_MS * NS_PER_MS;
+    unsigned taken = 0;
+    uint16_t head;
+    uint32_t len;
+
+    for (unsigned i = 0; i < CHAINS; i++) {
+        const struct ring_piece pieces[] = {{&header[i], sizeof(header[i]), false},
+                                            {request[3].data, 4096, true},
+                                            {&status[i], 1, true}};
+
+        header[i] = (struct virtio_blk_outhdr){.type = VIRTIO_BLK_T_IN};
+        status[i] = 0xee;
+        require(ring_driver_add(drv, pieces, 3) >= 0);
+    }
+    if (ring_driver_show(drv)) {
+        require(eventfd_write(fe->ring[0].kick_fd, 1) == 0);
+    }
+    while (taken < CHAINS) {
+        require(now_ns() < deadline_ns);
+        taken += ring_driver_take(drv, &head, &len);
+        require(!drv->is_broken);
+    }
+    for (unsigned i = 0; i < CHAINS; i++) {
+        require(status[i] == VIRTIO_BLK_S_OK);
+    }
+}
+
 static void largest_ring_works(void)
 {
-    struct frontend_opts opts = case_opts();
+    struct frontend *fe = case_connect();
+    struct frontend_ring *ring = &fe->ring[0];
 
-    opts.queue_size = 1024; /* the disk has to be added with as much */
-    opts.queues = 1;
-    opts.depth = 512;
-    opts.request_bytes = 4096;
-
-    struct frontend *fe = case_start(&opts);
-
+    require(ring_driver_bytes(LARGEST, RING_DRIVER_MODERN_ALIGN) <= fe->opts.request_bytes);
+    ring_driver_init(ring->drv, LARGEST, RING_DRIVER_MODERN_ALIGN, ring->requests->data,
+                     ring->drv->offset);
+    ring->drv->has_event_idx = true;
+    require(frontend_share(fe) == 0);
+    require(frontend_ring_start(fe, 0, 0) == 0);
     for (unsigned round = 0; round < 3; round++) {
-        for (unsigned i = 0; i < opts.depth; i++) {
-            frontend_put(frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_IN, i * 8, 4096));
-        }
-        frontend_kick(&fe->ring[0]);
-        reap_all(fe, &fe->ring[0]);
+        fill_and_drain(fe, ring->drv);
     }
 }
 
@@ -179,21 +211,19 @@ static void reset_device_can_be_started_again(void)
 {
     struct frontend_opts opts = case_opts();
     struct frontend *fe = case_start(&opts);
+    uint64_t offered = 0;
 
-    if (!frontend_has_protocol(fe, VHOST_P_RESET_DEVICE)) {
+    require(frontend_get_u64(fe, VHOST_GET_PROTOCOL_FEATURES, &offered) == 0);
+    if (!(offered >> VHOST_P_RESET_DEVICE & 1)) {
         return;
     }
+    offered = frontend_protocol_features(fe) | 1ull << VHOST_P_RESET_DEVICE;
+    require(frontend_set_u64(fe, VHOST_SET_PROTOCOL_FEATURES, offered, -1) == 0);
     case_round_trip(&fe->ring[0], 0);
     require(frontend_set(fe, VHOST_RESET_DEVICE, NULL, 0, -1) == 0);
-    require(frontend_set_u64(fe, VHOST_SET_FEATURES, fe->features, -1) == 0);
-
-    struct vhost_region_msg region = {.guest_addr = fe->arena.guest_addr,
-                                      .size = fe->arena.size,
-                                      .user_addr = (uintptr_t)fe->arena.host};
-
-    require(frontend_share(fe, &region, fe->arena.fd) == 0);
+    require(frontend_accept(fe, fe->blk.features) == 0);
     for (unsigned i = 0; i < opts.queues; i++) {
-        driver_reset(&fe->ring[i].drv, 0);
+        raw_ring_reset(fe->ring[i].drv, 0);
         require(frontend_ring_start(fe, i, 0) == 0);
     }
     case_round_trip(&fe->ring[0], 0);
@@ -207,7 +237,7 @@ static void disabled_ring_waits(void)
     require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 0) == 0);
     put_many(&fe->ring[0], 4);
     case_round_trip(&fe->ring[1], 0);
-    require(driver_used_count(&fe->ring[0].drv) == 0);
+    require(raw_ring_used_count(fe->ring[0].drv) == 0);
     require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 1) == 0);
     reap_all(fe, &fe->ring[0]);
 }

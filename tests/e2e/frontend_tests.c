@@ -77,9 +77,16 @@ static int patiently(int (*start)(struct frontend *fe), struct frontend *fe)
         poll(NULL, 0, 10);
     }
     if (ret < 0) {
-        printf("# cannot connect: %s\n", strerror(-ret));
+        printf("# cannot connect: %s\n", fe->err.text);
     }
     return ret;
+}
+
+static int connect_and_accept(struct frontend *fe)
+{
+    int ret = frontend_connect(fe);
+
+    return ret == 0 ? frontend_accept(fe, vhost_user_client_features(fe->client)) : ret;
 }
 
 struct frontend *case_connect(void)
@@ -89,7 +96,7 @@ struct frontend *case_connect(void)
 
     end_frontends();
     fe = case_frontend(&opts);
-    require(patiently(frontend_connect, fe) == 0);
+    require(patiently(connect_and_accept, fe) == 0);
     return fe;
 }
 
@@ -122,7 +129,7 @@ bool case_was_refused(struct frontend *fe)
 {
     struct vhost_in in;
     uint64_t result = 0;
-    int ret = vhost_recv(fe->sock, &in, REFUSAL_MS);
+    int ret = vhost_recv(frontend_sock(fe), &in, REFUSAL_MS);
 
     if (ret == 0 && in.size == sizeof(result)) {
         memcpy(&result, in.payload, sizeof(result));

@@ -5,82 +5,29 @@
 #include <errno.h>
 #include <linux/virtio_config.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-/* What a VMM would accept: all that these tests know to use. */
-static const uint64_t known_features =
-    1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
-    1ull << VIRTIO_RING_F_EVENT_IDX | 1ull << VHOST_F_PROTOCOL_FEATURES |
-    1ull << VIRTIO_BLK_F_SEG_MAX | 1ull << VIRTIO_BLK_F_SIZE_MAX | 1ull << VIRTIO_BLK_F_RO |
-    1ull << VIRTIO_BLK_F_BLK_SIZE | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_TOPOLOGY |
-    1ull << VIRTIO_BLK_F_MQ;
+#include "transports/vhost_user_client_state.h"
 
-static const uint64_t known_protocol_features =
-    1ull << VHOST_P_MQ | 1ull << VHOST_P_REPLY_ACK | 1ull << VHOST_P_CONFIG |
-    1ull << VHOST_P_CONFIGURE_MEM_SLOTS | 1ull << VHOST_P_RESET_DEVICE;
+/* ---- messages of the test's own ---- */
 
-/* Of the config space, up to write_zeroes_may_unmap: QEMU's back-end refuses to tell more. */
-#define CONFIG_BYTES 60
-
-/* Send `request` and receive its answer, which must be one. */
-static int ask(struct frontend *fe, const struct vhost_out *out, struct vhost_in *in)
+int frontend_sock(const struct frontend *fe)
 {
-    int ret = vhost_send(fe->sock, out);
-
-    if (ret == 0) {
-        ret = vhost_recv(fe->sock, in, FRONTEND_TIMEOUT_MS);
-    }
-    if (ret == 0 &&
-        (in->request != out->request || in->flags != (VHOST_FLAG_VERSION | VHOST_FLAG_REPLY))) {
-        ret = -EPROTO;
-    }
-    return ret;
+    return fe->client->link.sock;
 }
 
-int frontend_get_u64(struct frontend *fe, uint32_t request, uint64_t *value)
+uint64_t frontend_protocol_features(const struct frontend *fe)
 {
-    struct vhost_out out = {.request = request, .flags = VHOST_FLAG_VERSION};
-    struct vhost_in in;
-    int ret = ask(fe, &out, &in);
-
-    if (ret == 0 && in.size != sizeof(*value)) {
-        ret = -EPROTO;
-    }
-    if (ret == 0) {
-        memcpy(value, in.payload, sizeof(*value));
-    }
-    return ret;
+    return fe->client->link.protocol_features;
 }
 
-/* With REPLY_ACK every message is acknowledged, so that its effect is known to be there. */
 int frontend_set(struct frontend *fe, uint32_t request, const void *payload, uint32_t len, int fd)
 {
-    struct vhost_out out = {.request = request,
-                            .flags = VHOST_FLAG_VERSION,
-                            .size = len,
-                            .len = len,
-                            .payload = payload,
-                            .fd_count = fd >= 0,
-                            .fds = &fd};
-    struct vhost_in in;
-    uint64_t result = 0;
-    int ret;
+    const struct vhost_user_out out = {
+        .request = request, .len = len, .payload = payload, .fds = &fd, .fd_count = fd >= 0};
 
-    if (!frontend_has_protocol(fe, VHOST_P_REPLY_ACK)) {
-        return vhost_send(fe->sock, &out);
-    }
-    out.flags |= VHOST_FLAG_NEED_REPLY;
-    ret = ask(fe, &out, &in);
-    if (ret < 0) {
-        return ret;
-    }
-    if (in.size != sizeof(result)) {
-        return -EPROTO;
-    }
-    memcpy(&result, in.payload, sizeof(result));
-    return result == 0 ? 0 : -EREMOTEIO;
+    return vhost_user_link_set(&fe->client->link, &out, &fe->err);
 }
 
 int frontend_set_u64(struct frontend *fe, uint32_t request, uint64_t value, int fd)
@@ -90,179 +37,204 @@ int frontend_set_u64(struct frontend *fe, uint32_t request, uint64_t value, int 
 
 int frontend_set_vring(struct frontend *fe, uint32_t request, uint32_t index, uint32_t num)
 {
-    struct vhost_vring_state_msg state = {.index = index, .num = num};
+    const struct vhost_vring_state_msg state = {.index = index, .num = num};
 
     return frontend_set(fe, request, &state, sizeof(state), -1);
 }
 
-int frontend_get_vring_base(struct frontend *fe, uint32_t index, uint32_t *base)
+int frontend_get_u64(struct frontend *fe, uint32_t request, uint64_t *value)
 {
-    struct vhost_vring_state_msg state = {.index = index};
-    struct vhost_out out = {.request = VHOST_GET_VRING_BASE,
-                            .flags = VHOST_FLAG_VERSION,
-                            .size = sizeof(state),
-                            .len = sizeof(state),
-                            .payload = &state};
-    struct vhost_in in;
-    int ret = ask(fe, &out, &in);
-
-    if (ret < 0) {
-        return ret;
-    }
-    if (in.size != sizeof(state)) {
-        return -EPROTO;
-    }
-    memcpy(&state, in.payload, sizeof(state));
-    *base = state.num;
-    return state.index == index ? 0 : -EPROTO;
+    return vhost_user_link_get_u64(&fe->client->link, request, value, &fe->err);
 }
 
-int frontend_get_config(struct frontend *fe, void *to, uint32_t offset, uint32_t len)
-{
-    struct vhost_config_msg config = {.offset = offset, .size = len};
-    uint32_t bytes = (uint32_t)offsetof(struct vhost_config_msg, data) + len;
-    struct vhost_out out = {.request = VHOST_GET_CONFIG,
-                            .flags = VHOST_FLAG_VERSION,
-                            .size = bytes,
-                            .len = bytes,
-                            .payload = &config};
-    struct vhost_in in;
-    int ret = ask(fe, &out, &in);
+/* ---- the driver's bus ---- */
 
-    if (ret < 0) {
-        return ret;
+static uint8_t get_status(void *bus)
+{
+    return ((struct frontend *)bus)->status;
+}
+
+/* A device that does not take the features does not keep FEATURES_OK. */
+static void set_status(void *bus, uint8_t status)
+{
+    struct frontend *fe = bus;
+
+    for (unsigned i = 0; status == 0 && i < fe->opts.queues; i++) {
+        (void)frontend_ring_stop(fe, i, NULL); /* told in err */
     }
-    if (in.size != bytes) {
-        return -EPROTO;
-    }
-    memcpy(to, in.payload + offsetof(struct vhost_config_msg, data), len);
+    fe->status = fe->err.code < 0 ? status & (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK : status;
+}
+
+static uint64_t get_features(void *bus)
+{
+    return vhost_user_client_features(((struct frontend *)bus)->client);
+}
+
+static void set_features(void *bus, uint64_t features)
+{
+    (void)frontend_accept(bus, features); /* see set_status */
+}
+
+static uint32_t generation(void *bus)
+{
+    (void)bus;
     return 0;
 }
 
-int frontend_share(struct frontend *fe, const struct vhost_region_msg *region, int fd)
+static void read_config(void *bus, unsigned offset, void *to, unsigned len)
 {
-    struct vhost_mem_reg_msg slot = {.region = *region};
-    struct vhost_mem_table_msg table = {.count = 1, .region = {*region}};
-    uint32_t table_bytes = offsetof(struct vhost_mem_table_msg, region) + sizeof(*region);
-
-    if (fe->opts.use_mem_slots) {
-        return frontend_set(fe, VHOST_ADD_MEM_REG, &slot, sizeof(slot), fd);
-    }
-    return frontend_set(fe, VHOST_SET_MEM_TABLE, &table, table_bytes, fd);
+    vhost_user_client_config_read(((struct frontend *)bus)->client, offset, to, len);
 }
 
-static int negotiate_protocol(struct frontend *fe)
+static unsigned max_size(void *bus, unsigned index)
 {
-    int ret = frontend_get_u64(fe, VHOST_GET_PROTOCOL_FEATURES, &fe->protocol_features);
-
-    if (ret < 0) {
-        return ret;
-    }
-    uint64_t wanted = fe->protocol_features & known_protocol_features;
-
-    fe->protocol_features = 0; /* REPLY_ACK does not hold for this message yet */
-    ret = frontend_set_u64(fe, VHOST_SET_PROTOCOL_FEATURES, wanted, -1);
-    fe->protocol_features = wanted;
-    if (ret == 0 && frontend_has_protocol(fe, VHOST_P_MQ)) {
-        ret = frontend_get_u64(fe, VHOST_GET_QUEUE_NUM, &fe->max_queues);
-    }
-    return ret;
+    (void)bus;
+    (void)index;
+    return BLK_DRIVER_MAX_SIZE;
 }
+
+static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
+{
+    (void)ring; /* it is in the queue */
+    return frontend_ring_start(bus, index, 0);
+}
+
+static void notify(void *bus, unsigned index)
+{
+    (void)eventfd_write(((struct frontend *)bus)->ring[index].kick_fd, 1); /* full wakes, too */
+}
+
+static uint64_t now_ms(void *bus)
+{
+    (void)bus;
+    return now_ns() / NS_PER_MS;
+}
+
+static const struct blk_driver_ops driver_ops = {
+    .get_status = get_status,
+    .set_status = set_status,
+    .get_features = get_features,
+    .set_features = set_features,
+    .generation = generation,
+    .read_config = read_config,
+    .max_size = max_size,
+    .set_ring = set_ring,
+    .notify = notify,
+    .now_ms = now_ms,
+};
+
+/* ---- connection ---- */
 
 int frontend_connect(struct frontend *fe)
 {
-    uint64_t refuse = fe->opts.refuse;
-    int ret;
+    const struct vhost_user_client_opts opts = {
+        .socket = fe->opts.socket,
+        .timeout_ms = FRONTEND_TIMEOUT_MS,
+        .refuse = fe->opts.refuse,
+        .refuse_protocol = fe->opts.refuse_protocol,
+    };
 
-    fe->sock = vhost_connect(fe->opts.socket);
-    if (fe->sock < 0) {
-        ret = fe->sock;
-        fe->sock = -1;
-        return ret;
-    }
-    fe->protocol_features = 0;
-    fe->max_queues = 1;
-    ret = frontend_get_u64(fe, VHOST_GET_FEATURES, &fe->offered);
-    if (fe->opts.is_simple) {
-        refuse |= 1ull << VHOST_F_PROTOCOL_FEATURES;
-    }
-    fe->features = fe->offered & known_features & ~refuse;
-    if (ret == 0 && frontend_has(fe, VHOST_F_PROTOCOL_FEATURES)) {
-        ret = negotiate_protocol(fe);
-    }
-    if (ret == 0) {
-        ret = frontend_set(fe, VHOST_SET_OWNER, NULL, 0, -1);
-    }
-    if (ret == 0 && frontend_has_protocol(fe, VHOST_P_CONFIG)) {
-        ret = frontend_get_config(fe, &fe->config, 0, CONFIG_BYTES);
-    }
-    if (ret == 0) {
-        ret = frontend_set_u64(fe, VHOST_SET_FEATURES, fe->features, -1);
+    fe->err = (struct err){0};
+    return vhost_user_client_open(&fe->client, &opts, &fe->err);
+}
+
+/*
+ * To a VMM a back-end that hung up is one that will be told later, so its calls succeed; to a test
+ * that does not follow it has failed.
+ */
+static int conclude(struct frontend *fe, int ret)
+{
+    if (ret == 0 && !fe->opts.follows && !vhost_user_client_is_connected(fe->client)) {
+        fe->err = fe->client->why;
+        return fe->err.code;
     }
     return ret;
 }
 
-static struct vhost_vring_addr_msg ring_addresses(const struct frontend_ring *ring)
+int frontend_accept(struct frontend *fe, uint64_t features)
 {
-    return (struct vhost_vring_addr_msg){
-        .index = ring->index,
-        .desc = (uintptr_t)ring->drv.desc,
-        .used = (uintptr_t)ring->drv.used,
-        .avail = (uintptr_t)ring->drv.avail,
-    };
+    return conclude(fe, vhost_user_client_set_features(fe->client, features, &fe->err));
+}
+
+int frontend_share(struct frontend *fe)
+{
+    const struct vhost_user_client_region region = {.guest_addr = fe->arena.guest_addr,
+                                                    .size = fe->arena.size,
+                                                    .host = fe->arena.host,
+                                                    .fd = fe->arena.fd};
+
+    return conclude(fe, vhost_user_client_add_memory(fe->client, &region, &fe->err));
 }
 
 int frontend_ring_start(struct frontend *fe, unsigned index, uint16_t base)
 {
-    struct frontend_ring *ring = &fe->ring[index];
-    struct vhost_vring_addr_msg addr = ring_addresses(ring);
-    int ret = frontend_set_vring(fe, VHOST_SET_VRING_NUM, index, ring->drv.size);
+    const struct frontend_ring *ring = &fe->ring[index];
+    const struct vhost_user_client_ring set = {
+        .size = ring->drv->size,
+        .desc = ring_driver_addr(ring->drv, ring->drv->desc),
+        .avail = ring_driver_addr(ring->drv, ring->drv->avail),
+        .used = ring_driver_addr(ring->drv, ring->drv->used),
+        .base = base,
+        .kick_fd = ring->kick_fd,
+        .call_fd = ring->call_fd,
+        .err_fd = ring->err_fd,
+    };
 
-    ring->drv.has_event_idx = frontend_has(fe, VIRTIO_RING_F_EVENT_IDX);
-    if (ret == 0) {
-        ret = frontend_set_vring(fe, VHOST_SET_VRING_BASE, index, base);
+    return conclude(fe, vhost_user_client_ring_start(fe->client, index, &set, &fe->err));
+}
+
+int frontend_ring_stop(struct frontend *fe, unsigned index, uint16_t *base)
+{
+    return conclude(fe, vhost_user_client_ring_stop(fe->client, index, base, &fe->err));
+}
+
+/* A driver that does not know VERSION_1 is one of old. */
+static int start_driver(struct frontend *fe)
+{
+    struct blk_driver_opts opts = fe->blk.opts;
+
+    opts.is_legacy = fe->opts.refuse >> VIRTIO_F_VERSION_1 & 1;
+    if (blk_driver_start(&fe->blk, &opts) < 0) {
+        return fe->err.code < 0 ? fe->err.code : -EPROTO;
     }
-    if (ret == 0) {
-        ret = frontend_set(fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1);
-    }
-    if (ret == 0) {
-        ret = frontend_set_u64(fe, VHOST_SET_VRING_ERR, index, ring->err_fd);
-    }
-    if (ret == 0) {
-        ret = frontend_set_u64(fe, VHOST_SET_VRING_CALL, index, ring->call_fd);
-    }
-    if (ret == 0) {
-        ret = frontend_set_u64(fe, VHOST_SET_VRING_KICK, index, ring->kick_fd);
-    }
-    if (ret == 0 && frontend_has(fe, VHOST_F_PROTOCOL_FEATURES)) {
-        ret = frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, index, 1);
-    }
-    return ret;
+    return fe->blk.queues == fe->opts.queues ? 0 : -ENOSPC;
 }
 
 int frontend_start(struct frontend *fe)
 {
-    struct vhost_region_msg region = {.guest_addr = fe->arena.guest_addr,
-                                      .size = fe->arena.size,
-                                      .user_addr = (uintptr_t)fe->arena.host};
     int ret = frontend_connect(fe);
 
     if (ret == 0) {
-        ret = frontend_share(fe, &region, fe->arena.fd);
+        ret = frontend_share(fe);
+    }
+    return ret == 0 ? start_driver(fe) : ret;
+}
+
+int frontend_resume(struct frontend *fe)
+{
+    int ret = frontend_connect(fe);
+
+    if (ret == 0) {
+        ret = frontend_accept(fe, fe->blk.features);
+    }
+    if (ret == 0) {
+        ret = frontend_share(fe);
     }
     for (unsigned i = 0; ret == 0 && i < fe->opts.queues; i++) {
-        ret = frontend_ring_start(fe, i, fe->ring[i].drv.shown_idx);
+        ret = frontend_ring_start(fe, i, load16_acquire(&fe->ring[i].drv->used->idx));
     }
     return ret;
 }
 
 void frontend_disconnect(struct frontend *fe)
 {
-    if (fe->sock >= 0) {
-        close(fe->sock);
-        fe->sock = -1;
+    if (fe->client) {
+        vhost_user_client_close(fe->client);
+        fe->client = NULL;
     }
 }
+
+/* ---- memory ---- */
 
 static int make_eventfd(void)
 {
@@ -274,58 +246,69 @@ static int make_eventfd(void)
     return fd;
 }
 
-static void init_request(struct frontend_ring *ring, struct frontend_request *request)
+static void *make(size_t count, size_t size)
 {
-    struct arena *arena = &ring->fe->arena;
+    void *memory = calloc(count, size);
 
-    request->ring = ring;
-    request->header_addr = arena_take(arena, sizeof(struct virtio_blk_outhdr), 16);
-    request->status_addr = arena_take(arena, 1, 1);
-    request->table_addr = arena_take(arena, 3 * sizeof(struct vring_desc), 16);
-    request->data_addr = arena_take(arena, ring->fe->opts.request_bytes, 4096);
-    request->data = arena_at(arena, request->data_addr);
-    request->next = ring->free;
-    ring->free = request;
+    if (!memory) {
+        errx(EXIT_FAILURE, "no memory");
+    }
+    return memory;
+}
+
+static void *take(struct frontend *fe, uint64_t bytes, uint64_t align)
+{
+    return arena_at(&fe->arena, arena_take(&fe->arena, bytes, align));
 }
 
 static void init_ring(struct frontend *fe, unsigned index)
 {
     struct frontend_ring *ring = &fe->ring[index];
+    struct blk_driver_queue *queue = &fe->queue[index];
+    const struct blk_driver_opts *opts = &fe->blk.opts;
 
-    ring->fe = fe;
-    ring->index = index;
+    *ring = (struct frontend_ring){.fe = fe, .queue = queue, .drv = &queue->ring};
     ring->kick_fd = make_eventfd();
     ring->call_fd = make_eventfd();
     ring->err_fd = make_eventfd();
-    driver_init(&ring->drv, &fe->arena, fe->opts.queue_size);
-    ring->requests = calloc(fe->opts.depth, sizeof(*ring->requests));
-    if (!ring->requests) {
-        errx(EXIT_FAILURE, "no memory");
-    }
+    queue->index = index;
+    ring_driver_init(&queue->ring, opts->queue_size, RING_DRIVER_MODERN_ALIGN,
+                     (uint8_t *)opts->ring_memory + blk_driver_ring_bytes(opts) * index,
+                     opts->offset);
+    ring->requests = make(fe->opts.depth, sizeof(*ring->requests));
     for (unsigned i = 0; i < fe->opts.depth; i++) {
-        init_request(ring, &ring->requests[fe->opts.depth - 1 - i]);
+        struct frontend_request *request = &ring->requests[i];
+
+        request->ring = ring;
+        request->blk = take(fe, sizeof(*request->blk), 16);
+        request->data = take(fe, fe->opts.request_bytes, 4096);
+        request->next = ring->free;
+        ring->free = request;
     }
-}
-
-/* All the memory that the rings and their requests will take, with room for alignment. */
-static uint64_t memory_bytes(const struct frontend_opts *opts)
-{
-    uint64_t ring = opts->queue_size * 64ull + 4096;
-    uint64_t request = round_up(opts->request_bytes, 4096) + 8192;
-
-    return round_up((ring + request * opts->depth) * opts->queues, 4096);
 }
 
 void frontend_init(struct frontend *fe, const struct frontend_opts *opts)
 {
-    memset(fe, 0, sizeof(*fe));
-    fe->opts = *opts;
-    fe->sock = -1;
-    arena_init(&fe->arena, FRONTEND_GUEST_ADDR, memory_bytes(opts));
-    fe->ring = calloc(opts->queues, sizeof(*fe->ring));
-    if (!fe->ring) {
-        errx(EXIT_FAILURE, "no memory");
-    }
+    uint64_t request_bytes = sizeof(struct blk_driver_request) + opts->request_bytes + 4096u;
+    struct blk_driver_opts driver = {.ops = &driver_ops,
+                                     .bus = fe,
+                                     .is_indirect = true,
+                                     .queues = opts->queues,
+                                     .queue_size = opts->queue_size,
+                                     .timeout_ms = FRONTEND_TIMEOUT_MS};
+    /* As a driver of old would take it, which is more. */
+    uint64_t ring_bytes =
+        blk_driver_ring_bytes(&(struct blk_driver_opts){.is_legacy = true}) * opts->queues;
+
+    *fe = (struct frontend){.opts = *opts};
+    arena_init(&fe->arena, FRONTEND_GUEST_ADDR,
+               round_up(ring_bytes + request_bytes * opts->depth * opts->queues, 4096));
+    fe->queue = make(opts->queues, sizeof(*fe->queue));
+    fe->ring = make(opts->queues, sizeof(*fe->ring));
+    driver.queue = fe->queue;
+    driver.offset = fe->arena.guest_addr - (uintptr_t)fe->arena.host;
+    driver.ring_memory = take(fe, ring_bytes, 4096);
+    fe->blk.opts = driver;
     for (unsigned i = 0; i < opts->queues; i++) {
         init_ring(fe, i);
     }
@@ -341,5 +324,6 @@ void frontend_fini(struct frontend *fe)
         free(fe->ring[i].requests);
     }
     free(fe->ring);
+    free(fe->queue);
     arena_fini(&fe->arena);
 }

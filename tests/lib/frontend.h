@@ -2,19 +2,21 @@
 #pragma once
 
 /*
- * A vhost-user-blk front-end: connects to a back-end, shares memory, sets up rings and does
- * requests, as a VMM and its guest would.  Works with any back-end, not only ours.
- * One thread; poll(2) and eventfds only.  Functions return 0 or -errno; a back-end that is
- * silent for FRONTEND_TIMEOUT_MS is -ETIMEDOUT.
+ * A guest and its VMM for tests: the project's own front-end and drivers (vhost_user_client,
+ * ring_driver, blk_driver) with memory, rings and a stock of requests.  Works with any
+ * back-end, not only ours; and without one, for tests that play the back-end themselves.
+ * What no well-behaved front-end sends goes through its socket, by vhost_msg.h.
+ * One thread.  Functions return 0 or -errno.
  */
 
-#include <linux/virtio_blk.h>
-
-#include "tests/lib/driver.h"
+#include "core/blk_driver.h"
+#include "core/err.h"
+#include "tests/lib/arena.h"
+#include "tests/lib/raw_ring.h"
 #include "tests/lib/vhost_msg.h"
+#include "transports/vhost_user_client.h"
 
 #define FRONTEND_TIMEOUT_MS 10000
-#define FRONTEND_MAX_RINGS 64
 
 /* Where its memory lies in the guest's address space. */
 #define FRONTEND_GUEST_ADDR 0x100000ull
@@ -22,96 +24,73 @@
 struct frontend_opts {
     const char *socket;
     unsigned queues;
-    unsigned queue_size;
-    unsigned depth;         /* requests at once on each ring */
-    uint32_t request_bytes; /* largest data part of one */
-    uint64_t refuse;        /* feature bits that it does not accept */
-    bool use_mem_slots;     /* ADD_MEM_REG and not SET_MEM_TABLE */
-    bool is_simple;         /* no protocol features at all, as the oldest front-ends */
+    unsigned queue_size;      /* up to BLK_DRIVER_MAX_SIZE */
+    unsigned depth;           /* requests at once on each ring */
+    uint32_t request_bytes;   /* largest data part of one */
+    uint64_t refuse;          /* feature bits that it does not accept; see vhost_user_client.h */
+    uint64_t refuse_protocol; /* protocol feature bits that it does not accept */
+    bool follows;             /* while it waits it reconnects, as a VMM does */
 };
 
 struct frontend_ring;
 
-/* One request; its memory belongs to its ring. */
+/* One request, ours; what the device sees of it is in the arena. */
 struct frontend_request {
     struct frontend_ring *ring; /* parent */
     struct frontend_request *next;
-    uint64_t header_addr; /* guest addresses */
-    uint64_t data_addr;
-    uint64_t status_addr;
-    uint64_t table_addr;
-    void *data; /* ours */
-    uint64_t start_ns;
-    uint32_t type;
-    uint32_t len;
-    uint32_t used_len; /* as the device said */
-    uint16_t head;
-    uint8_t status;
+    struct blk_driver_request *blk; /* header, status; its arg is this request */
+    void *data;                     /* of request_bytes */
 };
 
 struct frontend_ring {
-    struct frontend *fe; /* parent */
-    struct driver drv;
-    unsigned index;
-    int kick_fd; /* owned */
-    int call_fd; /* owned */
-    int err_fd;  /* owned */
-    uint16_t kicked_idx;
+    struct frontend *fe;            /* parent */
+    struct blk_driver_queue *queue; /* in fe->queue */
+    struct ring_driver *drv;        /* in the queue */
+    int kick_fd;                    /* owned */
+    int call_fd;                    /* owned */
+    int err_fd;                     /* owned */
     unsigned inflight;
-    uint64_t calls;                    /* read from the call fd */
     struct frontend_request *requests; /* owned, `depth` of them */
     struct frontend_request *free;
-    struct frontend_request *by_head[DRIVER_MAX_SIZE];
 };
 
 struct frontend {
     struct frontend_opts opts;
-    int sock; /* owned, -1: none */
+    struct vhost_user_client *client; /* owned, NULL: not connected */
     struct arena arena;
-    uint64_t offered;
-    uint64_t features;
-    uint64_t protocol_features;
-    uint64_t max_queues;
-    struct virtio_blk_config config;
-    struct frontend_ring *ring; /* owned, `queues` of them */
+    struct blk_driver blk;
+    struct blk_driver_queue *queue; /* owned, `queues` of them */
+    struct frontend_ring *ring;     /* owned, `queues` of them */
+    uint8_t status;                 /* of the virtio device */
+    struct err err;                 /* of the latest call that failed */
 };
-
-/* Messages with a reply or without, and their parts, in the order in which a VMM sends them. */
-int frontend_get_u64(struct frontend *fe, uint32_t request, uint64_t *value);
-int frontend_set(struct frontend *fe, uint32_t request, const void *payload, uint32_t len, int fd);
-int frontend_set_u64(struct frontend *fe, uint32_t request, uint64_t value, int fd);
-int frontend_set_vring(struct frontend *fe, uint32_t request, uint32_t index, uint32_t num);
-int frontend_get_vring_base(struct frontend *fe, uint32_t index, uint32_t *base);
-int frontend_get_config(struct frontend *fe, void *to, uint32_t offset, uint32_t len);
-
-/* Share a region with SET_MEM_TABLE (the only one then) or ADD_MEM_REG. */
-int frontend_share(struct frontend *fe, const struct vhost_region_msg *region, int fd);
-
-/* Has this bit been negotiated? */
-static inline bool frontend_has(const struct frontend *fe, unsigned bit)
-{
-    return fe->features >> bit & 1;
-}
-
-static inline bool frontend_has_protocol(const struct frontend *fe, unsigned bit)
-{
-    return fe->protocol_features >> bit & 1;
-}
 
 /* Memory and rings of our own; connects nowhere yet. */
 void frontend_init(struct frontend *fe, const struct frontend_opts *opts);
 void frontend_fini(struct frontend *fe);
 
-/* Connect and negotiate features; no memory, no rings. */
+/* Connect and agree on the protocol; no features, no memory, no rings. */
 int frontend_connect(struct frontend *fe);
 
-/* Tell the back-end about one ring, in the usual order, and enable it. */
+/* What the guest accepts. */
+int frontend_accept(struct frontend *fe, uint64_t features);
+
+/* Share all of our memory. */
+int frontend_share(struct frontend *fe);
+
+/* Tell the back-end about one ring, as it is in memory now, and enable it. */
 int frontend_ring_start(struct frontend *fe, unsigned index, uint16_t base);
 
-/* All of it: connect, negotiate, share, start every ring. */
+/* Stop it and learn where it would go on; `base` may be NULL. */
+int frontend_ring_stop(struct frontend *fe, unsigned index, uint16_t *base);
+
+/* All of it: connect, share, and have the driver negotiate features and start new rings. */
 int frontend_start(struct frontend *fe);
 
-/* Close the socket, whatever is in flight; frontend_start may follow. */
+/* The same for the rings that are there, which go on after the last used element. */
+int frontend_resume(struct frontend *fe);
+
+/* Close the socket, whatever is in flight; frontend_start or frontend_resume may follow. */
 void frontend_disconnect(struct frontend *fe);
 
 /*
@@ -133,3 +112,17 @@ int frontend_wait(struct frontend *fe, int timeout_ms);
 /* One request, from start to end; the status byte or -errno. */
 int frontend_do(struct frontend_ring *ring, uint32_t type, uint64_t sector, void *data,
                 uint32_t len);
+
+/* ---- messages of the test's own on the front-end's connection ---- */
+
+int frontend_sock(const struct frontend *fe);
+
+/* The protocol features that were agreed on. */
+uint64_t frontend_protocol_features(const struct frontend *fe);
+
+/* Send a message, with an fd unless that is -1; with REPLY_ACK, -EREMOTEIO when refused. */
+int frontend_set(struct frontend *fe, uint32_t request, const void *payload, uint32_t len, int fd);
+int frontend_set_u64(struct frontend *fe, uint32_t request, uint64_t value, int fd);
+int frontend_set_vring(struct frontend *fe, uint32_t request, uint32_t index, uint32_t num);
+
+int frontend_get_u64(struct frontend *fe, uint32_t request, uint64_t *value);

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "tests/lib/frontend.h"
-
 #include <assert.h>
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <poll.h>
-#include <string.h>
-#include <unistd.h>
+#include <sys/eventfd.h>
 
-/* A status that no device writes: shows a request that was answered without one. */
-#define STATUS_UNWRITTEN 0xee
+#include "tests/lib/frontend.h"
 
 static bool device_writes(uint32_t type)
 {
@@ -20,71 +15,45 @@ struct frontend_request *frontend_prepare(struct frontend_ring *ring, uint32_t t
                                           uint64_t sector, uint32_t len)
 {
     struct frontend_request *request = ring->free;
-    struct virtio_blk_outhdr *header;
 
     if (!request) {
         return NULL;
     }
     assert(len <= ring->fe->opts.request_bytes);
     ring->free = request->next;
-    request->type = type;
-    request->len = len;
-    header = arena_at(&ring->fe->arena, request->header_addr);
-    *header = (struct virtio_blk_outhdr){.type = type, .sector = sector};
-    *(uint8_t *)arena_at(&ring->fe->arena, request->status_addr) = STATUS_UNWRITTEN;
+    *request->blk = (struct blk_driver_request){
+        .header = {.type = type, .sector = sector},
+        .data = request->data,
+        .len = len,
+        .arg = request,
+    };
     return request;
 }
 
 void frontend_put(struct frontend_request *request)
 {
-    struct frontend_ring *ring = request->ring;
-    struct piece pieces[3];
-    unsigned count = 0;
+    int ret = blk_driver_submit(request->ring->queue, request->blk);
 
-    pieces[count++] = piece_out(request->header_addr, sizeof(struct virtio_blk_outhdr));
-    if (request->len > 0) {
-        pieces[count++] = device_writes(request->type)
-                              ? piece_in(request->data_addr, request->len)
-                              : piece_out(request->data_addr, request->len);
-    }
-    pieces[count++] = piece_in(request->status_addr, 1);
-    request->head = frontend_has(ring->fe, VIRTIO_RING_F_INDIRECT_DESC)
-                        ? driver_chain_indirect(&ring->drv, pieces, count, 0, request->table_addr)
-                        : driver_chain(&ring->drv, pieces, count);
-    ring->by_head[request->head] = request;
-    ring->inflight++;
-    request->start_ns = now_ns();
-    driver_put(&ring->drv, request->head);
+    assert(ret == 0);
+    (void)ret;
+    request->ring->inflight++;
 }
 
 void frontend_kick(struct frontend_ring *ring)
 {
-    uint64_t one = 1;
-    uint16_t old_idx = ring->drv.shown_idx;
-
-    driver_show(&ring->drv);
-    if (driver_must_kick(&ring->drv, old_idx)) {
-        ssize_t ret = write(ring->kick_fd, &one, sizeof(one));
-
-        assert(ret == sizeof(one));
-    }
+    blk_driver_kick(&ring->fe->blk, ring->queue);
 }
 
 struct frontend_request *frontend_reap(struct frontend_ring *ring)
 {
-    struct frontend_request *request;
-    struct used used;
+    struct blk_driver_request *blk = blk_driver_poll(ring->queue);
 
-    if (!driver_reap(&ring->drv, &used)) {
+    assert(!ring->drv->is_broken);
+    if (!blk) {
         return NULL;
     }
-    assert(used.id < ring->drv.size && ring->by_head[used.id]);
-    request = ring->by_head[used.id];
-    ring->by_head[used.id] = NULL;
     ring->inflight--;
-    request->used_len = used.len;
-    request->status = *(uint8_t *)arena_at(&ring->fe->arena, request->status_addr);
-    return request;
+    return blk->arg;
 }
 
 void frontend_release(struct frontend_request *request)
@@ -93,47 +62,47 @@ void frontend_release(struct frontend_request *request)
     request->ring->free = request;
 }
 
-/* Ask for an interrupt at the next used element, and see whether it is there already. */
-static bool has_used(struct frontend_ring *ring)
+/* Serve the connection, too, when it is followed. */
+static int sleep_until(struct frontend *fe, uint64_t timeout_ms)
 {
-    driver_set_used_event(&ring->drv, ring->drv.last_used);
-    return driver_used_count(&ring->drv) > 0;
-}
+    struct pollfd fds[VHOST_USER_CLIENT_MAX_RINGS + 1];
+    unsigned count = fe->opts.queues;
 
-static void drain_call_fd(struct frontend_ring *ring)
-{
-    uint64_t count;
-
-    if (read(ring->call_fd, &count, sizeof(count)) == sizeof(count)) {
-        ring->calls += count;
+    for (unsigned i = 0; i < fe->opts.queues; i++) {
+        fds[i] = (struct pollfd){.fd = fe->ring[i].call_fd, .events = POLLIN};
     }
+    if (fe->opts.follows) {
+        fds[count++] = (struct pollfd){.fd = vhost_user_client_fd(fe->client), .events = POLLIN};
+    }
+    if (poll(fds, count, (int)timeout_ms) < 0 && errno != EINTR) {
+        return -errno;
+    }
+    if (fe->opts.follows && fds[count - 1].revents != 0) {
+        vhost_user_client_dispatch(fe->client);
+    }
+    return 0;
 }
 
 int frontend_wait(struct frontend *fe, int timeout_ms)
 {
-    struct pollfd fds[FRONTEND_MAX_RINGS];
     uint64_t deadline_ns = now_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+    eventfd_t signals;
+    int ret = 0;
 
-    for (;;) {
+    while (ret == 0) {
         uint64_t now = now_ns();
-        bool is_ready = false;
+        bool has_some = false;
 
         for (unsigned i = 0; i < fe->opts.queues; i++) {
-            drain_call_fd(&fe->ring[i]);
-            fds[i] = (struct pollfd){.fd = fe->ring[i].call_fd, .events = POLLIN};
-            is_ready |= has_used(&fe->ring[i]);
+            (void)eventfd_read(fe->ring[i].call_fd, &signals); /* none is fine */
+            has_some = ring_driver_interrupts(fe->ring[i].drv, true) || has_some;
         }
-        if (is_ready) {
+        if (has_some) {
             return 0;
         }
-        if (now >= deadline_ns) {
-            return -ETIMEDOUT;
-        }
-        if (poll(fds, fe->opts.queues, (int)((deadline_ns - now) / NS_PER_MS) + 1) < 0 &&
-            errno != EINTR) {
-            return -errno;
-        }
+        ret = now < deadline_ns ? sleep_until(fe, (deadline_ns - now) / NS_PER_MS + 1) : -ETIMEDOUT;
     }
+    return ret;
 }
 
 int frontend_do(struct frontend_ring *ring, uint32_t type, uint64_t sector, void *data,
@@ -142,7 +111,6 @@ int frontend_do(struct frontend_ring *ring, uint32_t type, uint64_t sector, void
     struct frontend_request *request = frontend_prepare(ring, type, sector, len);
     struct frontend_request *done;
     uint64_t deadline_ns = now_ns() + FRONTEND_TIMEOUT_MS * NS_PER_MS;
-    int status;
 
     if (!request) {
         return -EBUSY;
@@ -164,7 +132,6 @@ int frontend_do(struct frontend_ring *ring, uint32_t type, uint64_t sector, void
     if (device_writes(type) && len > 0) {
         memcpy(data, request->data, len);
     }
-    status = request->status;
     frontend_release(request);
-    return status;
+    return request->blk->status;
 }

@@ -80,7 +80,7 @@ static void share_memory(struct world *w)
 static void start_ring(struct world *w, unsigned index)
 {
     struct frontend_ring *ring = &w->guest.ring[index];
-    struct driver *drv = &ring->drv;
+    const struct ring_driver *drv = ring->drv;
     struct device_ring_addr addr = {
         .desc = (uintptr_t)drv->desc, .used = (uintptr_t)drv->used, .avail = (uintptr_t)drv->avail};
     struct device *dev = &w->dev;
@@ -101,9 +101,8 @@ static void start_guest(struct world *w)
 
     share_memory(w);
     assert_int_equal(device_set_features(&w->dev, features), 0);
-    w->guest.features = features;
     for (unsigned i = 0; i < RINGS; i++) {
-        w->guest.ring[i].drv.has_event_idx = true;
+        w->guest.ring[i].drv->has_event_idx = true;
         start_ring(w, i);
     }
     device_resume(&w->dev, PAUSE_ADMIN);
@@ -243,21 +242,18 @@ static void check_answer(struct world *w, struct frontend_request *request, unsi
     uint32_t generation = w->generation[ring][block];
     const uint64_t *words = request->data;
 
-    assert_int_equal(request->status, VIRTIO_BLK_S_OK);
+    assert_int_equal(request->blk->status, VIRTIO_BLK_S_OK);
     assert_true(w->is_busy[ring][block]);
     w->is_busy[ring][block] = false;
-    for (unsigned i = 0; request->type == VIRTIO_BLK_T_IN && i < WORDS; i++) {
+    for (unsigned i = 0; request->blk->header.type == VIRTIO_BLK_T_IN && i < WORDS; i++) {
         assert_int_equal(words[i], word_of(ring, block, generation - 1));
     }
 }
 
-/* Which block a request was for stands in its header, in guest memory. */
-static unsigned block_of(const struct world *w, const struct frontend_request *request)
+/* Which block a request was for stands in its header. */
+static unsigned block_of(const struct frontend_request *request)
 {
-    const struct virtio_blk_outhdr *header =
-        (const void *)(w->guest.arena.host + (request->header_addr - w->guest.arena.guest_addr));
-
-    return (unsigned)(header->sector / (BLOCK / SECTOR_SIZE)) % BLOCKS;
+    return (unsigned)(request->blk->header.sector / (BLOCK / SECTOR_SIZE)) % BLOCKS;
 }
 
 static void reap(struct world *w, unsigned ring)
@@ -265,7 +261,7 @@ static void reap(struct world *w, unsigned ring)
     struct frontend_request *request;
 
     while ((request = frontend_reap(&w->guest.ring[ring]))) {
-        check_answer(w, request, ring, block_of(w, request));
+        check_answer(w, request, ring, block_of(request));
         frontend_release(request);
         w->answered++;
     }
@@ -529,7 +525,7 @@ static void use_delay(struct world *w, uint32_t delay_ms)
 
 static unsigned used_of(const struct world *w, unsigned ring)
 {
-    return driver_used_count(&w->guest.ring[ring].drv);
+    return raw_ring_used_count(w->guest.ring[ring].drv);
 }
 
 static void drain_waits_for_all_threads(void **state)
@@ -563,7 +559,7 @@ static void drain_waits_for_all_threads(void **state)
             struct frontend_request *request;
 
             while ((request = frontend_reap(&w->guest.ring[i]))) {
-                w->is_busy[i][block_of(w, request)] = false;
+                w->is_busy[i][block_of(request)] = false;
                 frontend_release(request);
             }
         }
@@ -594,11 +590,11 @@ static void drains_of_rings_and_device_all_end(void **state)
 
             reap(w, i);
             /* Each request was served or will be: none hides between base and used index. */
-            assert_int_equal((uint16_t)(w->guest.ring[i].drv.shown_idx - base),
+            assert_int_equal((uint16_t)(w->guest.ring[i].drv->shown_idx - base),
                              w->guest.ring[i].inflight);
-            w->guest.ring[i].drv.shown_idx = base;
+            w->guest.ring[i].drv->shown_idx = base;
             start_ring(w, i);
-            w->guest.ring[i].drv.shown_idx = w->guest.ring[i].drv.avail_idx;
+            w->guest.ring[i].drv->shown_idx = w->guest.ring[i].drv->avail_idx;
         }
         device_resume(&w->dev, PAUSE_MESSAGE);
         finish_load(w);
@@ -619,9 +615,9 @@ static void one_ring_drains_while_the_others_are_busy(void **state)
         w->ring_drain[0] = (struct drain){.done = on_ring_drained};
         device_ring_pause(&w->dev, ring, &w->ring_drain[0]);
         run_until(w, (step(w), !w->ring_drain[0].done));
-        w->guest.ring[ring].drv.shown_idx = device_ring_stop(&w->dev, ring);
+        w->guest.ring[ring].drv->shown_idx = device_ring_stop(&w->dev, ring);
         start_ring(w, ring);
-        w->guest.ring[ring].drv.shown_idx = w->guest.ring[ring].drv.avail_idx;
+        w->guest.ring[ring].drv->shown_idx = w->guest.ring[ring].drv->avail_idx;
     }
     finish_load(w);
     assert_all_counted(w);
@@ -669,9 +665,10 @@ static void kick_and_call_fds_are_replaced_while_the_ring_runs(void **state)
         struct frontend_ring *ring = &w->guest.ring[round % RINGS];
         int kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 
-        put_on(w, ring->index, 4);
-        assert_int_equal(device_ring_set_call(&w->dev, ring->index, dup(ring->call_fd), NULL), 0);
-        assert_int_equal(device_ring_set_kick(&w->dev, ring->index, dup(kick_fd), NULL), 0);
+        put_on(w, ring->queue->index, 4);
+        assert_int_equal(
+            device_ring_set_call(&w->dev, ring->queue->index, dup(ring->call_fd), NULL), 0);
+        assert_int_equal(device_ring_set_kick(&w->dev, ring->queue->index, dup(kick_fd), NULL), 0);
         close(ring->kick_fd);
         ring->kick_fd = kick_fd;
         step(w);

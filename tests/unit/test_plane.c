@@ -184,7 +184,7 @@ static void expect_written(struct bench *b)
     while (!(request = frontend_reap(&b->fe.ring[0]))) {
         assert_int_equal(frontend_wait(&b->fe, 5000), 0);
     }
-    assert_int_equal(request->status, VIRTIO_BLK_S_OK);
+    assert_int_equal(request->blk->status, VIRTIO_BLK_S_OK);
     frontend_release(request);
 }
 
