@@ -62,9 +62,9 @@ static void start(uint8_t flags)
                             .serial = "fuzz"};
     struct ring_layout layout = {
         .size = SIZE,
-        .desc = mem_at(&mem, drv.desc_addr, ring_desc_bytes(SIZE)),
-        .avail = mem_at(&mem, drv.avail_addr, ring_avail_bytes(SIZE)),
-        .used = mem_at(&mem, drv.used_addr, ring_used_bytes(SIZE)),
+        .desc = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.desc), ring_desc_bytes(SIZE)),
+        .avail = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.avail), ring_avail_bytes(SIZE)),
+        .used = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.used), ring_used_bytes(SIZE)),
         .last_avail = flags & 16 ? 0xfffe : 0,
         .has_event_idx = flags & 1,
         .has_indirect = flags & 2,
@@ -164,7 +164,8 @@ static void run_step(const struct step *step)
 
     switch (step->kind & 7) {
     case 0:
-        driver_set_desc(&drv, step->index % SIZE, address_of(step), step->large >> 12, flags, next);
+        raw_ring_set_desc(&drv.ring, step->index % SIZE, address_of(step), step->large >> 12, flags,
+                          next);
         break;
     case 1:
         driver_set_table(&drv, TABLE, step->index, address_of(step), step->large >> 16, flags,
@@ -174,10 +175,10 @@ static void run_step(const struct step *step)
         driver_offer(&drv, step->small & 255 ? step->index % SIZE : step->small);
         break;
     case 3:
-        driver_set_used_event(&drv, step->small);
+        raw_ring_set_used_event(&drv.ring, step->small);
         break;
     case 4:
-        driver_set_avail_idx(&drv, (uint16_t)(drv.shown_idx + (int8_t)step->index));
+        raw_ring_set_avail_idx(&drv.ring, (uint16_t)(drv.ring.shown_idx + (int8_t)step->index));
         break;
     case 5:
         serve();

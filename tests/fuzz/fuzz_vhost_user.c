@@ -110,8 +110,9 @@ static uint32_t put_memory(uint8_t *to, bool is_table)
 
 static uint32_t put_addresses(uint8_t *to)
 {
-    struct vhost_vring_addr_msg addr = {
-        .desc = (uintptr_t)drv.desc, .used = (uintptr_t)drv.used, .avail = (uintptr_t)drv.avail};
+    struct vhost_vring_addr_msg addr = {.desc = (uintptr_t)drv.ring.desc,
+                                        .used = (uintptr_t)drv.ring.used,
+                                        .avail = (uintptr_t)drv.ring.avail};
 
     memcpy(to, &addr, sizeof(addr));
     return sizeof(addr);

@@ -45,9 +45,12 @@ static void start_ring(struct world *w)
 {
     struct ring_layout layout = {
         .size = SIZE,
-        .desc = mem_at(&w->mem, w->drv.desc_addr, ring_desc_bytes(SIZE)),
-        .avail = mem_at(&w->mem, w->drv.avail_addr, ring_avail_bytes(SIZE)),
-        .used = mem_at(&w->mem, w->drv.used_addr, ring_used_bytes(SIZE)),
+        .desc = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.desc),
+                       ring_desc_bytes(SIZE)),
+        .avail = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.avail),
+                        ring_avail_bytes(SIZE)),
+        .used = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.used),
+                       ring_used_bytes(SIZE)),
         .has_indirect = true,
         .slot_size = sizeof(struct request),
         .iov_max = BLK_IOV_MAX,
@@ -434,7 +437,7 @@ static enum blk_verdict parse_huge_write(struct world *w, unsigned count)
         driver_set_table(&w->drv, table, i, w->data, segment, VRING_DESC_F_NEXT, (uint16_t)(i + 1));
     }
     driver_set_table(&w->drv, table, count + 1, w->status, 1, VRING_DESC_F_WRITE, 0);
-    driver_set_desc(&w->drv, 0, table, (count + 2) * 16, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, table, (count + 2) * 16, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
     return parse_offered(w);
 }
@@ -713,7 +716,7 @@ static void seg_max_segments_are_served(void **state)
                          (uint16_t)(i + 1));
     }
     driver_set_table(&w->drv, table, last, w->status, 1, VRING_DESC_F_WRITE, 0);
-    driver_set_desc(&w->drv, 0, table, (last + 1) * 16, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, table, (last + 1) * 16, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
     assert_int_equal(parse_offered(w), BLK_SUBMIT);
     assert_int_equal(w->request->io.iov_count, BLK_SEG_MAX);

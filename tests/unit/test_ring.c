@@ -41,9 +41,12 @@ static void start(struct world *w, uint16_t base, bool has_event_idx, bool has_i
 {
     struct ring_layout layout = {
         .size = SIZE,
-        .desc = mem_at(&w->mem, w->drv.desc_addr, ring_desc_bytes(SIZE)),
-        .avail = mem_at(&w->mem, w->drv.avail_addr, ring_avail_bytes(SIZE)),
-        .used = mem_at(&w->mem, w->drv.used_addr, ring_used_bytes(SIZE)),
+        .desc = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.desc),
+                       ring_desc_bytes(SIZE)),
+        .avail = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.avail),
+                        ring_avail_bytes(SIZE)),
+        .used = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.used),
+                       ring_used_bytes(SIZE)),
         .last_avail = base,
         .has_event_idx = has_event_idx,
         .has_indirect = has_indirect,
@@ -52,7 +55,7 @@ static void start(struct world *w, uint16_t base, bool has_event_idx, bool has_i
     };
 
     driver_reset(&w->drv, base);
-    w->drv.has_event_idx = has_event_idx;
+    w->drv.ring.has_event_idx = has_event_idx;
     assert(layout.desc && layout.avail && layout.used);
     assert(ring_start(&w->ring, &layout, &w->mem) == 0);
 }
@@ -98,10 +101,16 @@ static uint8_t *at(struct world *w, uint64_t addr)
     return mem_at(&w->mem, addr, 1);
 }
 
-static uint16_t offer_simple(struct world *w)
+static uint16_t chain_simple(struct world *w)
 {
     struct piece pieces[] = {piece_out(w->data, 16), piece_in(w->data + 512, 513)};
-    uint16_t head = driver_chain(&w->drv, pieces, 2);
+
+    return driver_chain(&w->drv, pieces, 2);
+}
+
+static uint16_t offer_simple(struct world *w)
+{
+    uint16_t head = chain_simple(w);
 
     driver_offer(&w->drv, head);
     return head;
@@ -161,12 +170,12 @@ static void order_is_that_of_the_ring_not_of_the_heads(void **state)
     struct world *w = *state;
 
     for (uint16_t head = 0; head < 4; head++) {
-        driver_set_desc(&w->drv, head, w->data, 16, 0, 0);
+        raw_ring_set_desc(&w->drv.ring, head, w->data, 16, 0, 0);
     }
-    driver_put(&w->drv, 3);
-    driver_put(&w->drv, 0);
-    driver_put(&w->drv, 2);
-    driver_show(&w->drv);
+    raw_ring_put(&w->drv.ring, 3);
+    raw_ring_put(&w->drv.ring, 0);
+    raw_ring_put(&w->drv.ring, 2);
+    (void)ring_driver_show(&w->drv.ring);
     assert_int_equal(pop(w)->head, 3);
     assert_int_equal(pop(w)->head, 0);
     assert_int_equal(pop(w)->head, 2);
@@ -273,7 +282,7 @@ static void descriptors_are_read_when_popped(void **state)
     uint16_t head = offer_simple(w);
     struct chain *chain = pop(w);
 
-    driver_set_desc(&w->drv, head, 0, 0, 0, 0);
+    raw_ring_set_desc(&w->drv.ring, head, 0, 0, 0, 0);
     assert_ptr_equal(chain->iov[0].iov_base, at(w, w->data));
     assert_int_equal(chain->iov[0].iov_len, 16);
 }
@@ -433,7 +442,7 @@ static void write_flag_of_the_table_is_ignored(void **state)
 
     driver_set_table(&w->drv, w->table, 0, w->data, 16, VRING_DESC_F_NEXT, 1);
     driver_set_table(&w->drv, w->table, 1, w->data + 64, 1, VRING_DESC_F_WRITE, 0);
-    driver_set_desc(&w->drv, 0, w->table, 32, VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, w->table, 32, VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE, 0);
     driver_offer(&w->drv, 0);
 
     struct chain *chain = pop(w);
@@ -453,7 +462,7 @@ static void table_may_be_longer_than_the_ring(void **state)
                          i == count - 1 ? VRING_DESC_F_WRITE : VRING_DESC_F_NEXT,
                          (uint16_t)(i + 1));
     }
-    driver_set_desc(&w->drv, 0, w->table, count * 16, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, w->table, count * 16, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
     assert_null(pop(w)->fault);
 }
@@ -466,7 +475,7 @@ static void table_may_lie_over_two_regions(void **state)
 
     memcpy(arena_at(&w->arena, table), &desc, 8);
     memcpy(arena_at(&w->after, table + 8), (char *)&desc + 8, 8);
-    driver_set_desc(&w->drv, 0, table, 16, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, table, 16, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
 
     struct chain *chain = pop(w);
@@ -481,8 +490,8 @@ static void offer_table(struct world *w, uint32_t len, uint16_t flags, uint16_t 
 {
     driver_set_table(&w->drv, w->table, 0, w->data, 16, first_flags, first_next);
     driver_set_table(&w->drv, w->table, 1, w->data, 1, VRING_DESC_F_WRITE, 0);
-    driver_set_desc(&w->drv, 0, w->table, len, flags, 1);
-    driver_set_desc(&w->drv, 1, w->data, 1, VRING_DESC_F_WRITE, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, w->table, len, flags, 1);
+    raw_ring_set_desc(&w->drv.ring, 1, w->data, 1, VRING_DESC_F_WRITE, 0);
     driver_offer(&w->drv, 0);
 }
 
@@ -547,7 +556,7 @@ static void table_outside_memory_breaks_the_ring(void **state)
 {
     struct world *w = *state;
 
-    driver_set_desc(&w->drv, 0, 0x10, 32, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, 0x10, 32, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
     assert_breaks(w);
 }
@@ -557,7 +566,7 @@ static void table_of_4_gib_ends_after_bounded_steps(void **state)
     struct world *w = *state;
 
     driver_set_table(&w->drv, w->table, 0, w->data, 16, VRING_DESC_F_NEXT, 0);
-    driver_set_desc(&w->drv, 0, w->table, 0xfffffff0u, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, w->table, 0xfffffff0u, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
     assert_breaks(w);
 }
@@ -568,8 +577,8 @@ static void loop_breaks_the_ring(void **state)
 {
     struct world *w = *state;
 
-    driver_set_desc(&w->drv, 0, w->data, 16, VRING_DESC_F_NEXT, 1);
-    driver_set_desc(&w->drv, 1, w->data, 16, VRING_DESC_F_NEXT, 0);
+    raw_ring_set_desc(&w->drv.ring, 0, w->data, 16, VRING_DESC_F_NEXT, 1);
+    raw_ring_set_desc(&w->drv.ring, 1, w->data, 16, VRING_DESC_F_NEXT, 0);
     driver_offer(&w->drv, 0);
     assert_breaks(w);
 }
@@ -578,7 +587,7 @@ static void loop_onto_itself_breaks_the_ring(void **state)
 {
     struct world *w = *state;
 
-    driver_set_desc(&w->drv, 3, w->data, 0, VRING_DESC_F_NEXT, 3);
+    raw_ring_set_desc(&w->drv.ring, 3, w->data, 0, VRING_DESC_F_NEXT, 3);
     driver_offer(&w->drv, 3);
     assert_breaks(w);
 }
@@ -587,7 +596,7 @@ static void next_past_the_table_breaks_the_ring(void **state)
 {
     struct world *w = *state;
 
-    driver_set_desc(&w->drv, 0, w->data, 16, VRING_DESC_F_NEXT, SIZE);
+    raw_ring_set_desc(&w->drv.ring, 0, w->data, 16, VRING_DESC_F_NEXT, SIZE);
     driver_offer(&w->drv, 0);
     assert_breaks(w);
 }
@@ -628,7 +637,7 @@ static void index_further_than_the_ring_breaks_it(void **state)
 {
     struct world *w = *state;
 
-    driver_set_avail_idx(&w->drv, SIZE + 1);
+    raw_ring_set_avail_idx(&w->drv.ring, SIZE + 1);
     assert_breaks(w);
 }
 
@@ -637,7 +646,7 @@ static void index_that_goes_back_breaks_the_ring(void **state)
     struct world *w = *state;
 
     serve_one(w);
-    driver_set_avail_idx(&w->drv, 0);
+    raw_ring_set_avail_idx(&w->drv.ring, 0);
     assert_breaks(w);
 }
 
@@ -646,10 +655,10 @@ static void full_ring_is_no_jump(void **state)
     struct world *w = *state;
 
     for (uint16_t head = 0; head < SIZE; head++) {
-        driver_set_desc(&w->drv, head, w->data, 1, VRING_DESC_F_WRITE, 0);
-        driver_put(&w->drv, head);
+        raw_ring_set_desc(&w->drv.ring, head, w->data, 1, VRING_DESC_F_WRITE, 0);
+        raw_ring_put(&w->drv.ring, head);
     }
-    driver_show(&w->drv);
+    (void)ring_driver_show(&w->drv.ring);
     for (uint16_t head = 0; head < SIZE; head++) {
         assert_int_equal(pop(w)->head, head);
     }
@@ -660,9 +669,9 @@ static void broken_ring_stays_broken(void **state)
 {
     struct world *w = *state;
 
-    driver_set_avail_idx(&w->drv, 1000);
+    raw_ring_set_avail_idx(&w->drv.ring, 1000);
     assert_breaks(w);
-    driver_set_avail_idx(&w->drv, 0);
+    raw_ring_set_avail_idx(&w->drv.ring, 0);
     offer_simple(w);
     assert_int_equal(ring_pop(&w->ring, &w->chain), -EPROTO);
 }
@@ -684,7 +693,7 @@ static void broken_ring_still_gives_back_what_is_in_flight(void **state)
     struct chain *chain = pop(w);
     struct used used;
 
-    driver_set_avail_idx(&w->drv, 1000);
+    raw_ring_set_avail_idx(&w->drv.ring, 1000);
     assert_breaks(w);
     ring_push(&w->ring, chain, 7);
     ring_publish(&w->ring);
@@ -704,7 +713,7 @@ static void pushed_chain_is_hidden_until_published(void **state)
     assert_false(ring_has_unpublished(&w->ring));
     ring_push(&w->ring, pop(w), 514);
     assert_true(ring_has_unpublished(&w->ring));
-    assert_int_equal(driver_used_count(&w->drv), 0);
+    assert_int_equal(raw_ring_used_count(&w->drv.ring), 0);
     ring_publish(&w->ring);
     assert_false(ring_has_unpublished(&w->ring));
     assert_true(driver_reap(&w->drv, &used));
@@ -725,10 +734,10 @@ static void batch_is_published_by_one_store(void **state)
     }
     for (unsigned i = 3; i-- > 0;) {
         ring_push(&w->ring, chains[i], i);
-        assert_int_equal(load16(&w->drv.used->idx), 0);
+        assert_int_equal(load16(&w->drv.ring.used->idx), 0);
     }
     ring_publish(&w->ring);
-    assert_int_equal(load16(&w->drv.used->idx), 3);
+    assert_int_equal(load16(&w->drv.ring.used->idx), 3);
     for (unsigned i = 3; i-- > 0;) { /* in the order in which they were finished */
         assert_true(driver_reap(&w->drv, &used));
         assert_int_equal(used.id, heads[i]);
@@ -741,11 +750,11 @@ static void used_index_is_never_read_back(void **state)
     struct world *w = *state;
 
     serve_one(w);
-    store16(&w->drv.used->idx, 500); /* the driver writes where it may not */
+    store16(&w->drv.ring.used->idx, 500); /* the driver writes where it may not */
     offer_simple(w);
     ring_push(&w->ring, pop(w), 1);
     ring_publish(&w->ring);
-    assert_int_equal(load16(&w->drv.used->idx), 2);
+    assert_int_equal(load16(&w->drv.ring.used->idx), 2);
 }
 
 static void indices_wrap_at_16_bits(void **state)
@@ -756,7 +765,7 @@ static void indices_wrap_at_16_bits(void **state)
     for (unsigned i = 0; i < 10; i++) {
         serve_one(w);
     }
-    assert_int_equal(load16(&w->drv.used->idx), 7);
+    assert_int_equal(load16(&w->drv.ring.used->idx), 7);
     assert_int_equal(w->ring.last_avail, 7);
     assert_false(w->ring.is_broken);
 }
@@ -769,7 +778,7 @@ static void ring_goes_on_where_another_stopped(void **state)
     assert_int_equal(ring_pop(&w->ring, &w->chain), 0);
     serve_one(w);
     assert_int_equal(w->ring.last_avail, 42);
-    assert_int_equal(load16(&w->drv.used->idx), 42);
+    assert_int_equal(load16(&w->drv.ring.used->idx), 42);
 }
 
 static void last_avail_outlives_stop(void **state)
@@ -791,9 +800,11 @@ static void relocated_ring_serves_from_the_new_place(void **state)
     serve_one(w);
     driver_init(&moved, &w->after, SIZE);
     driver_reset(&moved, 1);
-    ring_relocate(&w->ring, mem_at(&w->mem, moved.desc_addr, ring_desc_bytes(SIZE)),
-                  mem_at(&w->mem, moved.avail_addr, ring_avail_bytes(SIZE)),
-                  mem_at(&w->mem, moved.used_addr, ring_used_bytes(SIZE)));
+    ring_relocate(
+        &w->ring,
+        mem_at(&w->mem, ring_driver_addr(&moved.ring, moved.ring.desc), ring_desc_bytes(SIZE)),
+        mem_at(&w->mem, ring_driver_addr(&moved.ring, moved.ring.avail), ring_avail_bytes(SIZE)),
+        mem_at(&w->mem, ring_driver_addr(&moved.ring, moved.ring.used), ring_used_bytes(SIZE)));
     w->drv = moved;
     serve_one(w);
     assert_int_equal(w->ring.last_avail, 2);
@@ -815,15 +826,20 @@ static bool publish(struct world *w, unsigned count)
     return ring_publish(&w->ring);
 }
 
+static void set_no_interrupt(struct world *w, bool on)
+{
+    store16(&w->drv.ring.avail->flags, on ? VRING_AVAIL_F_NO_INTERRUPT : 0);
+}
+
 static void first_publish_signals_whatever_the_driver_asked(void **state)
 {
     struct world *w = *state;
 
-    driver_set_no_interrupt(&w->drv, true);
+    set_no_interrupt(w, true);
     assert_true(publish(w, 1));
     assert_false(publish(w, 1));
     restart(w, 0, true, true);
-    driver_set_used_event(&w->drv, 100);
+    raw_ring_set_used_event(&w->drv.ring, 100);
     assert_true(publish(w, 1));
     assert_false(publish(w, 1));
 }
@@ -834,9 +850,9 @@ static void no_interrupt_flag_is_obeyed_anew_each_time(void **state)
 
     publish(w, 1);
     assert_true(publish(w, 1));
-    driver_set_no_interrupt(&w->drv, true);
+    set_no_interrupt(w, true);
     assert_false(publish(w, 3));
-    driver_set_no_interrupt(&w->drv, false);
+    set_no_interrupt(w, false);
     assert_true(publish(w, 1));
 }
 
@@ -845,7 +861,7 @@ static bool signals(struct world *w, uint16_t base, uint16_t event, unsigned cou
 {
     restart(w, (uint16_t)(base - 1), true, true);
     publish(w, 1); /* the first one, which always signals */
-    driver_set_used_event(&w->drv, (uint16_t)(base + event));
+    raw_ring_set_used_event(&w->drv.ring, (uint16_t)(base + event));
     return publish(w, count);
 }
 
@@ -898,21 +914,38 @@ static void event_index_makes_the_flag_void(void **state)
 
     restart(w, 0, true, true);
     publish(w, 1);
-    driver_set_no_interrupt(&w->drv, true);
-    driver_set_used_event(&w->drv, 1);
+    set_no_interrupt(w, true);
+    raw_ring_set_used_event(&w->drv.ring, 1);
     assert_true(publish(w, 1));
 }
 
 /* ---- asking for kicks ---- */
+
+static bool no_notify(const struct world *w)
+{
+    return load16(&w->drv.ring.used->flags) & VRING_USED_F_NO_NOTIFY;
+}
+
+static uint16_t avail_event(const struct world *w)
+{
+    return load16(&w->drv.ring.used->ring[SIZE]);
+}
+
+/* Offer a simple chain.  Returns whether the driver takes it that the device wants a kick. */
+static bool offer_wants_kick(struct world *w)
+{
+    raw_ring_put(&w->drv.ring, chain_simple(w));
+    return ring_driver_show(&w->drv.ring);
+}
 
 static void kicks_off_and_on_is_the_flag(void **state)
 {
     struct world *w = *state;
 
     ring_kicks_off(&w->ring);
-    assert_true(driver_no_notify(&w->drv));
+    assert_true(no_notify(w));
     assert_false(ring_kicks_on(&w->ring));
-    assert_false(driver_no_notify(&w->drv));
+    assert_false(no_notify(w));
 }
 
 static void kicks_on_sees_what_came_meanwhile(void **state)
@@ -933,17 +966,14 @@ static void event_index_asks_for_a_kick_at_the_next_chain(void **state)
 
     restart(w, 0, true, true);
     assert_false(ring_kicks_on(&w->ring));
-    assert_int_equal(driver_avail_event(&w->drv), 0);
-    offer_simple(w);
-    assert_true(driver_must_kick(&w->drv, 0));
+    assert_int_equal(avail_event(w), 0);
+    assert_true(offer_wants_kick(w));
     pop(w);
-    offer_simple(w);
-    assert_false(driver_must_kick(&w->drv, 1)); /* not asked for again */
+    assert_false(offer_wants_kick(w)); /* not asked for again */
     pop(w);
     assert_false(ring_kicks_on(&w->ring));
-    assert_int_equal(driver_avail_event(&w->drv), 2);
-    offer_simple(w);
-    assert_true(driver_must_kick(&w->drv, 2));
+    assert_int_equal(avail_event(w), 2);
+    assert_true(offer_wants_kick(w));
 }
 
 static void event_index_takes_back_what_it_asked_for(void **state)
@@ -953,8 +983,7 @@ static void event_index_takes_back_what_it_asked_for(void **state)
     restart(w, 0, true, true);
     assert_false(ring_kicks_on(&w->ring));
     ring_kicks_off(&w->ring);
-    offer_simple(w);
-    assert_false(driver_must_kick(&w->drv, 0));
+    assert_false(offer_wants_kick(w));
     pop(w);
 }
 
@@ -980,7 +1009,7 @@ static void event_index_kicks_on_sees_what_came_meanwhile(void **state)
     assert_true(ring_kicks_on(&w->ring));
     pop(w);
     assert_false(ring_kicks_on(&w->ring));
-    assert_int_equal(driver_avail_event(&w->drv), 0);
+    assert_int_equal(avail_event(w), 0);
 }
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
