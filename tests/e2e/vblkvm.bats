@@ -547,16 +547,16 @@ nested_run() {
     "$E2E_GUEST/mknested" "$1" "$2" "$top_builddir" "$E2E_DIR/nested"
     outer_start
     inner_start
-    inner_reaches "loading" 60
+    inner_reaches "loading" 120
     outer_stops_under_load
     guest_run outer 'echo enough >/run/keys'
-    inner_reaches "loaded .* errors 0" 60
-    inner_reaches "files survived the load" 60
+    inner_reaches "loaded .* errors 0" 120
+    inner_reaches "files survived the load" 120
     outer_ctl stop vda
     guest_run outer 'truncate -s 32M /disks/vda.img'
     outer_ctl start vda
-    inner_reaches "resized" 60
-    inner_reaches "done" 60
+    inner_reaches "resized" 120
+    inner_reaches "done" 120
     outer_stop
     [ "$(grep -c '^exits notify vd[abc] 0' "$E2E_DIR/inner")" -eq 3 ]
     images_hold
