@@ -56,13 +56,20 @@ static int queue_start(void *arg, unsigned queue, const struct virtio_queue *set
     struct virtio_host *host = arg;
 
     note(host, 'S', queue);
+    assert_false(host->is_started[queue]);
+    host->is_started[queue] = host->refuse_queue == 0;
     host->started[queue] = *set;
     return host->refuse_queue;
 }
 
 static void queue_stop(void *arg, unsigned queue)
 {
-    note(arg, 'P', queue);
+    struct virtio_host *host = arg;
+
+    note(host, 'P', queue);
+    assert_true(host->is_started[queue]);
+    assert_false(host->is_kick_on[queue]);
+    host->is_started[queue] = false;
 }
 
 static void kick(void *arg, unsigned queue)
@@ -75,6 +82,8 @@ static int kick_on(void *arg, unsigned queue, const struct virtio_doorbell *door
     struct virtio_host *host = arg;
 
     note(host, 'K', queue);
+    assert_false(host->is_kick_on[queue]);
+    host->is_kick_on[queue] = true;
     host->door[queue] = *door;
     return 0;
 }
@@ -84,6 +93,8 @@ static void kick_off(void *arg, unsigned queue, const struct virtio_doorbell *do
     struct virtio_host *host = arg;
 
     note(host, 'X', queue);
+    assert_true(host->is_kick_on[queue]);
+    host->is_kick_on[queue] = false;
     assert_int_equal(door->addr, host->door[queue].addr);
 }
 
@@ -92,6 +103,7 @@ static int call_on(void *arg, unsigned source, const struct virtio_message *mess
     struct virtio_host *host = arg;
 
     note(host, 'C', source);
+    host->is_call_on[source] = true;
     host->is_line[source] = message == NULL;
     if (message) {
         host->message[source] = *message;
@@ -101,7 +113,10 @@ static int call_on(void *arg, unsigned source, const struct virtio_message *mess
 
 static void call_off(void *arg, unsigned source)
 {
-    note(arg, 'U', source);
+    struct virtio_host *host = arg;
+
+    note(host, 'U', source);
+    host->is_call_on[source] = false;
 }
 
 static bool is_pending(void *arg, unsigned source)

@@ -18,6 +18,9 @@ struct virtio_host {
     uint64_t features; /* as accepted */
     uint8_t config[64];
     struct virtio_queue started[HOST_QUEUES];
+    bool is_started[HOST_QUEUES]; /* what is started or wired twice, or stopped without, is wrong */
+    bool is_kick_on[HOST_QUEUES];
+    bool is_call_on[HOST_QUEUES + 1];
     struct virtio_doorbell door[HOST_QUEUES];
     struct virtio_message message[HOST_QUEUES + 1];
     bool is_line[HOST_QUEUES + 1]; /* the call went to the line */
