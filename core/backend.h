@@ -101,7 +101,7 @@ struct backend_ops {
     /* Take `io` until its `done` is called. */
     void (*queue)(struct backend *backend, struct io *io);
 
-    /* Start all that is queued. */
+    /* Start all that is queued.  Call reap after it: what it finishes need not be signalled. */
     struct backend_submitted (*submit)(struct backend *backend);
 
     /*

@@ -284,17 +284,7 @@ static int file_fd(struct backend *backend)
     return file->engine->ops->fd(file->engine);
 }
 
-static int check_engine(const struct backend_opts *opts, struct err *err)
-{
-    if (opts->engine != ENGINE_IO_URING) {
-        return 0;
-    }
-    err_say(err, -ENOTSUP, "image %s: engine io_uring: this vblkd is built without it", opts->path);
-    err_hint(err, "use engine aio or auto");
-    return -ENOTSUP;
-}
-
-static void state_facts(struct file *file, const struct backend_opts *opts)
+static void state_facts(struct file *file)
 {
     file->backend.ops = &backend_file_ops;
     file->backend.size = file->image.size;
@@ -304,8 +294,7 @@ static void state_facts(struct file *file, const struct backend_opts *opts)
     file->backend.opt_io = file->image.opt_io;
     file->backend.max_inflight = file->engine->max_inflight;
     file->backend.engine = file->engine->ops->name;
-    file->backend.engine_reason =
-        opts->engine == ENGINE_AIO ? "asked for" : "vblkd is built with no other";
+    file->backend.engine_reason = file->engine->reason;
     file_io_list_init(&file->pending);
     file_io_list_init(&file->waiting);
 }
@@ -315,10 +304,12 @@ static int open_engine(struct file *file, const struct backend_opts *opts, struc
     struct engine_opts engine_opts = {
         .path = file->image.path,
         .fd = file->image.fd,
+        .is_direct = file->image.is_direct,
+        .engine = opts->engine,
         .wanted = opts->max_inflight,
     };
 
-    return engine_aio_ops.open(&file->engine, &engine_opts, err);
+    return engine_open(&file->engine, &engine_opts, err);
 }
 
 /* `lender` NULL: the image is opened. */
@@ -350,7 +341,7 @@ static int open_file(struct backend **out, const struct backend_opts *opts,
     if (ret < 0) {
         goto close_image;
     }
-    state_facts(file, opts);
+    state_facts(file);
     file->opts = *opts;
     file->opts.path = file->image.path;
     *out = &file->backend;
@@ -369,9 +360,7 @@ free_file:
 
 static int file_open(struct backend **out, const struct backend_opts *opts, struct err *err)
 {
-    int ret = check_engine(opts, err);
-
-    return ret < 0 ? ret : open_file(out, opts, NULL, err);
+    return open_file(out, opts, NULL, err);
 }
 
 /*

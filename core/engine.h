@@ -34,14 +34,19 @@ struct engine_event {
 };
 
 struct engine_opts {
-    const char *path; /* for messages */
-    int fd;           /* lent until close */
-    unsigned wanted;  /* operations under way at once; there may be fewer */
+    const char *path;      /* for messages */
+    int fd;                /* lent until close */
+    bool is_direct;        /* the file is open with O_DIRECT */
+    enum io_engine engine; /* asked for */
+    unsigned wanted;       /* operations under way at once; there may be fewer */
 };
+
+#define ENGINE_REASON_BYTES 128
 
 struct engine {
     const struct engine_ops *ops;
     unsigned max_inflight;
+    char reason[ENGINE_REASON_BYTES]; /* for people: why this one */
 };
 
 struct engine_ops {
@@ -58,7 +63,8 @@ struct engine_ops {
     /*
      * Start what was added since the last time, in order.  Returns how many were started, or
      * -errno: none, and the first of them is the reason, or -EAGAIN.  Those that were not
-     * started are forgotten.  One system call.
+     * started are forgotten.  One system call; call `reap` after it, as what has finished by
+     * its end need not be signalled.
      */
     int (*submit)(struct engine *engine);
 
@@ -70,3 +76,10 @@ struct engine_ops {
 };
 
 extern const struct engine_ops engine_aio_ops;
+extern const struct engine_ops engine_uring_ops; /* if it is built in */
+
+/*
+ * The engine that is asked for, or for ENGINE_AUTO the one that suits the file.  Where the
+ * kernel refuses io_uring it is Linux AIO, and the reason says so.
+ */
+int engine_open(struct engine **out, const struct engine_opts *opts, struct err *err);

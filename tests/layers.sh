@@ -3,7 +3,7 @@
 #
 # Who may include whom, and how large things may be.  TAP; run by `make check`.
 #
-#   cmd --> daemon --> transports --> core --> libc, libaio, libuv
+#   cmd --> daemon --> transports --> core --> libc, libaio, liburing, libuv
 
 set -uo pipefail
 
@@ -92,6 +92,7 @@ ok "jansson is the daemon's and vblkctl's, for questions to the daemon, and vblk
     "$(included 'jansson\.h' \
         'daemon/[^:]*|cmd/ctl/[^:]*|cmd/vblkctl\.c|cmd/lookup\.c|cmd/bench/report\.c')"
 ok "libaio is core/engine_aio.c's" "$(included 'libaio\.h' 'core/engine_aio\.c')"
+ok "liburing is core/engine_uring.c's" "$(included 'liburing\.h' 'core/engine_uring\.c')"
 ok "libuv in core is device*'s, lane*'s, mailbox's and watch's" \
     "$(from core/ 'uv\.h' | grep -vE '^core/(device[a-z_]*|lane[a-z_]*|mailbox|watch)\.[ch]:')"
 ok "vblkctl has no loop" "$(from cmd/ 'uv\.h')"

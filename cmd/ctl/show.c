@@ -146,8 +146,11 @@ static void show_engine(const json_t *disk)
     if (engine[0] && strcmp(asked, "auto") == 0) {
         print_field("engine", "%s (chosen by auto: %s)", engine,
                     print_text_of(image, "engine_reason"));
-    } else if (engine[0]) {
+    } else if (engine[0] && strcmp(asked, engine) == 0) {
         print_field("engine", "%s (asked for)", engine);
+    } else if (engine[0]) {
+        print_field("engine", "%s (%s was asked for: %s)", engine, asked,
+                    print_text_of(image, "engine_reason"));
     } else if (strcmp(print_text_of(image, "type"), "file") == 0) {
         print_field("engine", "%s, when the image is open", asked);
     }

@@ -3,12 +3,14 @@
 
 #include "tests/unit/unit.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+const enum io_engine image_world_aio = ENGINE_AIO;
+const enum io_engine image_world_uring = ENGINE_IO_URING;
 
 void image_world_make(const char *path, off_t size)
 {
@@ -73,6 +75,12 @@ bool image_world_has_direct(const struct image_world *w)
     return fd >= 0;
 }
 
+struct backend *image_world_open_with(struct image_world *w, const struct backend_opts *opts)
+{
+    assert_int_equal(backend_open(&w->backend, opts, &w->err), 0);
+    return w->backend;
+}
+
 struct backend *image_world_open(struct image_world *w, enum cache_mode cache)
 {
     struct backend_opts opts = image_world_opts(w, w->image, cache);
@@ -80,8 +88,7 @@ struct backend *image_world_open(struct image_world *w, enum cache_mode cache)
     if (cache_is_direct(cache) && !image_world_has_direct(w)) {
         skip();
     }
-    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
-    return w->backend;
+    return image_world_open_with(w, &opts);
 }
 
 int image_world_try(struct image_world *w, const struct backend_opts *opts)

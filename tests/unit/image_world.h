@@ -6,6 +6,8 @@
  * backend that has it open: what tests of the file backend start from.
  */
 
+#include <config.h>
+
 #include "core/backend.h"
 
 #define IMAGE_BYTES (4u << 20)
@@ -19,6 +21,24 @@ struct image_world {
     enum io_engine engine;
     struct backend *backend; /* closed at the end, if there is one */
 };
+
+/*
+ * A test with an engine by name.  Where the kernel refuses io_uring, it is Linux AIO once more;
+ * where it is not built in, for_uring leaves a list of tests out.
+ */
+extern const enum io_engine image_world_aio;
+extern const enum io_engine image_world_uring;
+#define by_engine(test, which)                                                                     \
+    {                                                                                              \
+#test ", " #which, test, image_world_start, image_world_stop, (void *)&image_world_##which \
+    }
+#define by_aio(test) by_engine(test, aio)
+#define by_uring(test) by_engine(test, uring)
+#ifdef HAVE_LIBURING
+#define for_uring(list) list(by_uring),
+#else
+#define for_uring(list)
+#endif
 
 /* Set-up and tear-down of a test; what *state points to at first is an engine, or NULL. */
 int image_world_start(void **state);
@@ -35,6 +55,8 @@ bool image_world_has_direct(const struct image_world *w);
 
 /* Open the image, or skip the test when the file system has no O_DIRECT. */
 struct backend *image_world_open(struct image_world *w, enum cache_mode cache);
+
+struct backend *image_world_open_with(struct image_world *w, const struct backend_opts *opts);
 
 /* Open and close; an error has to have a text. */
 int image_world_try(struct image_world *w, const struct backend_opts *opts);

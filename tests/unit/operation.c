@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <unistd.h>
 
-#define PATIENCE_NS (20 * NS_PER_S)
+#define PATIENCE_MS 20000
+#define PATIENCE_NS (PATIENCE_MS * NS_PER_MS)
 
 static void on_done(struct io *io)
 {
@@ -43,20 +45,37 @@ static bool all_done(const struct operation *ops, unsigned count)
     return true;
 }
 
+/* As a watch for edges does without reading: a signal wakes once. */
+static void read_empty(int fd)
+{
+    uint64_t signals;
+    ssize_t ret = read(fd, &signals, sizeof(signals));
+
+    (void)ret; /* none since the last time */
+}
+
+/* What submit has finished by its end need not be signalled. */
+static void start(struct backend *backend)
+{
+    do {
+        backend->ops->submit(backend);
+    } while (backend->ops->reap(backend) > 0 && backend->ops->is_held_back(backend));
+}
+
 bool operations_run(struct backend *backend, const struct operation *ops, unsigned count)
 {
     uint64_t deadline_ns = now_ns() + PATIENCE_NS;
 
-    backend->ops->submit(backend);
+    start(backend);
     while (!all_done(ops, count)) {
         struct pollfd poll_fd = {.fd = backend->ops->fd(backend), .events = POLLIN};
 
-        if (now_ns() > deadline_ns) {
+        if (poll(&poll_fd, 1, PATIENCE_MS) == 0 || now_ns() > deadline_ns) {
             return false;
         }
-        poll(&poll_fd, 1, 100);
+        read_empty(poll_fd.fd);
         backend->ops->reap(backend);
-        backend->ops->submit(backend);
+        start(backend);
     }
     return true;
 }

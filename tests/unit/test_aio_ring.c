@@ -9,21 +9,15 @@
 
 #define COUNT 8u
 
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#else
-#define RUNNING_ON_VALGRIND 0
-#endif
-
 /* The kernel's side is played by the test, but for the last group. */
 struct world {
     struct aio_ring ring;
+    uint64_t put; /* events, ever */
+    uint64_t taken;
     union {
         struct aio_ring_shared shared;
         uint8_t bytes[sizeof(struct aio_ring_shared) + COUNT * sizeof(struct aio_ring_event)];
     } memory;
-    uint64_t put; /* events, ever */
-    uint64_t taken;
 };
 
 static int world_start(void **state)

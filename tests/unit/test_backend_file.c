@@ -61,27 +61,6 @@ static void facts_are_those_of_the_file(void **state)
     assert_true(backend->max_inflight >= 16);
 }
 
-static void engine_that_runs_is_told(void **state)
-{
-    struct image_world *w = *state;
-    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
-
-    opts.engine = ENGINE_AIO;
-    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
-    assert_string_equal(w->backend->engine, "aio");
-    assert_string_equal(w->backend->engine_reason, "asked for");
-}
-
-static void engine_that_is_not_built_in_is_refused(void **state)
-{
-    struct image_world *w = *state;
-    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
-
-    opts.engine = ENGINE_IO_URING;
-    assert_int_equal(image_world_try(w, &opts), -ENOTSUP);
-    assert_non_null(strstr(w->err.text, "built without"));
-}
-
 static void direct_io_states_the_alignment_it_needs(void **state)
 {
     struct image_world *w = *state;
@@ -112,7 +91,7 @@ static void scattered_buffers_are_filled_in_order(void **state)
 {
     struct image_world *w = *state;
     struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
-    uint8_t out[2048], in[2048];
+    uint8_t out[2048], in[2048] = {0};
     struct operation op;
 
     fill_bytes(out, sizeof(out), 2);
@@ -192,7 +171,7 @@ static void more_bounced_requests_than_buffers_all_end(void **state)
     struct backend *backend = image_world_open(w, CACHE_NONE);
     static struct operation ops[4 * BOUNCE_BUFFERS];
     uint8_t *data = aligned_buffer(ARRAY_SIZE(ops) * BLOCK + BLOCK);
-    uint8_t block[BLOCK];
+    uint8_t block[BLOCK] = {0};
     int fd = open(w->image, O_RDONLY | O_CLOEXEC);
 
     for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
@@ -233,7 +212,7 @@ static void batch_is_one_system_call(void **state)
     assert_int_equal(submitted.calls, 0);
 }
 
-static void more_requests_than_the_aio_context_all_end(void **state)
+static void more_requests_than_the_engine_takes_all_end(void **state)
 {
     struct image_world *w = *state;
     struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
@@ -241,7 +220,7 @@ static void more_requests_than_the_aio_context_all_end(void **state)
     static uint8_t data[ARRAY_SIZE(ops)][512];
 
     opts.max_inflight = 1;
-    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    image_world_open_with(w, &opts);
     for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
         memset(data[i], (int)i, 512);
         operation_init(&ops[i], IO_WRITE, i * 1024, data[i], 512);
@@ -395,7 +374,7 @@ static void readonly_image_refuses_to_be_written(void **state)
     uint8_t data[512] = {0};
 
     opts.is_readonly = true;
-    assert_int_equal(backend_open(&w->backend, &opts, &w->err), 0);
+    image_world_open_with(w, &opts);
     assert_int_equal(operation_do(w->backend, IO_READ, 0, data, 512), 0);
     assert_true(operation_do(w->backend, IO_WRITE, 0, data, 512) < 0);
 }
@@ -712,25 +691,25 @@ static int tmpfs_start(void **state)
 #define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
 #define on_tmpfs(test) cmocka_unit_test_setup_teardown(test, tmpfs_start, image_world_stop)
 
+/* What moves data, once for each engine. */
+#define data_tests(by)                                                                         \
+    by(direct_io_writes_and_reads_back), by(buffered_io_writes_and_reads_back),                \
+        by(direct_io_states_the_alignment_it_needs), by(holes_read_as_zeroes),                 \
+        by(scattered_buffers_are_filled_in_order), by(unaligned_buffers_work_with_direct_io),  \
+        by(crooked_cuts_work_with_direct_io), by(bounced_request_may_be_larger_than_a_buffer), \
+        by(more_bounced_requests_than_buffers_all_end), by(batch_is_one_system_call),          \
+        by(more_requests_than_the_engine_takes_all_end), by(flushes_and_writes_mix),           \
+        by(fua_write_with_direct_io_succeeds), by(readonly_image_refuses_to_be_written),       \
+        by(read_of_a_shrunk_image_fails_with_direct_io),                                       \
+        by(read_of_a_shrunk_image_fails_buffered), by(bounced_read_of_a_shrunk_image_fails),   \
+        by(removed_image_goes_on), by(write_past_the_file_size_limit_fails),                   \
+        by(full_file_system_fails_writes_and_nothing_else)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        in_world(direct_io_writes_and_reads_back),
-        in_world(buffered_io_writes_and_reads_back),
-        in_world(facts_are_those_of_the_file),
-        in_world(engine_that_runs_is_told),
-        in_world(engine_that_is_not_built_in_is_refused),
-        in_world(direct_io_states_the_alignment_it_needs),
-        in_world(holes_read_as_zeroes),
-        in_world(scattered_buffers_are_filled_in_order),
-        in_world(unaligned_buffers_work_with_direct_io),
-        in_world(crooked_cuts_work_with_direct_io),
-        in_world(bounced_request_may_be_larger_than_a_buffer),
-        in_world(more_bounced_requests_than_buffers_all_end),
-        in_world(batch_is_one_system_call),
-        in_world(more_requests_than_the_aio_context_all_end),
-        in_world(flushes_and_writes_mix),
-        in_world(fua_write_with_direct_io_succeeds),
+        data_tests(by_aio),
+        for_uring(data_tests) in_world(facts_are_those_of_the_file),
         in_world(create_makes_a_sparse_file_of_the_size),
         in_world(create_refuses_what_exists_and_leaves_it),
         in_world(failed_create_leaves_no_file),
@@ -739,14 +718,7 @@ int main(void)
         in_world(fifo_is_refused_without_waiting),
         in_world(character_device_is_refused),
         in_world(unreadable_image_is_refused),
-        in_world(readonly_image_refuses_to_be_written),
         on_tmpfs(tmpfs_works_or_says_what_to_do),
-        in_world(read_of_a_shrunk_image_fails_with_direct_io),
-        in_world(read_of_a_shrunk_image_fails_buffered),
-        in_world(bounced_read_of_a_shrunk_image_fails),
-        in_world(removed_image_goes_on),
-        in_world(write_past_the_file_size_limit_fails),
-        in_world(full_file_system_fails_writes_and_nothing_else),
         in_world(second_writer_is_refused),
         in_world(reader_beside_a_writer_is_refused),
         in_world(writer_beside_a_reader_is_refused),

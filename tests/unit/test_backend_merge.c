@@ -142,10 +142,9 @@ static void no_operation_has_more_pieces_than_the_limit(void **state)
 {
     struct image_world *w = *state;
     struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
-    const unsigned each = OPERATION_IOVS, count = 2 * MERGE_POOL / each;
+    const unsigned each = OPERATION_IOVS, count = MERGE_POOL / each + 8;
     struct operation *ops = calloc(count, sizeof(*ops));
     uint8_t *data = aligned_buffer(512);
-    struct backend_submitted submitted;
 
     for (unsigned i = 0; i < count; i++) {
         operation_init(&ops[i], IO_READ, i * 512, data, 512 / each);
@@ -154,9 +153,8 @@ static void no_operation_has_more_pieces_than_the_limit(void **state)
         }
         operation_queue(&ops[i], backend);
     }
-    submitted = backend->ops->submit(backend);
-    assert_int_equal(submitted.merged + submitted.operations >= MERGE_POOL / each, true);
-    assert_int_equal(submitted.merged, MERGE_POOL / each - MERGE_POOL / MERGE_IOVS);
+    expect_started(backend, MERGE_POOL / MERGE_IOVS + 8,
+                   MERGE_POOL / each - MERGE_POOL / MERGE_IOVS);
     assert_true(operations_run(backend, ops, count));
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(ops[i].io.result, 0);
@@ -191,8 +189,12 @@ static void each_of_a_refused_group_gets_its_own_result(struct image_world *w,
 {
     struct backend *backend = image_world_open(w, cache);
     struct operation ops[4];
-    uint8_t *data = aligned_buffer(4 * BLOCK);
+    uint8_t *data;
 
+    if (RUNNING_ON_VALGRIND) {
+        skip(); /* it sees the bad address, too */
+    }
+    data = aligned_buffer(4 * BLOCK);
     for (unsigned i = 0; i < 4; i++) {
         uint8_t *at = i == 2 ? (uint8_t *)BLOCK : data + i * BLOCK;
 
@@ -222,8 +224,12 @@ static void group_that_cannot_be_submitted_is_taken_apart(void **state)
     struct image_world *w = *state;
     struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
     struct operation ops[4];
-    uint8_t *data = aligned_buffer(4 * BLOCK);
+    uint8_t *data;
 
+    if (RUNNING_ON_VALGRIND) {
+        skip(); /* it sees the bad address, too */
+    }
+    data = aligned_buffer(4 * BLOCK);
     queue_run(backend, ops, 4, IO_READ, data);
     ops[1].iov[0].iov_base = (void *)(UINTPTR_MAX - BLOCK + 1);
     assert_true(operations_run(backend, ops, 4));
@@ -233,23 +239,19 @@ static void group_that_cannot_be_submitted_is_taken_apart(void **state)
     free(data);
 }
 
-#define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
+#define merge_tests(by)                                                                           \
+    by(neighbours_are_one_operation_with_direct_io), by(neighbours_are_one_operation_buffered),   \
+        by(strangers_stay_apart), by(stable_writes_go_together), by(bounced_requests_stay_apart), \
+        by(no_operation_is_larger_than_the_limit),                                                \
+        by(no_operation_has_more_pieces_than_the_limit),                                          \
+        by(each_of_a_short_group_gets_its_own_result),                                            \
+        by(each_of_a_refused_group_gets_its_own_result_with_direct_io),                           \
+        by(each_of_a_refused_group_gets_its_own_result_buffered),                                 \
+        by(group_that_cannot_be_submitted_is_taken_apart)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        in_world(neighbours_are_one_operation_with_direct_io),
-        in_world(neighbours_are_one_operation_buffered),
-        in_world(strangers_stay_apart),
-        in_world(stable_writes_go_together),
-        in_world(bounced_requests_stay_apart),
-        in_world(no_operation_is_larger_than_the_limit),
-        in_world(no_operation_has_more_pieces_than_the_limit),
-        in_world(each_of_a_short_group_gets_its_own_result),
-        in_world(each_of_a_refused_group_gets_its_own_result_with_direct_io),
-        in_world(each_of_a_refused_group_gets_its_own_result_buffered),
-        in_world(group_that_cannot_be_submitted_is_taken_apart),
-    };
+    const struct CMUnitTest tests[] = {merge_tests(by_aio), for_uring(merge_tests)};
 
     return unit_run(tests);
 }

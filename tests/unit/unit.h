@@ -13,6 +13,13 @@
 
 #include "core/base.h"
 
+/* For what valgrind cannot follow or takes for an error, as it is meant to be one. */
+#if __has_include(<valgrind/valgrind.h>)
+#include <valgrind/valgrind.h>
+#else
+#define RUNNING_ON_VALGRIND 0
+#endif
+
 /* Run a table of tests; the exit status of the program.  TAP, as the harness wants it. */
 #define unit_run(tests)                        \
     (cmocka_set_message_output(CM_OUTPUT_TAP), \

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tests/unit/unit.h"
+
+#include <config.h>
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/engine.h"
+#include "tests/unit/image_world.h"
+#include "tests/unit/operation.h"
+
+#ifdef HAVE_LIBURING
+#define HAS_URING true
+#else
+#define HAS_URING false
+#endif
+
+/* ---- a thread that the kernel refuses things ---- */
+
+/*
+ * From now on `calls` of this thread do not happen: they end as `verdict` says.  Returns false
+ * where that cannot be had.
+ */
+static bool refuse(const unsigned *calls, unsigned count, uint32_t verdict)
+{
+    struct sock_filter filter[32] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    };
+    unsigned at = 1;
+
+    for (unsigned i = 0; i < count; i++) {
+        filter[at++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
+        filter[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict);
+    }
+    filter[at++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    return !RUNNING_ON_VALGRIND && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER,
+                 &(struct sock_fprog){.len = (unsigned short)at, .filter = filter}) == 0;
+}
+
+struct attempt {
+    struct backend_opts opts;
+    bool is_refused; /* the filter works */
+    int ret;
+    char engine[16];
+    char reason[ENGINE_REASON_BYTES];
+    int64_t result; /* of a read */
+    struct err err;
+};
+
+static void *open_without_uring(void *arg)
+{
+    static const unsigned calls[] = {SYS_io_uring_setup};
+    struct attempt *attempt = arg;
+    struct backend *backend;
+    uint8_t data[512];
+
+    attempt->is_refused = refuse(calls, ARRAY_SIZE(calls), SECCOMP_RET_ERRNO | EPERM);
+    attempt->ret = backend_open(&backend, &attempt->opts, &attempt->err);
+    if (attempt->ret == 0) {
+        strncpy(attempt->engine, backend->engine, sizeof(attempt->engine) - 1);
+        strncpy(attempt->reason, backend->engine_reason, sizeof(attempt->reason) - 1);
+        attempt->result = operation_do(backend, IO_READ, 0, data, sizeof(data));
+        backend_close(backend);
+    }
+    return NULL;
+}
+
+/* A seccomp profile is for good, so it is a thread's. */
+static struct attempt attempt_without_uring(struct image_world *w, enum io_engine engine)
+{
+    struct attempt attempt = {.opts = image_world_opts(w, w->image, CACHE_WRITEBACK)};
+    pthread_t thread;
+
+    attempt.opts.engine = engine;
+    if (pthread_create(&thread, NULL, open_without_uring, &attempt) != 0) {
+        abort();
+    }
+    pthread_join(thread, NULL);
+    return attempt;
+}
+
+/* ---- which one runs ---- */
+
+/* Is io_uring to be had here? */
+static bool uring_works(struct image_world *w)
+{
+    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
+    struct backend *backend;
+    bool works;
+
+    opts.engine = ENGINE_IO_URING;
+    if (backend_open(&backend, &opts, &w->err) < 0) {
+        return false;
+    }
+    works = strcmp(backend->engine, "io_uring") == 0;
+    backend_close(backend);
+    return works;
+}
+
+static void expect_engine(struct image_world *w, enum cache_mode cache, const char *engine,
+                          const char *reason)
+{
+    struct backend *backend = image_world_open(w, cache);
+
+    assert_string_equal(backend->engine, engine);
+    assert_non_null(strstr(backend->engine_reason, reason));
+}
+
+static void engine_that_is_asked_for_runs(void **state)
+{
+    struct image_world *w = *state;
+    bool has_uring = uring_works(w);
+
+    w->engine = ENGINE_AIO;
+    expect_engine(w, CACHE_WRITEBACK, "aio", "asked for");
+    backend_close(w->backend);
+    w->backend = NULL;
+    if (has_uring) {
+        w->engine = ENGINE_IO_URING;
+        expect_engine(w, CACHE_WRITEBACK, "io_uring", "asked for");
+    }
+}
+
+static void auto_takes_aio_for_direct_io(void **state)
+{
+    expect_engine(*state, CACHE_NONE, "aio", "O_DIRECT");
+}
+
+static void auto_takes_io_uring_for_the_page_cache(void **state)
+{
+    struct image_world *w = *state;
+
+    if (uring_works(w)) {
+        expect_engine(w, CACHE_WRITEBACK, "io_uring", "page cache");
+    } else {
+        expect_engine(w, CACHE_WRITEBACK, "aio", "io_uring");
+    }
+}
+
+static void auto_says_why_there_is_no_io_uring(void **state)
+{
+    struct attempt attempt = attempt_without_uring(*state, ENGINE_AUTO);
+
+    if (!attempt.is_refused) {
+        return; /* no seccomp here */
+    }
+    assert_int_equal(attempt.ret, 0);
+    assert_string_equal(attempt.engine, "aio");
+    assert_non_null(strstr(attempt.reason, HAS_URING ? "refuses io_uring: Operation not permitted"
+                                                     : "built without"));
+    assert_int_equal(attempt.result, 0);
+}
+
+static void io_uring_that_is_refused_gives_way_to_aio(void **state)
+{
+    struct attempt attempt = attempt_without_uring(*state, ENGINE_IO_URING);
+
+    if (!attempt.is_refused) {
+        return;
+    }
+    if (HAS_URING) {
+        assert_int_equal(attempt.ret, 0);
+        assert_string_equal(attempt.engine, "aio");
+        assert_non_null(strstr(attempt.reason, "refuses io_uring: Operation not permitted"));
+        assert_int_equal(attempt.result, 0);
+    } else {
+        assert_int_equal(attempt.ret, -ENOTSUP);
+        assert_non_null(strstr(attempt.err.text, "built without"));
+    }
+}
+
+/* ---- what it costs to look ---- */
+
+static volatile sig_atomic_t trapped;
+
+static void on_trap(int signal)
+{
+    trapped++;
+}
+
+struct looker {
+    const struct engine_ops *ops;
+    int fd;
+    bool has_operation; /* one that does not end */
+    bool is_watched;
+    bool is_open;
+    unsigned found;
+    unsigned calls;
+};
+
+/* Look often; system calls that a look might make are counted. */
+static void *look(void *arg)
+{
+    static const unsigned calls[] = {
+        SYS_read,      SYS_readv, SYS_io_getevents, SYS_io_pgetevents, SYS_io_uring_enter,
+        SYS_io_submit, SYS_ppoll, SYS_epoll_pwait,  SYS_clock_gettime, SYS_timerfd_settime};
+    struct looker *looker = arg;
+    struct engine_opts opts = {.path = "pipe", .fd = looker->fd, .wanted = 16};
+    struct engine_event events[ENGINE_EVENTS];
+    struct engine *engine;
+    uint8_t byte;
+    struct iovec iov = {&byte, 1};
+
+    looker->is_open = looker->ops->open(&engine, &opts, NULL) == 0;
+    if (!looker->is_open) {
+        return NULL;
+    }
+    if (looker->has_operation) {
+        engine->ops->add(engine, &(struct engine_op){.op = IO_READ, .iov = &iov, .iov_count = 1});
+        engine->ops->submit(engine);
+    }
+    looker->is_watched = refuse(calls, ARRAY_SIZE(calls), SECCOMP_RET_TRAP);
+    for (unsigned i = 0; i < 1000; i++) {
+        looker->found += engine->ops->reap(engine, events, ENGINE_EVENTS);
+    }
+    looker->calls = (unsigned)trapped;
+    engine->ops->close(engine);
+    return NULL;
+}
+
+static void looking_costs_no_system_call(const struct engine_ops *ops, bool has_operation)
+{
+    struct looker looker = {.ops = ops, .has_operation = has_operation};
+    pthread_t thread;
+    int pipe_fd[2];
+
+    trapped = 0;
+    signal(SIGSYS, on_trap);
+    assert_int_equal(pipe(pipe_fd), 0);
+    looker.fd = pipe_fd[0];
+    if (pthread_create(&thread, NULL, look, &looker) != 0) {
+        abort();
+    }
+    pthread_join(thread, NULL);
+    signal(SIGSYS, SIG_DFL);
+    close(pipe_fd[0]);
+    close(pipe_fd[1]);
+    if (looker.is_open && looker.is_watched) {
+        assert_int_equal(looker.found, 0);
+        assert_int_equal(looker.calls, 0);
+    }
+}
+
+static void looking_at_aio_costs_no_system_call(void **state)
+{
+    looking_costs_no_system_call(&engine_aio_ops, false);
+}
+
+#ifdef HAVE_LIBURING
+static void looking_at_io_uring_costs_no_system_call(void **state)
+{
+    looking_costs_no_system_call(&engine_uring_ops, false);
+}
+
+static void looking_at_io_uring_with_work_costs_no_system_call(void **state)
+{
+    looking_costs_no_system_call(&engine_uring_ops, true);
+}
+
+/* A disk that has little to do sleeps: each end of an operation has to be signalled. */
+static void io_uring_signals_what_finishes_later(void **state)
+{
+    struct engine_opts opts = {.path = "pipe", .wanted = 16};
+    struct engine_event events[ENGINE_EVENTS];
+    struct engine *engine;
+    char data[2] = "";
+    struct iovec iov = {data, 1};
+    struct pollfd poll_fd = {.events = POLLIN};
+    int pipe_fd[2];
+
+    assert_int_equal(pipe(pipe_fd), 0);
+    opts.fd = pipe_fd[0];
+    if (engine_uring_ops.open(&engine, &opts, NULL) < 0) {
+        close(pipe_fd[0]);
+        close(pipe_fd[1]);
+        return; /* the kernel refuses it */
+    }
+    poll_fd.fd = engine->ops->fd(engine);
+    for (unsigned i = 0; i < 100; i++) {
+        uint64_t signals;
+        struct engine_op op = {.op = IO_READ, .iov = &iov, .iov_count = 1, .data = data};
+
+        assert_true(engine->ops->add(engine, &op));
+        assert_int_equal(engine->ops->submit(engine), 1);
+        assert_int_equal(engine->ops->reap(engine, events, ENGINE_EVENTS), 0);
+        assert_int_equal(poll(&poll_fd, 1, 0), 0);
+        assert_int_equal(write(pipe_fd[1], "x", 1), 1);
+        assert_int_equal(poll(&poll_fd, 1, 10000), 1);
+        assert_int_equal(engine->ops->reap(engine, events, ENGINE_EVENTS), 1);
+        assert_ptr_equal(events[0].data, data);
+        assert_int_equal(events[0].result, 1);
+        assert_int_equal(read(poll_fd.fd, &signals, sizeof(signals)), sizeof(signals));
+        assert_int_equal(signals, 1); /* what we do ourselves wakes nobody */
+    }
+    engine->ops->close(engine);
+    close(pipe_fd[0]);
+    close(pipe_fd[1]);
+}
+#endif
+
+#define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        in_world(engine_that_is_asked_for_runs),
+        in_world(auto_takes_aio_for_direct_io),
+        in_world(auto_takes_io_uring_for_the_page_cache),
+        in_world(auto_says_why_there_is_no_io_uring),
+        in_world(io_uring_that_is_refused_gives_way_to_aio),
+        cmocka_unit_test(looking_at_aio_costs_no_system_call),
+#ifdef HAVE_LIBURING
+        cmocka_unit_test(looking_at_io_uring_costs_no_system_call),
+        cmocka_unit_test(looking_at_io_uring_with_work_costs_no_system_call),
+        cmocka_unit_test(io_uring_signals_what_finishes_later),
+#endif
+    };
+
+    return unit_run(tests);
+}
