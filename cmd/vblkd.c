@@ -10,12 +10,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "core/log.h"
 #include "core/mem.h"
 #include "daemon/daemon.h"
+#include "daemon/limits.h"
 #include "daemon/paths.h"
 
 #define EXIT_USAGE 2
@@ -161,19 +161,6 @@ static int use_defaults(struct options *options)
     return ret;
 }
 
-/* Each disk needs a dozen fds, each ring three more. */
-static void raise_fd_limit(void)
-{
-    struct rlimit limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            log_warn("daemon: cannot raise the limit of open files");
-        }
-    }
-}
-
 int main(int argc, char **argv)
 {
     static struct options options = {.level = LOG_LEVEL_INFO};
@@ -191,7 +178,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     log_set_level(options.level);
-    raise_fd_limit();
+    limits_raise();
     (void)signal(SIGPIPE, SIG_IGN);
     (void)signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
     mem_guard_install();

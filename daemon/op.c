@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/limits.h"
 #include "daemon/state_table.h"
 
 /* The state letter of /proc/PID/task/TID/stat, '?' when it cannot be told. */
@@ -322,6 +323,7 @@ static void on_answered(struct plane_request *request)
 
     op->disk->late_ops -= op->is_late;
     op->err = request->err;
+    limits_hint(&op->err);
     op->info = request->err.code == 0 ? &request->info : NULL;
     op->has_changed = request->has_changed;
     if (apply(op) && !op->registry->is_stopping) {

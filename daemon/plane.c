@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/limits.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_wait.h"
@@ -64,6 +65,13 @@ static void set_failed(struct plane *plane, const struct err *err)
     log_error("%s: %s", plane->opts.name, err->text);
 }
 
+/* At the start of the daemon nobody waits for an answer: log all of it. */
+static void restore_failed(struct plane *plane, struct err *err)
+{
+    limits_hint(err);
+    set_failed(plane, err);
+}
+
 /* A disk of the state file exists, whatever has become of its image or socket. */
 static int restore(struct plane *plane, struct err *err)
 {
@@ -73,11 +81,11 @@ static int restore(struct plane *plane, struct err *err)
         return err->code;
     }
     if (plane_listen(plane, &why) < 0) {
-        set_failed(plane, &why);
+        restore_failed(plane, &why);
     } else if (plane->opts.is_stopped) {
         log_info("%s: stopped, as it was", plane->opts.name);
     } else if (plane_open_image(plane, &why) < 0) {
-        set_failed(plane, &why);
+        restore_failed(plane, &why);
     } else {
         set_running(plane);
     }

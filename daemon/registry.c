@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/limits.h"
 #include "daemon/op.h"
 #include "daemon/protocol.h"
 
@@ -267,6 +268,9 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
 
     if (ret == 0) {
         ret = refuse_taken(registry, config, err);
+    }
+    if (ret == 0) {
+        ret = limits_check(config->name, err);
     }
     if (ret < 0) {
         return ret;

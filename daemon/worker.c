@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "core/thread.h"
+#include "daemon/limits.h"
 
 /*
  * The loop is closed here and not by its thread: a sender may still be inside uv_async_send
@@ -48,12 +49,16 @@ int worker_start(struct worker *worker, const char *name, struct mailbox *contro
     int ret = uv_loop_init(&worker->loop);
 
     if (ret < 0) {
-        return err_set(err, ret, "%s: no event loop", name);
+        (void)err_set(err, ret, "%s: no event loop", name);
+        limits_hint(err);
+        return ret;
     }
     ret = mailbox_init(&worker->mailbox, &worker->loop);
     if (ret < 0) {
         (void)uv_loop_close(&worker->loop);
-        return err_set(err, ret, "%s: no mailbox", name);
+        (void)err_set(err, ret, "%s: no mailbox", name);
+        limits_hint(err);
+        return ret;
     }
     (void)snprintf(worker->name, sizeof(worker->name), "%s", name);
     worker->control = control;
@@ -63,7 +68,11 @@ int worker_start(struct worker *worker, const char *name, struct mailbox *contro
     ret = thread_start(&worker->thread, worker_main, worker);
     if (ret < 0) {
         abandon_loop(worker);
-        return err_set(err, ret, "%s: no thread", name);
+        (void)err_set(err, ret, "%s: no thread", name);
+        err_hint(err, "raise the limit of threads: TasksMax= in the systemd unit of vblkd, "
+                      "ulimit -u, or kernel.threads-max, kernel.pid_max and vm.max_map_count "
+                      "with sysctl");
+        return ret;
     }
     return 0;
 }

@@ -69,6 +69,18 @@ fds_of_vblkd() {
     find "/proc/$(cat "$E2E_DIR/vblkd.pid")/fd" -type l | wc -l
 }
 
+# add_until_refused: disks d1, d2, ... until there is no room; the last answer is in $output.
+add_until_refused() {
+    local i
+
+    for i in {1..60}; do
+        run vblkctl add "d$i" null:1G
+        [ "$status" -eq 0 ] || return 0
+    done
+    echo "60 disks, and no limit" >&2
+    return 1
+}
+
 # refuses_to_start TEXT [OPTION...]: another daemon must end with status 1 and say TEXT.
 refuses_to_start() {
     local text=$1
@@ -576,6 +588,70 @@ END
     stop_vblkd
     wait_until 5 process_ended stopper
     grep -q "vda: the disk is being removed" "$E2E_DIR/stopper.log"
+}
+
+@test "daemon: at the limit of open files it says what to raise, and control goes on" {
+    local disks
+
+    need_tools prlimit
+    VBLKD_WRAPPER="prlimit --nofile=150:200 ${VBLKD_WRAPPER:-}" start_vblkd
+    grep -q "at most 200 open files" "$E2E_DIR/vblkd.log"
+    add_until_refused
+    [ "$status" -eq 1 ]
+    [[ "$output" =~ "no room for one more disk: "[0-9]+" of 200 files are open; raise the limit" ]]
+    [[ "$output" == *"LimitNOFILE="* ]]
+    disks=$(vblkctl --json list | grep -o '"name":' | wc -l)
+    [ "$disks" -gt 5 ]
+    vblkctl remove d1
+    vblkctl add e1 null:1G
+    stop_vblkd
+    VBLKD_WRAPPER="prlimit --nofile=150:200 ${VBLKD_WRAPPER:-}" start_vblkd
+    [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq "$disks" ]
+}
+
+@test "daemon: at the limit of threads it says what to raise, and control goes on" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root to become another user"
+    need_tools prlimit setpriv
+    mkdir "$E2E_DIR/user"
+    cp "$VBLKD" "$E2E_DIR/user"
+    chown -R 61234 "$E2E_DIR"
+    process_start vblkd setpriv --reuid 61234 --clear-groups prlimit --nproc=12 \
+        "$E2E_DIR/user/vblkd" --control "$E2E_DIR/control" --socket-dir "$E2E_DIR/user" \
+        --state-dir "$E2E_DIR/user/state"
+    wait_until 5 vblkctl ping
+    add_until_refused
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"no thread: "*"raise the limit of threads: TasksMax="* ]]
+    vblkctl remove d1
+    vblkctl add e1 null:1G
+}
+
+@test "daemon: fifty disks come, come back after a restart, and go" {
+    local before i
+
+    start_vblkd
+    vblkctl ping
+    before=$(fds_of_vblkd)
+    for i in {1..50}; do
+        if [ $((i % 5)) -eq 0 ]; then
+            add_disk "d$i" 1M >/dev/null
+        else
+            vblkctl add "d$i" null:1G --poll-us "$i" >/dev/null
+        fi
+    done
+    stop_vblkd
+    start_vblkd
+    [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq 50 ]
+    [ "$(field d49 state poll_us)" = "running 49" ]
+    [ "$(vblkctl list | awk 'NR == 51 { print $1 }')" = d50 ]
+    for i in {1..50}; do
+        vblkctl remove "d$i" >/dev/null
+    done
+    vblkctl ping
+    [ "$(fds_of_vblkd)" -le $((before + 1)) ]
+    grep -q '"disks":\[' "$E2E_DIR/state/disks.json"
+    run grep -c '"name"' "$E2E_DIR/state/disks.json"
+    [ "$output" -eq 0 ]
 }
 
 @test "daemon: a second one on the same control socket or state directory is refused" {

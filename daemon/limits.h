@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What the process may have of files and threads, and what to say when it is not enough.
+ */
+
+#include "core/err.h"
+
+/* Raise the limit of open files as far as it goes, and log it.  Before there are threads. */
+void limits_raise(void);
+
+/*
+ * Is there room for one more disk, so that control clients and the state file can still be
+ * served?  -EMFILE, with what to do, when there is not; `name` is the disk's.
+ * Thread: control.
+ */
+int limits_check(const char *name, struct err *err);
+
+/* Append what to raise to an error of a limit; nothing to others.  Thread: any. */
+void limits_hint(struct err *err);
