@@ -67,43 +67,60 @@ static void end_late(struct op *op)
     }
 }
 
-static void arm_timer(struct registry *registry); /* it and on_timer need each other */
+static void on_timer(uv_timer_t *timer);
+
+/* Let the timer run at `deadline_ns`, if it does not run before. */
+static void arm_timer(struct registry *registry, uint64_t deadline_ns)
+{
+    uint64_t now = now_ns();
+
+    if (deadline_ns >= registry->timer_ns) {
+        return;
+    }
+    registry->timer_ns = deadline_ns;
+    uv_update_time(registry->opts.loop);
+    uv_timer_start(&registry->timer, on_timer,
+                   deadline_ns > now ? (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0, 0);
+}
+
+static void stop_timer(struct registry *registry)
+{
+    registry->timer_ns = UINT64_MAX;
+    uv_timer_stop(&registry->timer);
+}
 
 /* `done` may ask for more, so the walk starts again after each. */
 static void on_timer(uv_timer_t *timer)
 {
     struct registry *registry = containerof(timer, struct registry, timer);
     uint64_t now = now_ns();
+    uint64_t earliest = UINT64_MAX;
     struct op *op = registry->ops;
 
+    stop_timer(registry);
     while (op) {
         if (!op->is_late && op->deadline_ns <= now) {
             end_late(op);
             op = registry->ops;
+            earliest = UINT64_MAX;
         } else {
+            earliest = op->is_late ? earliest : min_of(earliest, op->deadline_ns);
             op = op->next;
         }
     }
-    arm_timer(registry);
+    arm_timer(registry, earliest);
 }
 
-static void arm_timer(struct registry *registry)
+static void push_op(struct op *op)
 {
-    uint64_t earliest = UINT64_MAX;
-    uint64_t now = now_ns();
+    struct registry *registry = op->registry;
 
-    for (struct op *op = registry->ops; op; op = op->next) {
-        if (!op->is_late) {
-            earliest = min_of(earliest, op->deadline_ns);
-        }
+    op->next = registry->ops;
+    op->link = &registry->ops;
+    if (op->next) {
+        op->next->link = &op->next;
     }
-    if (earliest == UINT64_MAX) {
-        uv_timer_stop(&registry->timer);
-        return;
-    }
-    uv_update_time(registry->opts.loop);
-    uv_timer_start(&registry->timer, on_timer,
-                   earliest > now ? (earliest - now + NS_PER_MS - 1) / NS_PER_MS : 0, 0);
+    registry->ops = op;
 }
 
 struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
@@ -120,28 +137,28 @@ struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
     op->deadline_ns = now_ns() + within_ms * NS_PER_MS;
     op->done = done;
     op->arg = arg;
-    op->next = op->registry->ops;
-    op->registry->ops = op;
+    push_op(op);
     disk->ops++;
-    arm_timer(op->registry);
+    arm_timer(op->registry, op->deadline_ns);
     return op;
 }
 
+/* The timer may run for an op that has gone; that costs less than to look for the next. */
 static void unlink_op(struct op *op)
 {
-    struct op **link = &op->registry->ops;
-
-    while (*link != op) {
-        link = &(*link)->next;
+    *op->link = op->next;
+    if (op->next) {
+        op->next->link = op->link;
     }
-    *link = op->next;
     op->disk->ops--;
+    if (!op->registry->ops) {
+        stop_timer(op->registry);
+    }
 }
 
 void op_drop(struct op *op)
 {
     unlink_op(op);
-    arm_timer(op->registry);
     free(op);
 }
 
@@ -151,7 +168,6 @@ static void finish(struct op *op)
     struct disk *disk = op->disk;
 
     unlink_op(op);
-    arm_timer(op->registry);
     if (!op->is_late && op->done) {
         op->done(op);
     }

@@ -358,6 +358,7 @@ int registry_init(struct registry *registry, const struct registry_opts *opts)
 {
     memset(registry, 0, sizeof(*registry));
     registry->opts = *opts;
+    registry->timer_ns = UINT64_MAX;
     return uv_timer_init(opts->loop, &registry->timer);
 }
 

@@ -38,6 +38,7 @@ struct op {
     struct registry *registry; /* parent */
     struct disk *disk;         /* stays as long as the op */
     struct op *next;           /* registry->ops */
+    struct op **link;          /* what points to it there */
     uint64_t deadline_ns;
     bool is_saving;
     bool is_late; /* past its deadline: `done` has run */
@@ -64,7 +65,8 @@ struct registry {
     struct disk *disks; /* in the order in which they were added */
     struct disk *dying; /* no longer in the table; their threads are ending */
     struct op *ops;     /* under way */
-    uv_timer_t timer;   /* the earliest deadline among them */
+    uv_timer_t timer;   /* not later than the earliest deadline among them */
+    uint64_t timer_ns;  /* when that is, UINT64_MAX: it does not run */
     unsigned restoring;
     void (*restored)(void *arg);
     bool is_stopping;
