@@ -31,9 +31,10 @@ hold_done() {
     wait_until 5 process_ended "hold-$1"
 }
 
-# A disk whose requests take long enough to do something meanwhile, on a busy machine too.
+# add_slow NAME [MS]: a disk whose requests take long enough to do something meanwhile, on a
+# busy machine too.
 add_slow() {
-    vblkctl add "$1" "null:1G,delay-ms=$((1500 * E2E_PATIENCE))"
+    vblkctl add "$1" "null:1G,delay-ms=$((${2:-1500} * E2E_PATIENCE))"
 }
 
 # answered DISK N: the front-end of `hold` has N good answers.
@@ -357,7 +358,7 @@ END
 
 @test "disk: start cancels a drain and tells who waited for it" {
     start_vblkd
-    add_slow vda
+    add_slow vda 4000
     hold vda 1
     process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
     wait_until 5 state_is vda stopping
@@ -581,7 +582,7 @@ END
 
 @test "daemon: a request under way is answered while the daemon ends" {
     start_vblkd
-    add_slow vda
+    add_slow vda 4000
     hold vda 1
     process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
     wait_until 5 state_is vda stopping
