@@ -242,6 +242,34 @@ void pci_host_config_write(struct pci_host *host, uint16_t port, uint32_t value,
     }
 }
 
+/* ---- ECAM ---- */
+
+/* Function 0 alone, and nothing behind the first 256 bytes. */
+static struct pci_function *function_at(const struct pci_host *host, uint32_t offset, unsigned len)
+{
+    unsigned number = offset / PCI_ECAM_FUNCTION_BYTES;
+    bool is_there = number < 8 * PCI_SLOTS && number % 8 == 0 &&
+                    range_ok(offset % PCI_ECAM_FUNCTION_BYTES, len, PCI_CONFIG_BYTES);
+
+    return is_there ? host->slot[number / 8] : NULL;
+}
+
+uint32_t pci_host_ecam_read(struct pci_host *host, uint32_t offset, unsigned len)
+{
+    struct pci_function *fn = function_at(host, offset, len);
+
+    return fn ? read_function(fn, offset % PCI_ECAM_FUNCTION_BYTES, len) : all_ones(len);
+}
+
+void pci_host_ecam_write(struct pci_host *host, uint32_t offset, uint32_t value, unsigned len)
+{
+    struct pci_function *fn = function_at(host, offset, len);
+
+    if (fn) {
+        write_function(fn, offset % PCI_ECAM_FUNCTION_BYTES, value, len);
+    }
+}
+
 /* ---- BARs ---- */
 
 /* A BAR that moves meanwhile answers at either place, as on a bus. */

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * A PCI bus with its host bridge: configuration through ports CF8 and CFC, and who of the
- * functions answers at an address.  One bus, function 0 of each device, 32-bit BARs.
+ * A PCI bus with its host bridge: configuration through ports CF8 and CFC or by memory (ECAM), and
+ * who of the functions answers at an address.  One bus, function 0 of each device, 32-bit BARs.
  * Functions are lent until the bus goes.
  *
  * Thread: any, once all functions are added.  Each function has a lock, held for the time of an
@@ -24,6 +24,9 @@
 
 #define PCI_HOST_PORT 0xcf8u
 #define PCI_HOST_PORTS 8u
+
+#define PCI_ECAM_FUNCTION_BYTES 4096u
+#define PCI_ECAM_BYTES (PCI_SLOTS * 8 * PCI_ECAM_FUNCTION_BYTES) /* of one bus */
 
 /* Offsets.  Source: PCI 3.0, figure 6-1 "Type 00h Configuration Space Header". */
 enum {
@@ -107,6 +110,13 @@ void pci_host_assign(struct pci_host *host, uint32_t ports, uint32_t memory);
 /* Ports CF8 to CFF. */
 uint32_t pci_host_config_read(struct pci_host *host, uint16_t port, unsigned len);
 void pci_host_config_write(struct pci_host *host, uint16_t port, uint32_t value, unsigned len);
+
+/*
+ * The same by memory, from where the VMM shows it.  Reads of what is not there give all ones.
+ * Source: PCI Express Base Specification 3.0, 7.2.2 "Enhanced Configuration Access Mechanism".
+ */
+uint32_t pci_host_ecam_read(struct pci_host *host, uint32_t offset, unsigned len);
+void pci_host_ecam_write(struct pci_host *host, uint32_t offset, uint32_t value, unsigned len);
 
 /* An access to a BAR.  Returns false when no function answers there. */
 bool pci_host_read(struct pci_host *host, bool is_io, uint64_t addr, unsigned len, uint32_t *value);

@@ -116,6 +116,16 @@ struct madt_override {
 
 #define LEVEL_HIGH 0x0du
 
+/* PCI Firmware Specification 3.0, 4.1.2 "MCFG Table Description": one bus. */
+struct mcfg {
+    struct header header;
+    uint8_t reserved0[8];
+    uint64_t addr;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint8_t reserved1[4];
+} __attribute__((packed));
+
 /* Tables one behind the other. */
 struct writer {
     uint8_t *at;    /* our address */
@@ -316,10 +326,19 @@ static uint32_t write_madt(struct writer *writer, unsigned cpus)
     return finish(writer, len);
 }
 
-static uint32_t write_xsdt(struct writer *writer, uint32_t fadt, uint32_t madt)
+static uint32_t write_mcfg(struct writer *writer)
+{
+    struct mcfg *mcfg = (struct mcfg *)writer->at;
+
+    mcfg->addr = LAYOUT_ECAM;
+    fill_header(&mcfg->header, "MCFG", 1, sizeof(*mcfg));
+    return finish(writer, sizeof(*mcfg));
+}
+
+static uint32_t write_xsdt(struct writer *writer, uint32_t fadt, uint32_t madt, uint32_t mcfg)
 {
     struct header *header = (struct header *)writer->at;
-    uint64_t tables[] = {fadt, madt};
+    uint64_t tables[] = {fadt, madt, mcfg};
 
     memcpy(header + 1, tables, sizeof(tables));
     fill_header(header, "XSDT", 1, sizeof(*header) + sizeof(tables));
@@ -332,6 +351,7 @@ void acpi_write(const struct ram *ram, const struct acpi_machine *machine)
     struct rsdp *rsdp = ram_at(ram, LAYOUT_ACPI, room);
     struct writer writer = {(uint8_t *)rsdp, LAYOUT_ACPI, (uint8_t *)rsdp + room};
     uint32_t fadt;
+    uint32_t madt;
 
     (void)finish(&writer, sizeof(*rsdp));
     fadt = write_dsdt(&writer, machine);
@@ -339,7 +359,8 @@ void acpi_write(const struct ram *ram, const struct acpi_machine *machine)
     *rsdp = (struct rsdp){.revision = 2, .length = sizeof(*rsdp)};
     memcpy(rsdp->signature, "RSD PTR ", 8);
     memcpy(rsdp->oem, "VBLK  ", 6);
-    rsdp->xsdt = write_xsdt(&writer, fadt, write_madt(&writer, machine->cpus));
+    madt = write_madt(&writer, machine->cpus);
+    rsdp->xsdt = write_xsdt(&writer, fadt, madt, write_mcfg(&writer));
     rsdp->checksum = checksum(rsdp, 20);
     rsdp->checksum_all = checksum(rsdp, sizeof(*rsdp));
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/vm/layout.h"
+#include "transports/pci_host.h"
 
 #define MAGIC 0x53726448u /* "HdrS" */
 #define BOOT_FLAG 0xaa55u
@@ -165,6 +166,7 @@ static void fill_memory_map(const struct ram *ram, struct boot_params *params)
     add_range(params, 0, LAYOUT_LOW_END, E820_MEMORY);
     add_range(params, LAYOUT_LOW_END, LAYOUT_KERNEL, E820_RESERVED);
     add_range(params, LAYOUT_KERNEL, ram->low, E820_MEMORY);
+    add_range(params, LAYOUT_ECAM, LAYOUT_ECAM + PCI_ECAM_BYTES, E820_RESERVED);
     add_range(params, LAYOUT_IOAPIC, LAYOUT_RAM_HIGH, E820_RESERVED);
     add_range(params, LAYOUT_RAM_HIGH, LAYOUT_RAM_HIGH + ram->high, E820_MEMORY);
 }

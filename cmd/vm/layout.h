@@ -19,6 +19,7 @@
 #define LAYOUT_RAM_LOW_MAX 0xc0000000ull
 #define LAYOUT_RAM_HIGH 0x100000000ull
 #define LAYOUT_MMIO 0xc0000000u /* virtio-mmio, a page each */
+#define LAYOUT_ECAM 0xc8000000u /* configuration of the PCI bus, 1 MiB */
 #define LAYOUT_PCI_MEMORY 0xd0000000u
 #define LAYOUT_PCI_MEMORY_END 0xfebfffffu
 #define LAYOUT_IOAPIC 0xfec00000u

@@ -142,11 +142,19 @@ static struct disk *mmio_at(struct machine *machine, uint64_t addr, unsigned len
     return NULL;
 }
 
+static bool is_ecam(uint64_t addr, unsigned len)
+{
+    return addr >= LAYOUT_ECAM && range_ok(addr - LAYOUT_ECAM, len, PCI_ECAM_BYTES);
+}
+
 static uint32_t memory_read(struct machine *machine, uint64_t addr, unsigned len)
 {
     struct disk *disk = mmio_at(machine, addr, len);
     uint32_t value = UINT32_MAX;
 
+    if (is_ecam(addr, len)) {
+        return pci_host_ecam_read(&machine->pci, (uint32_t)(addr - LAYOUT_ECAM), len);
+    }
     if (disk) {
         return disk_mmio_read(disk, (uint32_t)(addr - disk->mmio.base), len);
     }
@@ -158,7 +166,9 @@ static void memory_write(struct machine *machine, uint64_t addr, unsigned len, u
 {
     struct disk *disk = mmio_at(machine, addr, len);
 
-    if (disk) {
+    if (is_ecam(addr, len)) {
+        pci_host_ecam_write(&machine->pci, (uint32_t)(addr - LAYOUT_ECAM), value, len);
+    } else if (disk) {
         disk_mmio_write(disk, (uint32_t)(addr - disk->mmio.base), value, len);
     } else {
         (void)pci_host_write(&machine->pci, false, addr, len, value);

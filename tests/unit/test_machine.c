@@ -180,6 +180,9 @@ static void a_disk_that_stops_keeps_no_other_device_waiting(void **state)
     machine_write(&machine, true, LAYOUT_PORT_SERIAL, 1, 'x');
     assert_int_equal(config(0, 4), 0x12378086);
     assert_int_equal(config(1 + QUICK, 2), 0x1af4);
+    assert_int_equal(machine_read(&machine, false, LAYOUT_ECAM, 4), 0x12378086);
+    assert_int_equal(machine_read(&machine, false, LAYOUT_ECAM + ((1 + QUICK) << 15), 8) & 0xffff,
+                     0x1af4);
     machine_write(&machine, true, LAYOUT_PORT_CMOS, 1, 0x0d);
     assert_int_equal(machine_read(&machine, true, LAYOUT_PORT_CMOS + 1, 1), 0x80);
     machine_write(&machine, true, LAYOUT_PORT_RESET, 1, 6);

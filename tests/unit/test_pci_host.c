@@ -118,7 +118,10 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    free(*state);
+    struct bench *b = *state;
+
+    pci_host_fini(&b->host);
+    free(b);
     return 0;
 }
 
@@ -442,6 +445,41 @@ static void each_move_is_told_once(void **state)
     assert_int_equal(b->gadget.moves, 4);
 }
 
+/* Source: PCI Express Base Specification 3.0, 7.2.2 "Enhanced Configuration Access Mechanism". */
+static void memory_shows_the_configuration_of_each_function(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(pci_host_ecam_read(&b->host, 0, 4), 0x12378086);
+    assert_int_equal(pci_host_ecam_read(&b->host, 1 << 15, 4), 0x10421af4);
+    assert_int_equal(pci_host_ecam_read(&b->host, (1 << 15) + 2, 2), 0x1042);
+    assert_int_equal(pci_host_ecam_read(&b->host, (1 << 15) + 0xff, 1), 0);
+    pci_host_ecam_write(&b->host, (1 << 15) + COMMAND, 2, 2);
+    assert_int_equal(get(b, 1, COMMAND, 2), 2);
+    assert_int_equal(b->gadget.config_writes, 1);
+    assert_int_equal(b->gadget.config_offset, COMMAND);
+}
+
+static void memory_shows_nothing_elsewhere(void **state)
+{
+    struct bench *b = *state;
+    static const uint32_t nothing[] = {
+        (1 << 15) + 0x100,     /* no extended configuration */
+        (1 << 15) + 0xfe,      /* across its end */
+        (1 << 15) + 0xffe,     /* across the page */
+        (1 << 15) + (1 << 12), /* function 1 */
+        2 << 15,               /* no device */
+        PCI_ECAM_BYTES - 4,
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(nothing); i++) {
+        assert_int_equal(pci_host_ecam_read(&b->host, nothing[i], 4), UINT32_MAX);
+        pci_host_ecam_write(&b->host, nothing[i], UINT32_MAX, 4);
+    }
+    assert_int_equal(b->gadget.config_writes, 0);
+    assert_int_equal(b->gadget.config_reads, 0);
+}
+
 int main(void)
 {
 #define bus_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -468,6 +506,8 @@ int main(void)
         bus_test(ports_and_memory_are_two_spaces),
         bus_test(moved_bar_answers_at_its_new_place_only),
         bus_test(each_move_is_told_once),
+        bus_test(memory_shows_the_configuration_of_each_function),
+        bus_test(memory_shows_nothing_elsewhere),
     };
 
     return unit_run(tests);
