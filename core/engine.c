@@ -8,10 +8,10 @@
 
 #include "core/log.h"
 
-static int use_aio(struct engine **out, const struct engine_opts *opts, const char *reason,
-                   struct err *err)
+static int use(const struct engine_ops *ops, struct engine **out, const struct engine_opts *opts,
+               const char *reason, struct err *err)
 {
-    int ret = engine_aio_ops.open(out, opts, err);
+    int ret = ops->open(out, opts, err);
 
     if (ret == 0) {
         (void)snprintf((*out)->reason, sizeof((*out)->reason), "%s", reason);
@@ -19,17 +19,27 @@ static int use_aio(struct engine **out, const struct engine_opts *opts, const ch
     return ret;
 }
 
+static int use_aio(struct engine **out, const struct engine_opts *opts, const char *reason,
+                   struct err *err)
+{
+    return use(&engine_aio_ops, out, opts, reason, err);
+}
+
 #ifdef HAVE_LIBURING
+
+static int try_uring(struct engine **out, const struct engine_opts *opts, const char *reason)
+{
+    return use(&engine_uring_ops, out, opts, reason, NULL);
+}
 
 /* What the kernel or a seccomp profile refuses is no reason to go without the image. */
 static int use_uring(struct engine **out, const struct engine_opts *opts, const char *reason,
                      struct err *err)
 {
-    int ret = engine_uring_ops.open(out, opts, err);
+    int ret = try_uring(out, opts, reason);
     char refusal[ENGINE_REASON_BYTES];
 
     if (ret == 0) {
-        (void)snprintf((*out)->reason, sizeof((*out)->reason), "%s", reason);
         return 0;
     }
     (void)snprintf(refusal, sizeof(refusal), "the kernel refuses io_uring: %s", strerror(-ret));
@@ -41,6 +51,11 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
 }
 
 #else
+
+static int try_uring(struct engine **out, const struct engine_opts *opts, const char *reason)
+{
+    return -ENOTSUP;
+}
 
 static int use_uring(struct engine **out, const struct engine_opts *opts, const char *reason,
                      struct err *err)
@@ -55,6 +70,20 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
 
 #endif
 
+/*
+ * It costs less than io_uring, and does not block.  But the host has a limited number of
+ * contexts: a disk does without rather than not at all.
+ */
+static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, struct err *err)
+{
+    int ret = use_aio(out, opts, "io_submit does not block with O_DIRECT", err);
+
+    if (ret == -EAGAIN && try_uring(out, opts, "no AIO context is left: see fs.aio-max-nr") == 0) {
+        return 0;
+    }
+    return ret;
+}
+
 int engine_open(struct engine **out, const struct engine_opts *opts, struct err *err)
 {
     switch (opts->engine) {
@@ -67,7 +96,7 @@ int engine_open(struct engine **out, const struct engine_opts *opts, struct err 
         break;
     }
     if (opts->is_direct) {
-        return use_aio(out, opts, "io_submit does not block with O_DIRECT", err);
+        return use_aio_if_left(out, opts, err);
     }
     return use_uring(out, opts, "the page cache is used, and io_submit would block", err);
 }

@@ -48,6 +48,8 @@ static bool refuse(const unsigned *calls, unsigned count, uint32_t verdict)
 
 struct attempt {
     struct backend_opts opts;
+    unsigned call;   /* which the kernel refuses */
+    uint32_t code;   /* as its error */
     bool is_refused; /* the filter works */
     int ret;
     char engine[16];
@@ -56,14 +58,13 @@ struct attempt {
     struct err err;
 };
 
-static void *open_without_uring(void *arg)
+static void *run_attempt(void *arg)
 {
-    static const unsigned calls[] = {SYS_io_uring_setup};
     struct attempt *attempt = arg;
     struct backend *backend;
     uint8_t data[512];
 
-    attempt->is_refused = refuse(calls, ARRAY_SIZE(calls), SECCOMP_RET_ERRNO | EPERM);
+    attempt->is_refused = refuse(&attempt->call, 1, SECCOMP_RET_ERRNO | attempt->code);
     attempt->ret = backend_open(&backend, &attempt->opts, &attempt->err);
     if (attempt->ret == 0) {
         strncpy(attempt->engine, backend->engine, sizeof(attempt->engine) - 1);
@@ -75,16 +76,24 @@ static void *open_without_uring(void *arg)
 }
 
 /* A seccomp profile is for good, so it is a thread's. */
-static struct attempt attempt_without_uring(struct image_world *w, enum io_engine engine)
+static void attempt_without(struct attempt *attempt, unsigned call, uint32_t code)
 {
-    struct attempt attempt = {.opts = image_world_opts(w, w->image, CACHE_WRITEBACK)};
     pthread_t thread;
 
-    attempt.opts.engine = engine;
-    if (pthread_create(&thread, NULL, open_without_uring, &attempt) != 0) {
+    attempt->call = call;
+    attempt->code = code;
+    if (pthread_create(&thread, NULL, run_attempt, attempt) != 0) {
         abort();
     }
     pthread_join(thread, NULL);
+}
+
+static struct attempt attempt_without_uring(struct image_world *w, enum io_engine engine)
+{
+    struct attempt attempt = {.opts = image_world_opts(w, w->image, CACHE_WRITEBACK)};
+
+    attempt.opts.engine = engine;
+    attempt_without(&attempt, SYS_io_uring_setup, EPERM);
     return attempt;
 }
 
@@ -175,6 +184,30 @@ static void io_uring_that_is_refused_gives_way_to_aio(void **state)
     } else {
         assert_int_equal(attempt.ret, -ENOTSUP);
         assert_non_null(strstr(attempt.err.text, "built without"));
+    }
+}
+
+static void auto_takes_io_uring_when_no_aio_context_is_left(void **state)
+{
+    struct image_world *w = *state;
+    struct attempt attempt = {.opts = image_world_opts(w, w->image, CACHE_NONE)};
+    bool has_uring = uring_works(w);
+
+    if (!image_world_has_direct(w)) {
+        return;
+    }
+    attempt_without(&attempt, SYS_io_setup, EAGAIN);
+    if (attempt.is_refused && has_uring) {
+        assert_int_equal(attempt.ret, 0);
+        assert_string_equal(attempt.engine, "io_uring");
+        assert_non_null(strstr(attempt.reason, "aio-max-nr"));
+        assert_int_equal(attempt.result, 0);
+    }
+    attempt.opts.engine = ENGINE_AIO;
+    attempt_without(&attempt, SYS_io_setup, EAGAIN);
+    if (attempt.is_refused) {
+        assert_int_equal(attempt.ret, -EAGAIN);
+        assert_non_null(strstr(attempt.err.text, "aio-max-nr"));
     }
 }
 
@@ -317,6 +350,7 @@ int main(void)
         in_world(auto_takes_io_uring_for_the_page_cache),
         in_world(auto_says_why_there_is_no_io_uring),
         in_world(io_uring_that_is_refused_gives_way_to_aio),
+        in_world(auto_takes_io_uring_when_no_aio_context_is_left),
         cmocka_unit_test(looking_at_aio_costs_no_system_call),
 #ifdef HAVE_LIBURING
         cmocka_unit_test(looking_at_io_uring_costs_no_system_call),
