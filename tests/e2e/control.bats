@@ -490,7 +490,7 @@ END
 
 @test "set: the engine changes while the image is closed, and show tells which one runs" {
     start_vblkd
-    add_disk vda 1M
+    add_disk vda 1M --engine auto
     run vblkctl show vda
     [[ "$output" =~ engine:\ +(aio|io_uring)\ \(chosen\ by\ auto:\ .+\) ]]
     run vblkctl set vda engine=aio

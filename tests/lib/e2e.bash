@@ -9,6 +9,7 @@
 # VBLKD_LOG_LEVEL    default debug
 # E2E_PATIENCE       multiplies every deadline, default 1; for wrappers and busy machines
 # E2E_DISK_OPTIONS   words given to each `vblkctl add`, such as `--poll-us 0`; a test's own win
+# E2E_FILE_OPTIONS   the same, but for null images
 # E2E_KEEP           not empty: keep the directory of a test
 #
 # All state is in files of $E2E_DIR, so everything works in the subshell of `run` as well.
@@ -119,10 +120,13 @@ process_status() {
 
 # A daemon which hangs shall fail its test, with 124, and not stop the whole run.
 vblkctl() {
+    local options=${E2E_DISK_OPTIONS:-}
+
     if [ "$1" = add ]; then
         shift
+        [[ " $*" == *" null:"* ]] || options+=" ${E2E_FILE_OPTIONS:-}"
         # shellcheck disable=SC2086 # the options are words
-        set -- add ${E2E_DISK_OPTIONS:-} "$@"
+        set -- add $options "$@"
     fi
     without_bats timeout "$(deadline 60)" "$VBLKCTL" --control "$E2E_DIR/control" "$@"
 }
