@@ -76,10 +76,14 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
  */
 static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, struct err *err)
 {
-    int ret = use_aio(out, opts, "io_submit does not block with O_DIRECT", err);
+    struct err why = {0};
+    int ret = use_aio(out, opts, "io_submit does not block with O_DIRECT", &why);
 
     if (ret == -EAGAIN && try_uring(out, opts, "no AIO context is left: see fs.aio-max-nr") == 0) {
-        return 0;
+        return 0; /* and `err` stays as it was: nothing has failed */
+    }
+    if (ret < 0 && err) {
+        *err = why;
     }
     return ret;
 }
