@@ -75,8 +75,8 @@ _vblkctl() {
         --engine)
             words='auto aio io_uring'
             ;;
-        --size | --serial | --queues | --queue-size | --*-block-size | --poll-* | --timeout | \
-            --interval | --count)
+        --size | --serial | --queues | --queue-size | --*-block-size | --poll-* | --threads | \
+            --timeout | --interval | --count)
             return
             ;;
         *)

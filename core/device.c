@@ -6,6 +6,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/device_lanes.h"
 #include "core/device_ring.h"
@@ -34,6 +35,7 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
     if (ret < 0) {
         return err_set(err, ret, "%s: event loop", dev->name);
     }
+    dev->lane.tid = gettid();
     device_set_poll(dev, &poll);
     return 0;
 }

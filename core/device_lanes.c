@@ -324,7 +324,9 @@ int device_set_lanes(struct device *dev, unsigned count, struct err *err)
 {
     int ret;
 
-    assert(count >= 1 && count <= min_of(dev->queues, (unsigned)DEVICE_MAX_LANES));
+    if (count < 1 || count > min_of(dev->queues, (unsigned)DEVICE_MAX_LANES)) {
+        return err_say(err, -EINVAL, "there are %u queues", dev->queues);
+    }
     device_park(dev);
     ret = change_lanes(dev, count, err);
     device_unpark(dev);

@@ -27,6 +27,7 @@ struct device_ring;
 struct lane {
     struct device *dev; /* parent */
     unsigned index;     /* in the device; 0: on the disk's own thread */
+    pid_t tid;          /* the kernel's number of its thread, for people */
     uv_loop_t *loop;    /* lent */
     struct mailbox mailbox;
     uv_check_t check;

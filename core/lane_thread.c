@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/device.h"
 #include "core/thread.h"
@@ -71,6 +72,7 @@ static void *run_lane(void *arg)
     struct lane_thread *t = arg;
 
     set_name(&t->lane);
+    t->lane.tid = gettid();
     mem_guard_watch(&t->lane.dev->mem);
     serve_parked(t);
     (void)uv_run(&t->loop, UV_RUN_DEFAULT); /* it ends when no handle is left */

@@ -104,6 +104,19 @@ static int check_engine(const struct image_config *image, const char *engine, st
     return 0;
 }
 
+/* `threads` may be absent.  A thread without a queue would have nothing to do. */
+static int check_threads(const struct disk_config *config, int64_t threads, struct err *err)
+{
+    if (threads <= config->queues) {
+        return 0;
+    }
+    (void)err_say(err, -EINVAL, "threads: %d are more than the %d queue%s of the disk",
+                  (int)threads, (int)config->queues, config->queues == 1 ? "" : "s");
+    err_hint(err, "each serves one queue at least: up to %d are of use",
+             (int)min_of(config->queues, (int64_t)DEVICE_MAX_LANES));
+    return -EINVAL;
+}
+
 static int check_null(const struct image_config *image, struct err *err)
 {
     if (image->path[0] != '\0') {
@@ -148,6 +161,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     if (ret == 0) {
         ret = check_engine(&config->image, config->settings.engine, err);
     }
+    if (ret == 0) {
+        ret = check_threads(config, config->settings.threads, err);
+    }
     if (ret == 0 && config->logical_block_size != 0 && config->logical_block_size < 512) {
         ret = err_say(err, -EINVAL, "logical_block_size: must be at least 512");
     }
@@ -170,7 +186,9 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     if (!settings_is_change(change)) {
         return err_say(err, -EINVAL, "no setting is given, at least one is needed");
     }
-    return check_engine(&config->image, change->engine, err);
+    return check_engine(&config->image, change->engine, err) < 0
+               ? err->code
+               : check_threads(config, change->threads, err);
 }
 
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)

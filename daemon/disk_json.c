@@ -62,6 +62,7 @@ static void set_settings(json_t *object, const struct settings *settings)
     set_integer(object, "poll_us", (uint64_t)settings->poll_us);
     set_integer(object, "poll_cpu", (uint64_t)settings->poll_cpu);
     set(object, "engine", json_string(settings->engine));
+    set_integer(object, "threads", (uint64_t)settings->threads);
 }
 
 /* `info` NULL: what control itself knows. */
@@ -106,6 +107,7 @@ static json_t *paused_json(unsigned mask)
         {PAUSE_GONE, "no front-end"},
         {PAUSE_MESSAGE, "front-end message"},
         {PAUSE_EXIT, "removal"},
+        {PAUSE_MOVE, "change of threads"},
     };
     json_t *list = json_array();
 
@@ -142,6 +144,7 @@ static json_t *ring_json(const struct plane_ring_info *ring)
     set(object, "enabled", json_boolean(ring->is_enabled));
     set(object, "running", json_boolean(ring->is_running));
     set_integer(object, "inflight", ring->inflight);
+    set_integer(object, "thread", ring->lane);
     set_integer(object, "last_avail", ring->last_avail);
     set_integer(object, "used", ring->used);
     set(object, "fault", ring->is_broken && ring->fault ? json_string(ring->fault) : json_null());
@@ -154,6 +157,16 @@ static json_t *rings_json(const struct plane_info *info)
 
     for (unsigned i = 0; i < info->ring_count; i++) {
         (void)json_array_append_new(list, ring_json(&info->ring[i]));
+    }
+    return list;
+}
+
+static json_t *thread_ids_json(const struct plane_info *info)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < info->lane_count; i++) {
+        (void)json_array_append_new(list, json_integer(info->lane_tid[i]));
     }
     return list;
 }
@@ -185,6 +198,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set(object, "oldest", oldest_json(info));
     set(object, "memory", memory_json(info));
     set_integer(object, "thread", (uint64_t)worker_tid(&disk->plane.worker));
+    set(object, "thread_ids", thread_ids_json(info));
     set(object, "rings", rings_json(info));
     return object;
 }

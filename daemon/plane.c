@@ -9,6 +9,7 @@
 
 #include "daemon/limits.h"
 #include "daemon/plane_image.h"
+#include "daemon/plane_move.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_wait.h"
 
@@ -234,6 +235,8 @@ static void begin_remove(struct plane *plane)
     device_drain_cancel(&plane->dev, &plane->stop_drain);
     plane->state = PLANE_REMOVING;
     plane_wait_end(plane, PLANE_STOP, -ECANCELED, "the disk is being removed");
+    plane_move_cancel(plane);
+    plane_wait_end(plane, PLANE_SET, -ECANCELED, "the disk is being removed");
     if (plane->vu) {
         vhost_user_unlisten(plane->vu);
     }
@@ -277,6 +280,10 @@ static void run_info(struct plane *plane, struct plane_request *request)
 
 static void run_set(struct plane *plane, struct plane_request *request)
 {
+    if (plane_set_moves(plane, &request->change)) {
+        plane_move(plane, request);
+        return;
+    }
     (void)plane_set(plane, &request->change, &request->has_changed, &request->err);
     plane_reply(plane, request);
 }

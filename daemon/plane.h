@@ -96,6 +96,8 @@ struct plane_info {
     struct device_oldest oldest;
     uint64_t time_ns; /* monotonic, when this was copied */
     struct stats stats;
+    unsigned lane_count;
+    pid_t lane_tid[DEVICE_MAX_LANES]; /* the kernel's numbers of the threads that serve rings */
     unsigned ring_count;
     struct plane_ring_info ring[BLK_MAX_QUEUES];
 };
@@ -124,7 +126,7 @@ struct plane_request {
     enum plane_verb verb;
     bool force;             /* remove: also with a front-end connected */
     bool undo;              /* remove: with the image that the disk made when it was added */
-    uint32_t timeout_ms;    /* stop, remove: how long to wait; the drain goes on after it */
+    uint32_t timeout_ms;    /* stop, remove, set: how long to wait for what is in flight */
     struct settings change; /* set */
 
     /* Answered.  `err.code` is 0 or -errno. */
@@ -156,7 +158,9 @@ struct plane {
     uv_timer_t timer;      /* the earliest deadline of those who wait */
     struct drain stop_drain;
     struct drain remove_drain;
-    struct plane_request *waiting; /* for STOPPING or REMOVING to end */
+    struct drain move_drain;
+    struct plane_request *waiting; /* for STOPPING or REMOVING to end, or `moving` */
+    struct plane_request *moving;  /* whose rings go to other threads when all is drained */
     bool undo;                     /* the removal is one */
     struct plane_request *opening; /* open that failed, until its handles are closed */
 };

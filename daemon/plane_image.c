@@ -11,7 +11,8 @@
 
 /*
  * Operations at once that an AIO context is made for; what is more waits in its turn.  The
- * host's default fs.aio-max-nr, 65536 for all its processes, is enough for 256 such disks.
+ * host's default fs.aio-max-nr, 65536 for all its processes, is enough for 256 such disks with
+ * one thread each: each thread has a context.
  */
 #define MAX_INFLIGHT 256u
 
@@ -42,6 +43,10 @@ int plane_open_image(struct plane *plane, struct err *err)
     struct backend *backend;
     int ret;
 
+    ret = plane_set_threads(plane, err);
+    if (ret < 0) {
+        return ret;
+    }
     opts.create = false; /* done when the disk was added */
     if (strcmp(opts.type, "file") == 0) {
         opts.size = 0;
@@ -134,6 +139,10 @@ int plane_open_new(struct plane *plane, struct err *err)
         return ret;
     }
     ret = plane_init_device(plane, backend, err);
+    if (ret < 0) {
+        goto close_backend;
+    }
+    ret = plane_set_threads(plane, err);
     if (ret < 0) {
         goto close_backend;
     }

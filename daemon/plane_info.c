@@ -68,9 +68,18 @@ static void fill_rings(const struct device *dev, struct plane_info *info)
     }
 }
 
+static void fill_lanes(const struct device *dev, struct plane_info *info)
+{
+    info->lane_count = dev->lane_count;
+    for (unsigned i = 0; i < dev->lane_count; i++) {
+        info->lane_tid[i] = dev->lanes[i]->tid;
+    }
+}
+
 static void fill_device(struct device *dev, struct plane_info *info)
 {
     device_park(dev);
+    fill_lanes(dev, info);
     fill_image(dev, info);
     fill_memory(dev, info);
     fill_rings(dev, info);

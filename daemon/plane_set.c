@@ -27,6 +27,35 @@ void plane_set_poll(struct plane *plane)
     device_set_poll(&plane->dev, &poll);
 }
 
+bool plane_set_moves(const struct plane *plane, const struct settings *change)
+{
+    struct settings settings = plane->settings;
+
+    (void)settings_apply(&settings, change);
+    return settings.threads != (int64_t)plane->dev.lane_count;
+}
+
+static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
+{
+    struct err why = {0};
+    int ret;
+
+    if (threads == plane->dev.lane_count) {
+        return 0;
+    }
+    ret = device_set_lanes(&plane->dev, threads, &why);
+    if (ret < 0) {
+        return err_say(err, ret, "%s: threads: %u cannot be had: %s", plane->opts.name, threads,
+                       why.text);
+    }
+    return 0;
+}
+
+int plane_set_threads(struct plane *plane, struct err *err)
+{
+    return set_lanes(plane, (unsigned)plane->settings.threads, err);
+}
+
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err)
 {
@@ -36,6 +65,9 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
 
     *has_changed = settings_apply(&settings, change);
     ret = check_engine(plane, settings.engine, err);
+    if (ret == 0) {
+        ret = set_lanes(plane, (unsigned)settings.threads, err);
+    }
     if (ret < 0) {
         *has_changed = false;
         return ret;

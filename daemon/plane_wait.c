@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "daemon/plane_info.h"
+#include "daemon/plane_move.h"
 
 static void run_answer(struct message *message)
 {
@@ -70,17 +71,26 @@ static void say_oldest(struct device *dev, char *text, size_t size)
                    (double)oldest.age_ns / NS_PER_S);
 }
 
+static const char *what_goes_on(const struct plane *plane, const struct plane_request *request)
+{
+    if (request->verb == PLANE_SET) {
+        return "nothing is changed, the disk goes on as before";
+    }
+    return plane->state == PLANE_REMOVING ? "the removal goes on" : "the disk goes on draining";
+}
+
 static void answer_late(struct plane *plane, struct plane_request *request)
 {
     struct stats stats;
     char oldest[160];
 
+    if (request->verb == PLANE_SET) {
+        plane_move_cancel(plane);
+    }
     device_stats(&plane->dev, &stats);
     say_oldest(&plane->dev, oldest, sizeof(oldest));
     (void)err_say(&request->err, -ETIMEDOUT, "%s: still draining: %u in flight, %s; %s",
-                  plane->opts.name, (unsigned)stats.inflight, oldest,
-                  plane->state == PLANE_REMOVING ? "the removal goes on"
-                                                 : "the disk goes on draining");
+                  plane->opts.name, (unsigned)stats.inflight, oldest, what_goes_on(plane, request));
     plane_reply(plane, request);
 }
 
@@ -100,6 +110,18 @@ void plane_on_timer(uv_timer_t *timer)
             link = &request->next;
         }
     }
+    arm_timer(plane);
+}
+
+void plane_wait_answer(struct plane *plane, struct plane_request *request)
+{
+    struct plane_request **link = &plane->waiting;
+
+    while (*link != request) {
+        link = &(*link)->next;
+    }
+    *link = request->next;
+    plane_reply(plane, request);
     arm_timer(plane);
 }
 

@@ -16,6 +16,9 @@ void plane_reply(struct plane *plane, struct plane_request *request);
 /* Keep the request until plane_wait_end, or until its deadline. */
 void plane_wait(struct plane *plane, struct plane_request *request);
 
+/* Answer one that waits, with what is in it. */
+void plane_wait_answer(struct plane *plane, struct plane_request *request);
+
 /* Answer all that wait for `verb`; `code` 0: it is done.  The text follows the disk's name. */
 void plane_wait_end(struct plane *plane, enum plane_verb verb, int code, const char *text);
 

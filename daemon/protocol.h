@@ -30,9 +30,13 @@
 #define PROTOCOL_DRAIN_MS 30000
 #define PROTOCOL_DRAIN_MS_MAX 86400000
 
-/* How long a disk's thread may take to answer: what it knows, what it changes, what it opens. */
+/*
+ * How long a disk's thread may take to answer: what it knows, what it changes (of that, waiting
+ * for requests in flight), what it opens.
+ */
 #define PROTOCOL_INFO_MS 1000
 #define PROTOCOL_SET_MS 5000
+#define PROTOCOL_MOVE_MS 3000
 #define PROTOCOL_OPEN_MS 30000
 
 /* What is added to the time that a drain may take. */

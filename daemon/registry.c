@@ -164,7 +164,8 @@ int registry_stop_disk(struct disk *disk, uint32_t timeout_ms, void (*done)(stru
 int registry_set(struct disk *disk, const struct settings *change, void (*done)(struct op *op),
                  void *arg, struct err *err)
 {
-    struct plane_request question = {.verb = PLANE_SET, .change = *change};
+    struct plane_request question = {
+        .verb = PLANE_SET, .change = *change, .timeout_ms = PROTOCOL_MOVE_MS};
     int ret = disk_config_check_change(&disk->record.config, change, err);
 
     return ret < 0 ? ret : ask(disk, &question, PROTOCOL_SET_MS, done, arg, err);

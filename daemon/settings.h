@@ -17,6 +17,7 @@
 struct settings {
     int64_t poll_us;
     int64_t poll_cpu;
+    int64_t threads; /* that serve the rings; the rings move */
     char engine[16]; /* asked for; taken up when the image is opened */
 };
 
@@ -40,7 +41,10 @@ extern const char *const settings_engines[];
     {"engine", .type = PARAM_STRING, SETTING(at, engine, is_change),                     \
      .size = sizeof(((struct settings *)NULL)->engine),                                  \
      .text = (is_change) ? NULL : "auto", .choices = settings_engines,                   \
-     .help = "how the image is read and written, from when it is opened next"}
+     .help = "how the image is read and written, from when it is opened next"},          \
+    {"threads", .type = PARAM_INTEGER, SETTING(at, threads, is_change),                  \
+     .value = 1, .min = 1, .max = DEVICE_MAX_LANES,                                      \
+     .help = "by how many threads its queues are served"}
 /* clang-format on */
 
 /* Returns false when it changes nothing, whatever it is applied to. */

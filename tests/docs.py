@@ -513,6 +513,7 @@ def test_limits():
     assert f"within {numbers['PROTOCOL_INFO_MS']} ms" in plain(method_section("disk.list").raw)
     assert f"after {numbers['PROTOCOL_OPEN_MS'] // 1000} s" in plain(method_section("disk.add").raw)
     assert f"after {numbers['PROTOCOL_SET_MS'] // 1000} s" in plain(method_section("disk.set").raw)
+    assert f"within {numbers['PROTOCOL_MOVE_MS'] // 1000} s" in plain(method_section("disk.set").raw)
     assert f"version {numbers['PROTOCOL_VERSION']} of" in plain(
         PROTOCOL_PAGE.section("DESCRIPTION").raw)
 

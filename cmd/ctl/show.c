@@ -202,9 +202,9 @@ static void show_paused(const json_t *disk)
 
 static void show_rings(const json_t *rings)
 {
-    static const char *const header[] = {"RING",       "SIZE",       "STATE", "IN FLIGHT",
-                                         "NEXT AVAIL", "USED INDEX", "FAULT"};
-    struct grid grid = {.right = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5};
+    static const char *const header[] = {"RING",       "SIZE",       "STATE",  "IN FLIGHT",
+                                         "NEXT AVAIL", "USED INDEX", "THREAD", "FAULT"};
+    struct grid grid = {.right = 1u << 0 | 1u << 1 | 1u << 3 | 1u << 4 | 1u << 5 | 1u << 6};
     size_t i;
     json_t *ring;
 
@@ -231,10 +231,28 @@ static void show_rings(const json_t *rings)
         grid_cell(&grid, 3, "%" PRIu64, print_number_of(ring, "inflight"));
         grid_cell(&grid, 4, "%" PRIu64, print_number_of(ring, "last_avail"));
         grid_cell(&grid, 5, "%" PRIu64, print_number_of(ring, "used"));
-        grid_cell(&grid, 6, "%s", print_text_of(ring, "fault"));
+        grid_cell(&grid, 6, "%" PRIu64, print_number_of(ring, "thread"));
+        grid_cell(&grid, 7, "%s", print_text_of(ring, "fault"));
     }
     printf("\n");
     grid_print(&grid);
+}
+
+/* "2: 4711 4712", in the order of their numbers in the table of rings. */
+static void show_threads(const json_t *disk)
+{
+    char text[256] = "";
+    size_t i;
+    json_t *id;
+
+    json_array_foreach(json_object_get(disk, "thread_ids"), i, id)
+    {
+        size_t used = strlen(text);
+
+        (void)snprintf(text + used, sizeof(text) - used, " %" JSON_INTEGER_FORMAT,
+                       json_integer_value(id));
+    }
+    print_field("threads", "%zu:%s", json_array_size(json_object_get(disk, "thread_ids")), text);
 }
 
 void show_disk(const json_t *disk, const struct args *args)
@@ -264,7 +282,7 @@ void show_disk(const json_t *disk, const struct args *args)
     show_polling(disk);
     show_paused(disk);
     show_inflight(disk);
-    print_field("thread", "%" PRIu64, print_number_of(disk, "thread"));
+    show_threads(disk);
     show_rings(json_object_get(disk, "rings"));
 }
 

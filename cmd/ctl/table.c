@@ -34,13 +34,14 @@
            "how long to wait for requests in flight [30]")
 
 /* Options of `add`, and what `set` changes: named and explained alike. */
-#define SETTINGS                                                      \
-    OPTION(ARG_NUMBER, "poll-us", "N", "poll_us",                     \
-           "look for work so many us before sleeping, 0-1000 [100]"), \
-        OPTION(ARG_NUMBER, "poll-cpu", "N", "poll_cpu",               \
-               "percent of a core that this may take, 1-100 [100]"),  \
-        OPTION(ARG_TEXT, "engine", "ENGINE", "engine",                \
-               "how the image is accessed: auto, aio or io_uring [auto]")
+#define SETTINGS                                                           \
+    OPTION(ARG_NUMBER, "poll-us", "N", "poll_us",                          \
+           "look for work so many us before sleeping, 0-1000 [100]"),      \
+        OPTION(ARG_NUMBER, "poll-cpu", "N", "poll_cpu",                    \
+               "percent of a core that this may take, 1-100 [100]"),       \
+        OPTION(ARG_TEXT, "engine", "ENGINE", "engine",                     \
+               "how the image is accessed: auto, aio or io_uring [auto]"), \
+        OPTION(ARG_NUMBER, "threads", "N", "threads", "threads that serve the queues, 1-16 [1]")
 
 const struct arg global_options[] = {
     OPTION(ARG_TEXT, "control", "PATH", NULL,

@@ -194,6 +194,9 @@ misused() {
     refused 'poll_us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
     refused 'poll_cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
     refused 'poll_cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
+    refused 'threads: 0 is out of range, 1 to 16 are allowed' set vda threads=0
+    refused 'threads: 17 is out of range' set vda poll-us=7 threads=17
+    refused "first 'vblkctl stop vda'" set vda threads=2 engine=aio
     refused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
     refused 'engine: "a=b" is not allowed' set vda engine=a=b
     refused "first 'vblkctl stop vda'" set vda engine=aio

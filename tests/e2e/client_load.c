@@ -2,12 +2,14 @@
 /*
  * A guest without a guest: blk_driver over vhost_user_client, in one process.  Keeps requests
  * under way on all rings, each slot writing a pattern and reading it back, until SECONDS have
- * passed and the back-end has come back RETURNS times; it may leave and return meanwhile.
+ * passed and the back-end has come back RETURNS times, or SIGTERM has come; it may leave and
+ * return meanwhile.
  *
  *   client-load SOCKET QUEUES SECONDS RETURNS
  *
  * Ends with the line "CLIENT OK requests=N reconnects=N sectors=N" or "CLIENT FAIL why".
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +107,13 @@ static unsigned look(struct load *load, bool goes_on)
     return inflight;
 }
 
+static volatile sig_atomic_t is_ended;
+
+static void on_term(int sig)
+{
+    is_ended = 1;
+}
+
 static void run(struct load *load, unsigned seconds, unsigned returns)
 {
     uint64_t end = now_ns() + seconds * NS_PER_S;
@@ -118,7 +127,8 @@ static void run(struct load *load, unsigned seconds, unsigned returns)
         if (frontend_wait(&load->fe, PATIENCE_MS) < 0) {
             fail("wait", "nothing came");
         }
-        goes_on = now_ns() < end || vhost_user_client_reconnects(load->fe.client) < returns;
+        goes_on = !is_ended &&
+                  (now_ns() < end || vhost_user_client_reconnects(load->fe.client) < returns);
     }
 }
 
@@ -133,6 +143,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: client-load SOCKET QUEUES SECONDS RETURNS\n");
         return 2;
     }
+    signal(SIGTERM, on_term);
     opts.socket = argv[1];
     opts.queues = (unsigned)atoi(argv[2]);
     frontend_init(fe, &opts);

@@ -527,7 +527,7 @@ END
     start_vblkd
     add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4
     settings=$(vblkctl set vda)
-    [ "$settings" = $'poll-us=3\npoll-cpu=4\nengine=aio' ]
+    [ "$settings" = $'poll-us=3\npoll-cpu=4\nengine=aio\nthreads=1' ]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'

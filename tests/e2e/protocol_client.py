@@ -304,7 +304,7 @@ def try_settings_with_hostile_values():
             ({'engine': 'auto\n'}, 'must be one of'),
             ({'engine': ''}, 'engine: is empty'),
         ]
-        for name, low, high in ('poll_us', 0, 1000), ('poll_cpu', 1, 100):
+        for name, low, high in ('poll_us', 0, 1000), ('poll_cpu', 1, 100), ('threads', 1, 16):
             cases += [({name: value}, f'{name}: {value} is out of range, {low} to {high} are')
                       for value in (low - 1, high + 1, 1 << 31, 1 << 32, (1 << 63) - 1, -1 << 63)]
             cases += [({name: value}, f'{name}: must be an integer')

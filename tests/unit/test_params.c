@@ -303,7 +303,8 @@ static void contradictions_are_refused(void **state)
 static void changes_are_checked_against_the_disk(void **state)
 {
     static struct disk_config config;
-    struct settings change = {.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT};
+    struct settings change = {
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
     struct err err;
 
     assert_int_equal(complete("{\"name\":\"a\"" NULL_IMAGE, &config, &err), 0);
@@ -318,6 +319,13 @@ static void changes_are_checked_against_the_disk(void **state)
     assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
     (void)snprintf(change.engine, sizeof(change.engine), "auto");
     assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+    config.queues = 2;
+    change.threads = 2;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+    change.threads = 3;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    assert_string_equal(err.text, "threads: 3 are more than the 2 queues of the disk; each serves "
+                                  "one queue at least: up to 2 are of use");
 }
 
 int main(void)

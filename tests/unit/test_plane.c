@@ -69,7 +69,7 @@ static int bench_start(void **state)
     assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
     b->opts = (struct plane_opts){
         .name = "vda",
-        .settings = {.poll_us = 50, .poll_cpu = 100, .engine = "auto"},
+        .settings = {.poll_us = 50, .poll_cpu = 100, .engine = "auto", .threads = 1},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES, .delay_ms = DELAY_MS},
         .serial = "vda",
         .queues = 2,
@@ -505,8 +505,8 @@ static void failed_disk_can_be_stopped(void **state)
 
 static struct settings *begin_change(struct bench *b)
 {
-    b->request[0].change =
-        (struct settings){.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .engine = ""};
+    b->request[0].change = (struct settings){
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
     return &b->request[0].change;
 }
 
@@ -605,6 +605,136 @@ static void disk_that_is_being_removed_is_not_set(void **state)
     wait_ended(b);
 }
 
+/* ---- threads ---- */
+
+static void send_threads(struct bench *b, unsigned slot, int threads, uint32_t timeout_ms)
+{
+    b->request[slot].change =
+        (struct settings){.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = threads};
+    send_request(b, slot, PLANE_SET, timeout_ms);
+}
+
+static void threads_change_when_what_is_in_flight_has_ended(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    for (unsigned i = 0; i < 4; i++) {
+        int threads = 2 - (int)i % 2;
+
+        put_write(b, 0);
+        wait_inflight(b, 1);
+        send_threads(b, 0, threads, 5000);
+        assert_int_equal(wait_for(b, 0), 0);
+        assert_true(b->request[0].has_changed);
+        assert_int_equal(b->request[0].info.stats.inflight, 0);
+        assert_int_equal(b->request[0].info.lane_count, threads);
+        assert_int_equal(b->request[0].info.settings.threads, threads);
+        assert_int_equal(b->request[0].info.pause_mask, 0);
+        expect_written(b);
+        assert_int_equal(info(b)->stats.type[STATS_WRITE].requests, i + 1);
+    }
+    send_threads(b, 0, 1, 5000);
+    assert_int_equal(wait_for(b, 0), 0);
+    assert_false(b->request[0].has_changed);
+}
+
+static void threads_stay_when_the_drain_takes_too_long(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    send_threads(b, 0, 2, 10);
+    send_threads(b, 1, 2, 5000);
+    assert_int_equal(wait_for(b, 1), -EBUSY);
+    assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[0].err.text, "the disk goes on as before"));
+    assert_int_equal(b->request[0].info.lane_count, 1);
+    assert_int_equal(b->request[0].info.settings.threads, 1);
+    assert_int_equal(b->request[0].info.pause_mask, 0);
+    put_write(b, 8);
+    expect_written(b);
+    expect_written(b);
+}
+
+static void stop_and_a_change_of_threads_wait_for_the_same(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.settings.threads = 2;
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    for (int i = 0; i < 2; i++) {
+        put_write(b, 0);
+        wait_inflight(b, 1);
+        send_threads(b, i, 1, 5000);
+        send_request(b, 1 - i, PLANE_STOP, 5000);
+        assert_int_equal(wait_for(b, 0), 0);
+        assert_int_equal(wait_for(b, 1), 0);
+        expect_written(b);
+        assert_int_equal(info(b)->state, PLANE_STOPPED);
+        assert_int_equal(info(b)->lane_count, 1);
+        assert_int_equal(ask(b, PLANE_START), 0);
+        send_threads(b, 0, 2, 5000);
+        assert_int_equal(wait_for(b, 0), 0);
+    }
+    put_write(b, 0);
+    expect_written(b);
+}
+
+static void removal_ends_a_change_of_threads(void **state)
+{
+    struct bench *b = *state;
+
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    put_write(b, 0);
+    wait_inflight(b, 1);
+    send_threads(b, 1, 2, 5000);
+    b->request[0].force = true;
+    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    wait_ended(b);
+}
+
+static void restored_disk_has_its_threads(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    make_image(b, DISK_BYTES);
+    b->opts.settings.threads = 2;
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(info(b)->lane_count, 2);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    send_threads(b, 0, 1, 5000);
+    assert_int_equal(wait_for(b, 0), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(info(b)->lane_count, 1);
+}
+
+/* As a state file that somebody has edited may say. */
+static void restored_disk_with_too_many_threads_is_failed(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    make_image(b, DISK_BYTES);
+    b->opts.settings.threads = 3;
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_non_null(strstr(info(b)->reason, "threads: 3 cannot be had: there are 2 queues"));
+    send_threads(b, 0, 2, 5000);
+    assert_int_equal(wait_for(b, 0), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(info(b)->lane_count, 2);
+}
+
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
 
 int main(void)
@@ -632,6 +762,12 @@ int main(void)
         bench_test(polling_changes_under_a_front_end),
         bench_test(refused_change_changes_nothing),
         bench_test(disk_that_is_being_removed_is_not_set),
+        bench_test(threads_change_when_what_is_in_flight_has_ended),
+        bench_test(threads_stay_when_the_drain_takes_too_long),
+        bench_test(stop_and_a_change_of_threads_wait_for_the_same),
+        bench_test(removal_ends_a_change_of_threads),
+        bench_test(restored_disk_has_its_threads),
+        bench_test(restored_disk_with_too_many_threads_is_failed),
     };
 
     mem_guard_install();

@@ -80,7 +80,7 @@ static int add_new_image(struct bench *b)
     b->config = (struct disk_config){
         .name = "vda",
         .image = {.type = "file", .cache = "writeback", .size = IMAGE_BYTES, .create = true},
-        .settings = {.poll_us = 0, .poll_cpu = 100, .engine = "auto"},
+        .settings = {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .threads = 1},
         .queues = 1,
         .queue_size = 64,
     };

@@ -103,6 +103,7 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.image.cache, sizeof(record.config.image.cache), "none");
     record.config.settings.poll_us = 0;
     record.config.settings.poll_cpu = 25;
+    record.config.settings.threads = 2;
     (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
     record.config.queues = 3;
     record.config.queue_size = 128;
@@ -260,6 +261,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.engine, "auto");
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
     assert_int_equal(records[0].config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
+    assert_int_equal(records[0].config.settings.threads, 1);
     free(records);
     state_free(b->state);
 }

@@ -1,0 +1,219 @@
+#!/usr/bin/env bats
+#
+# Disks that are served by several threads, and whose number of threads changes under load.
+
+load ../lib/e2e
+
+CLIENT_LOAD=${CLIENT_LOAD:-$top_builddir/tests/client-load}
+FRONTEND_TESTS=${FRONTEND_TESTS:-$top_builddir/tests/frontend-tests}
+
+setup() {
+    if [ "${BATS_TEST_DESCRIPTION#*guest}" != "$BATS_TEST_DESCRIPTION" ]; then
+        e2e_setup_file
+    fi
+    e2e_setup
+}
+
+teardown() {
+    e2e_teardown
+}
+
+# field DISK NAME...: members of `show`.
+field() {
+    local disk=$1
+
+    shift
+    vblkctl --json show "$disk" | json_members "$@"
+}
+
+# load_start DISK: four queues, each request checked, until load_counts.
+load_start() {
+    [ -x "$CLIENT_LOAD" ] || skip "no client-load at $CLIENT_LOAD"
+    process_start "load-$1" "$CLIENT_LOAD" "$(socket_of "$1")" 4 300 0
+    wait_until 10 stat_reaches "$1" requests.write.requests 50
+}
+
+# load_counts DISK: it went well, and each of its requests was counted once.
+load_counts() {
+    local answered
+
+    process_signal "load-$1" TERM
+    wait_until 20 process_ended "load-$1"
+    cat "$E2E_DIR/load-$1.log"
+    answered=$(sed -n 's/^CLIENT OK requests=\([0-9]*\) .*/\1/p' "$E2E_DIR/load-$1.log")
+    [ -n "$answered" ]
+    [ "$(vblkctl --json stats "$1" | python3 -c '
+import json, sys
+requests = json.load(sys.stdin)["requests"]
+print(requests["read"]["requests"] + requests["write"]["requests"])')" -eq "$answered" ]
+    [ "$(stat_of "$1" requests.write.errors requests.read.errors invalid inflight)" = "0 0 0 0" ]
+}
+
+# continues DISK: more is answered from now on.
+continues() {
+    wait_until 20 stat_reaches "$1" requests.write.requests \
+        $(($(stat_of "$1" requests.write.requests) + 20))
+}
+
+# thread_names: of vblkd, in a line.
+thread_names() {
+    sort "/proc/$(cat "$E2E_DIR/vblkd.pid")"/task/*/comm | xargs
+}
+
+@test "a disk has as many threads as it was given, and they serve its queues" {
+    start_vblkd
+    add_disk vda 16M --threads 3
+    [[ "$(thread_names)" == *"vda vda/1 vda/2"* ]]
+    load_start vda
+    [ "$(field vda threads)" = 3 ]
+    run vblkctl show vda
+    [[ "$output" =~ threads:\ +3:\ [0-9]+\ [0-9]+\ [0-9]+ ]]
+    [ "$(vblkctl --json show vda | python3 -c '
+import json, sys
+disk = json.load(sys.stdin)
+assert disk["thread_ids"][0] == disk["thread"] and len(set(disk["thread_ids"])) == 3
+print(*[(ring["index"], ring["thread"]) for ring in disk["rings"]])')" = \
+        "(0, 0) (1, 1) (2, 2) (3, 0)" ]
+    load_counts vda
+    vblkctl remove vda
+    [[ "$(thread_names)" != *vda* ]]
+}
+
+@test "twenty changes of threads under load lose nothing and count all" {
+    start_vblkd
+    add_disk vda 16M
+    load_start vda
+    for i in {1..20}; do
+        vblkctl set vda threads=$((i % 4 + 1))
+        [ "$(field vda threads)" = $((i % 4 + 1)) ]
+        continues vda
+    done
+    load_counts vda
+    [[ "$(thread_names)" != *vda/1* ]]
+}
+
+@test "stop, start and a removal by force with four threads under load" {
+    start_vblkd
+    add_disk vda 16M --threads 4
+    load_start vda
+    for i in {1..5}; do
+        vblkctl stop vda
+        [ "$(stat_of vda inflight)" -eq 0 ]
+        [ "$i" -ne 3 ] || vblkctl set vda threads=2
+        vblkctl start vda
+        continues vda
+        vblkctl set vda threads=4
+    done
+    load_counts vda
+    load_start vda
+    vblkctl remove vda --force
+    process_signal load-vda KILL
+    process_runs vblkd
+    [[ "$(thread_names)" != *vda* ]]
+}
+
+@test "changes of threads at the same time as stop, start and stats are all answered" {
+    start_vblkd
+    add_disk vda 16M
+    load_start vda
+    for i in {1..10}; do
+        process_start "set$i" "$VBLKCTL" --control "$E2E_DIR/control" set vda \
+            threads=$((i % 4 + 1))
+        vblkctl stop vda
+        vblkctl stats vda >/dev/null
+        vblkctl start vda
+        wait_until 10 process_ended "set$i"
+        [ "$(process_status "set$i")" -eq 0 ]
+        continues vda
+    done
+    load_counts vda
+}
+
+@test "threads outlast stop, start and the daemon" {
+    start_vblkd
+    add_disk vda 16M
+    vblkctl set vda threads=2
+    vblkctl stop vda
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda state threads)" = "stopped 2" ]
+    vblkctl start vda
+    [[ "$(thread_names)" == *"vda vda/1"* ]]
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda state threads)" = "running 2" ]
+    load_start vda
+    load_counts vda
+}
+
+@test "more threads than queues are refused, with what is of use" {
+    start_vblkd
+    run vblkctl add vda null:1G --queues 2 --threads 3
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"threads: 3 are more than the 2 queues"*"up to 2 are of use"* ]]
+    vblkctl add vda null:1G --queues 2
+    run vblkctl set vda threads=3 poll-us=7
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"up to 2 are of use"* ]]
+    [ "$(field vda threads poll_us)" = "1 100" ]
+}
+
+@test "threads do not change while a request hangs, and the disk goes on" {
+    start_vblkd
+    vblkctl add vda null:1G,delay-ms=6000
+    process_start hold "$top_builddir/tests/frontend-hold" "$(socket_of vda)" 1
+    wait_until 5 stat_reaches vda inflight 1
+    run vblkctl set vda threads=2
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"1 in flight, the oldest a write of 4096 bytes"*"goes on as before"* ]]
+    [ "$(field vda threads paused_by)" = "1 []" ]
+    wait_until 10 grep -q '^status 0' "$E2E_DIR/hold.log"
+}
+
+@test "what a thread cannot have leaves the disk as it was" {
+    local limit
+
+    start_vblkd
+    add_disk vda 16M
+    load_start vda
+    limit=$(find "/proc/$(cat "$E2E_DIR/vblkd.pid")/fd" | wc -l)
+    prlimit --pid "$(cat "$E2E_DIR/vblkd.pid")" --nofile="$((limit + 1)):"
+    run vblkctl set vda threads=4
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"threads: 4 cannot be had"*"Too many open files; the disk goes on with 1"* ]]
+    [ "$(field vda threads)" = 1 ]
+    prlimit --pid "$(cat "$E2E_DIR/vblkd.pid")" --nofile=1024:
+    continues vda
+    vblkctl set vda threads=4
+    load_counts vda
+}
+
+@test "every front-end case holds on a disk with two threads" {
+    [ -x "$FRONTEND_TESTS" ] || skip "no frontend-tests at $FRONTEND_TESTS"
+    start_vblkd
+    add_disk vda 16M --queue-size 1024 --threads 2
+    run timeout "$(deadline 120)" "$FRONTEND_TESTS" --socket "$(socket_of vda)"
+    grep -v '^ok ' <<<"$output"
+    [ "$status" -eq 0 ]
+    process_runs vblkd
+}
+
+@test "a guest with two queues works on while its threads change" {
+    local before
+
+    start_vblkd
+    add_disk vda 32M --queues 2 --threads 2
+    guest_start a --smp 2 --disk "$(socket_of vda),queues=2"
+    guest_bg a vda "exec blkverify load --size 8M --depth 16 --flush-every 50 /dev/vda"
+    wait_until 30 stat_reaches vda requests.write.requests 500
+    for threads in 1 2 1 2; do
+        vblkctl set vda threads=$threads
+        before=$(stat_of vda requests.write.requests)
+        wait_until 30 stat_reaches vda requests.write.requests $((before + 50))
+    done
+    guest_bg_signal a vda TERM
+    guest_bg_wait a vda
+    guest_run a "blkverify verify --size 8M --generation 0 /dev/vda"
+    guest_dmesg_clean a
+    guest_stop a
+}
