@@ -135,13 +135,24 @@ static void *watch(void *arg)
     return NULL;
 }
 
+/* What is ignored stays so, as nohup wants it: a signalfd would take it all the same. */
+static bool is_ignored(int number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(number, NULL, &action); /* cannot fail for these */
+    return action.sa_handler == SIG_IGN;
+}
+
 static int open_signals(void)
 {
     sigset_t set;
 
     sigemptyset(&set);
     for (unsigned i = 0; i < ARRAY_SIZE(end_signals); i++) {
-        sigaddset(&set, end_signals[i]);
+        if (!is_ignored(end_signals[i])) {
+            sigaddset(&set, end_signals[i]);
+        }
     }
     (void)sigprocmask(SIG_BLOCK, &set, NULL); /* cannot fail with these arguments */
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -262,7 +262,7 @@ END
     vblkctl add vda null:64M,delay-ms=60000
     without_bats python3 "$E2E_TESTS/e2e/vblkvm_terminal.py" "$VBLKVM" "$E2E_DIR/loop" \
         "$E2E_DIR/off" "$VBLKCTL --control $E2E_DIR/control --json stats vda" --kernel "$BARE" --memory 64M --control "$E2E_DIR/control" --disk vda \
-        --append "transport=pci"
+        --append "timeout=600000"
     kill_vblkd
 }
 
@@ -271,7 +271,7 @@ hung_guest() {
     need_kvm
     start_vblkd
     vblkctl add vda null:64M,delay-ms=60000
-    vm_start vm --kernel "$BARE" --memory 64M --disk vda --append "transport=pci"
+    vm_start vm --kernel "$BARE" --memory 64M --disk vda --append "timeout=600000"
     wait_until 30 stat_reaches vda inflight 1
 }
 
@@ -281,7 +281,7 @@ hung_guest() {
     wait_until 10 grep -q 'waiting for the requests in flight of vda; another signal gives up' \
         "$E2E_DIR/vm.log"
     process_runs vm
-    process_signal vm INT
+    process_signal vm HUP
     wait_until 5 process_ended vm
     [ "$(process_status vm)" -eq 1 ]
     grep -q '^vblkvm: ended by signal TERM; gave up waiting for the requests in flight of vda$' \
@@ -292,11 +292,23 @@ hung_guest() {
 @test "two signals at once need not wait to be told" {
     hung_guest
     process_signal vm TERM
-    wait_until 10 process_signal vm INT
+    process_signal vm HUP
     wait_until 5 process_ended vm
     [ "$(process_status vm)" -eq 1 ]
     grep -q 'ended by signal [A-Z]*; gave up' "$E2E_DIR/vm.log"
     kill_vblkd
+}
+
+@test "under nohup it outlives the terminal" {
+    need_kvm
+    code_image "$E2E_DIR/loop" eb fe
+    process_start vm nohup "$VBLKVM" --kernel "$E2E_DIR/loop" --memory 16M \
+        --console "$E2E_DIR/console"
+    wait_until 10 test -e "$E2E_DIR/console"
+    process_signal vm HUP
+    process_signal vm TERM
+    wait_until 10 process_ended vm
+    grep -q 'ended by signal TERM$' "$E2E_DIR/vm.log"
 }
 
 @test "a console can be a file" {

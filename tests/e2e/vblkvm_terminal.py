@@ -64,6 +64,8 @@ def end_hung(stats, vm, master):
 
 
 def main(vblkvm, loop, off, stats=None, *hung):
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # a shell in the background has them ignored
     looping = [vblkvm, "--kernel", loop, "--memory", "16M"]
     check([vblkvm, "--kernel", off, "--memory", "16M"], "power off", None, 0)
     check(looping, "Ctrl-A X", lambda vm, master: os.write(master, b"\x01x"), 0)

@@ -10,6 +10,7 @@
  *   start=SECTOR (first place written)   span=SECTORS (places lie in)   seed=N
  *   irq=msix|intx   trigger=edge|level (mmio)   wait=hlt|poll   size=N (of the rings)
  *   resize=SECTORS (afterwards, wait until the disk has grown to that)
+ *   timeout=MILLISECONDS (for each answer)
  */
 #include "tests/guest/bare/bare.h"
 
@@ -186,7 +187,7 @@ static void start_disk(void)
         .is_size_fixed = disk.is_size_fixed,
         .queues = (unsigned)min_of(option_number("queues", 1), (uint64_t)MAX_QUEUES),
         .queue_size = (unsigned)option_number("size", 128),
-        .timeout_ms = TIMEOUT_MS,
+        .timeout_ms = (unsigned)option_number("timeout", TIMEOUT_MS),
         .queue = queues,
         .ring_memory = ring_memory,
         .refuse = option_number("refuse", 0),
