@@ -266,12 +266,14 @@ END
     kill_vblkd
 }
 
-# A guest with a request that is not answered for a minute.
+# A guest with a request that is not answered for a minute.  Who runs the tests may have signals
+# ignored, as nohup and a shell's background do.
 hung_guest() {
     need_kvm
     start_vblkd
     vblkctl add vda null:64M,delay-ms=60000
-    vm_start vm --kernel "$BARE" --memory 64M --disk vda --append "timeout=600000"
+    process_start vm env --default-signal=HUP,INT "$VBLKVM" --control "$E2E_DIR/control" \
+        --kernel "$BARE" --memory 64M --disk vda --append "timeout=600000"
     wait_until 30 stat_reaches vda inflight 1
 }
 
