@@ -3,114 +3,21 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
+#include "cmd/bench/front_bus.h"
 #include "core/log.h"
 
 /* Where the guest's memory begins; any address is as good, but for alignment. */
 #define GUEST_ADDR 0x40000000ull
 
-/* Huge pages, where the system gives them; and what SPDK wants regions aligned to. */
-#define HUGE_BYTES (2ull << 20)
 #define PAGE_BYTES 4096u
 
 /* What QEMU's vhost-user-blk has, if the depth needs no more. */
 #define RING_SIZE 128u
-
-/* ---- the driver's bus ---- */
-
-static uint8_t get_status(void *bus)
-{
-    return ((struct front *)bus)->status;
-}
-
-static void set_status(void *bus, uint8_t status)
-{
-    struct front *front = bus;
-
-    for (unsigned i = 0; status == 0 && i < front->queues; i++) {
-        if (vhost_user_client_ring_stop(front->client, i, NULL, &front->err) < 0) {
-            log_warn("%s", front->err.text);
-        }
-    }
-    /* How a device says that it does not take the features. */
-    front->status = front->err.code < 0 ? status & (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK : status;
-}
-
-static uint64_t get_features(void *bus)
-{
-    return vhost_user_client_features(((struct front *)bus)->client);
-}
-
-static void set_features(void *bus, uint64_t features)
-{
-    struct front *front = bus;
-
-    (void)vhost_user_client_set_features(front->client, features, &front->err); /* see set_status */
-}
-
-static uint32_t generation(void *bus)
-{
-    (void)bus;
-    return 0;
-}
-
-static void read_config(void *bus, unsigned offset, void *to, unsigned len)
-{
-    vhost_user_client_config_read(((struct front *)bus)->client, offset, to, len);
-}
-
-static unsigned max_size(void *bus, unsigned index)
-{
-    (void)index;
-    (void)bus;
-    return BLK_DRIVER_MAX_SIZE;
-}
-
-static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
-{
-    struct front *front = bus;
-    const struct vhost_user_client_ring set = {
-        .size = ring->size,
-        .desc = ring_driver_addr(ring, ring->desc),
-        .avail = ring_driver_addr(ring, ring->avail),
-        .used = ring_driver_addr(ring, ring->used),
-        .kick_fd = front->kick_fd[index],
-        .call_fd = front->call_fd[index],
-        .err_fd = -1,
-    };
-
-    return vhost_user_client_ring_start(front->client, index, &set, &front->err);
-}
-
-static void notify(void *bus, unsigned index)
-{
-    (void)eventfd_write(((struct front *)bus)->kick_fd[index], 1); /* a full counter wakes, too */
-}
-
-static uint64_t now_ms(void *bus)
-{
-    (void)bus;
-    return now_ns() / NS_PER_MS;
-}
-
-static const struct blk_driver_ops driver_ops = {
-    .get_status = get_status,
-    .set_status = set_status,
-    .get_features = get_features,
-    .set_features = set_features,
-    .generation = generation,
-    .read_config = read_config,
-    .max_size = max_size,
-    .set_ring = set_ring,
-    .notify = notify,
-    .now_ms = now_ms,
-};
 
 /* ---- waiting ---- */
 
@@ -239,69 +146,18 @@ static struct plan make_plan(const struct bench_options *options,
 
     plan.driver = plan.ring_bytes * options->queues;
     plan.requests = round_up(plan.driver + sizeof(struct blk_driver), CACHE_LINE);
-    plan.data = round_up(plan.requests + plan.request_bytes * slots, HUGE_BYTES);
-    plan.end = round_up(plan.data + plan.data_bytes * slots, HUGE_BYTES);
+    plan.data = round_up(plan.requests + plan.request_bytes * slots, SHARED_ALIGN);
+    plan.end = round_up(plan.data + plan.data_bytes * slots, SHARED_ALIGN);
     return plan;
-}
-
-/* A mapping at a multiple of HUGE_BYTES: map more, and give back the rest. */
-static uint8_t *map_aligned(int fd, uint64_t bytes)
-{
-    uint8_t *room = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    uint8_t *place;
-
-    if (room == MAP_FAILED) {
-        return NULL;
-    }
-    place = room + (round_up((uintptr_t)room, HUGE_BYTES) - (uintptr_t)room);
-    if (place > room) {
-        (void)munmap(room, (size_t)(place - room));
-    }
-    (void)munmap(place + bytes, (size_t)(room + HUGE_BYTES - place));
-    return mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
-               ? NULL
-               : place;
-}
-
-/* What does not compress: some disks store less of what does, and faster. */
-static void scramble(uint8_t *memory, uint64_t bytes)
-{
-    uint64_t value = 88172645463325252ull;
-
-    for (uint64_t at = 0; at < bytes; at += sizeof(value)) {
-        value ^= value << 13;
-        value ^= value >> 7;
-        value ^= value << 17;
-        memcpy(memory + at, &value, sizeof(value));
-    }
-}
-
-/* All of it is touched, so that no page is faulted in while the clock runs. */
-static int open_memory(struct front *front, uint64_t bytes, struct err *err)
-{
-    front->memory_fd = memfd_create("vblkbench", MFD_CLOEXEC);
-    if (front->memory_fd < 0 || ftruncate(front->memory_fd, (off_t)bytes) < 0) {
-        return err_set(err, -errno, "%s: %llu bytes of shared memory", front->name,
-                       (unsigned long long)bytes);
-    }
-    front->memory = map_aligned(front->memory_fd, bytes);
-    if (!front->memory) {
-        return err_set(err, -errno, "%s: %llu bytes of shared memory", front->name,
-                       (unsigned long long)bytes);
-    }
-    front->memory_bytes = bytes;
-    (void)madvise(front->memory, bytes, MADV_HUGEPAGE); /* a system without them is no error */
-    scramble(front->memory, bytes);
-    return 0;
 }
 
 static int share_memory(struct front *front, struct err *err)
 {
     const struct vhost_user_client_region region = {
         .guest_addr = GUEST_ADDR,
-        .size = front->memory_bytes,
-        .host = front->memory,
-        .fd = front->memory_fd,
+        .size = front->shared.bytes,
+        .host = front->shared.memory,
+        .fd = front->shared.fd,
     };
 
     return vhost_user_client_add_memory(front->client, &region, err);
@@ -318,10 +174,11 @@ static int make_slots(struct front *front, const struct plan *plan, struct err *
     }
     for (size_t i = 0; i < count; i++) {
         struct blk_driver_request *request =
-            (struct blk_driver_request *)(front->memory + plan->requests + plan->request_bytes * i);
+            (struct blk_driver_request *)(front->shared.memory + plan->requests +
+                                          plan->request_bytes * i);
 
         memset(request, 0, sizeof(*request));
-        request->data = front->memory + plan->data + plan->data_bytes * i;
+        request->data = front->shared.memory + plan->data + plan->data_bytes * i;
         request->arg = &front->slots[i];
         front->slots[i].request = request;
     }
@@ -331,7 +188,7 @@ static int make_slots(struct front *front, const struct plan *plan, struct err *
 /* As many descriptors as the depth needs, as far as they are allowed. */
 static unsigned ring_size(const struct front *front, unsigned depth, unsigned max)
 {
-    bool is_indirect = get_features((void *)front) >> VIRTIO_RING_F_INDIRECT_DESC & 1;
+    bool is_indirect = vhost_user_client_features(front->client) >> VIRTIO_RING_F_INDIRECT_DESC & 1;
     unsigned size = RING_SIZE;
 
     while (size < depth * (is_indirect ? 1 : BLK_DRIVER_PIECES) && size < BLK_DRIVER_MAX_SIZE) {
@@ -349,7 +206,7 @@ static int explain_start(const struct front *front, int fault, struct err *err)
         *err = front->err;
         return err->code;
     }
-    if (!(get_features((void *)front) >> VIRTIO_F_VERSION_1 & 1)) {
+    if (!(vhost_user_client_features(front->client) >> VIRTIO_F_VERSION_1 & 1)) {
         return err_say(err, -ENOTSUP, "%s: the back-end has no VIRTIO_F_VERSION_1", front->name);
     }
     return err_say(err, -EIO, "%s: the disk does not start (fault %d)", front->name, fault);
@@ -382,9 +239,9 @@ static int start_driver(struct front *front, struct blk_driver_opts *driver,
         return err_set(err, -ENOMEM, "%s: queues", front->name);
     }
     driver->queue = front->queue;
-    driver->ring_memory = front->memory + plan->rings;
-    driver->offset = GUEST_ADDR - (uintptr_t)front->memory;
-    front->blk = (struct blk_driver *)(front->memory + plan->driver);
+    driver->ring_memory = front->shared.memory + plan->rings;
+    driver->offset = GUEST_ADDR - (uintptr_t)front->shared.memory;
+    front->blk = (struct blk_driver *)(front->shared.memory + plan->driver);
     fault = blk_driver_start(front->blk, driver);
     return fault < 0 ? explain_start(front, fault, err) : check_depth(front, err);
 }
@@ -412,10 +269,7 @@ void front_close(struct front *front)
         close(front->kick_fd[i]);
         close(front->call_fd[i]);
     }
-    if (front->memory) {
-        (void)munmap(front->memory, front->memory_bytes);
-    }
-    close(front->memory_fd);
+    shared_close(&front->shared);
     close(front->epoll_fd);
     free(front->queue);
     free(front->slots);
@@ -425,7 +279,7 @@ void front_close(struct front *front)
 static int set_up(struct front *front, const struct bench_options *options, unsigned ring_size_max,
                   struct err *err)
 {
-    struct blk_driver_opts driver = {.ops = &driver_ops,
+    struct blk_driver_opts driver = {.ops = &front_bus_ops,
                                      .bus = front,
                                      .queues = options->queues,
                                      .is_indirect = true,
@@ -437,7 +291,7 @@ static int set_up(struct front *front, const struct bench_options *options, unsi
         ret = open_fds(front, err);
     }
     if (ret == 0) {
-        ret = open_memory(front, plan.end, err);
+        ret = shared_open(&front->shared, plan.end, err);
     }
     if (ret == 0) {
         ret = share_memory(front, err);
@@ -471,7 +325,7 @@ int front_open(struct front *front, const struct bench_options *options, const c
     front->name = options->disk;
     front->queues = options->queues;
     front->depth = options->depth;
-    front->memory_fd = -1;
+    front->shared.fd = -1;
     for (unsigned i = 0; i < BENCH_QUEUES_MAX; i++) {
         front->kick_fd[i] = front->call_fd[i] = -1;
     }

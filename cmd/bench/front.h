@@ -8,6 +8,7 @@
  */
 
 #include "cmd/bench/options.h"
+#include "cmd/bench/shared.h"
 #include "core/blk_driver.h"
 #include "core/err.h"
 #include "transports/vhost_user_client.h"
@@ -23,9 +24,7 @@ struct front_slot {
 struct front {
     const char *name; /* for messages, lent */
     struct vhost_user_client *client;
-    uint8_t *memory; /* owned: a mapping of memory_fd */
-    uint64_t memory_bytes;
-    int memory_fd;
+    struct shared shared;
     int epoll_fd;
     int kick_fd[BENCH_QUEUES_MAX];
     int call_fd[BENCH_QUEUES_MAX];

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/bench/shared.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A mapping at a multiple of SHARED_ALIGN: map more, and give back the rest. */
+static uint8_t *map_aligned(int fd, uint64_t bytes)
+{
+    uint8_t *room = mmap(NULL, bytes + SHARED_ALIGN, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *place;
+
+    if (room == MAP_FAILED) {
+        return NULL;
+    }
+    place = room + (round_up((uintptr_t)room, SHARED_ALIGN) - (uintptr_t)room);
+    if (place > room) {
+        (void)munmap(room, (size_t)(place - room));
+    }
+    (void)munmap(place + bytes, (size_t)(room + SHARED_ALIGN - place));
+    return mmap(place, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED
+               ? NULL
+               : place;
+}
+
+/* What does not compress: some disks store less of what does, and faster. */
+static void scramble(uint8_t *memory, uint64_t bytes)
+{
+    uint64_t value = 88172645463325252ull;
+
+    for (uint64_t at = 0; at < bytes; at += sizeof(value)) {
+        value ^= value << 13;
+        value ^= value >> 7;
+        value ^= value << 17;
+        memcpy(memory + at, &value, sizeof(value));
+    }
+}
+
+int shared_open(struct shared *shared, uint64_t bytes, struct err *err)
+{
+    shared->fd = memfd_create("vblkbench", MFD_CLOEXEC);
+    if (shared->fd >= 0 && ftruncate(shared->fd, (off_t)bytes) == 0) {
+        shared->memory = map_aligned(shared->fd, bytes);
+    }
+    if (!shared->memory) {
+        return err_set(err, -errno, "%" PRIu64 " bytes of shared memory", bytes);
+    }
+    shared->bytes = bytes;
+    (void)madvise(shared->memory, bytes, MADV_HUGEPAGE); /* a system without them is no error */
+    scramble(shared->memory, bytes);
+    return 0;
+}
+
+void shared_close(struct shared *shared)
+{
+    if (shared->memory) {
+        (void)munmap(shared->memory, shared->bytes);
+    }
+    if (shared->fd >= 0) {
+        close(shared->fd);
+    }
+}
