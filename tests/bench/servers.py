@@ -36,9 +36,10 @@ def socket_room():
 
 @contextlib.contextmanager
 def process(words, cpus, **options):
-    """Runs until the end of the block; ends in order, or else at once."""
+    """Runs until the end of the block, whatever Ctrl-C does; ends in order, or else at once."""
     pin = ["taskset", "-c", cpus] if cpus else []
-    server = subprocess.Popen(pin + words, stdin=subprocess.DEVNULL, **options)
+    server = subprocess.Popen(pin + words, stdin=subprocess.DEVNULL, start_new_session=True,
+                              **options)
     try:
         yield server
     finally:

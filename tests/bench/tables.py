@@ -7,11 +7,11 @@ import statistics
 
 HEADS = ["", "IOPS", "image", "qsd", "p50", "p99", "CPU", "calls", "spread"]
 
-LEGEND = """IOPS: the median of the rounds.  image, qsd: ratio to fio on the image, and to
-qemu-storage-daemon (native; threads where there is no O_DIRECT; null-co).  p50, p99: latency
-that the client sees, in microseconds.  CPU: microseconds of the server for each request; of fio
-for the image.  calls: system calls of the server for each request.  spread: the fastest round
-divided by the slowest."""
+LEGEND = """IOPS: the median of the rounds.  image, qsd: IOPS divided by those of fio on the image, and
+by those of qemu-storage-daemon (native; threads where there is no O_DIRECT; null-co).  p50, p99:
+latency that the client sees, in microseconds.  CPU: microseconds of the server's time for each
+request, of fio's time for the image.  calls: system calls of the server for each request.
+spread: the fastest round divided by the slowest."""
 
 
 class Row:
@@ -88,7 +88,8 @@ def machine():
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         virtual = " of a virtual machine" if " hypervisor" in file.read() else ""
     release = ".".join(platform.release().split(".")[:2])
-    return f"{cores} core{'s' if cores != 1 else ''}{virtual}, kernel {release}"
+    return (f"{cores} core{'s' if cores != 1 else ''}{virtual}, kernel {release}, "
+            f"with a load average of {os.getloadavg()[0]:.1f} before")
 
 
 def head(form, command):
