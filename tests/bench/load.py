@@ -116,7 +116,7 @@ class Straight:
     is_base = False
 
     @staticmethod
-    def fits(image):
+    def fits(image, _workload):
         return bool(image.path)
 
 

@@ -2,6 +2,7 @@
 """Back-ends that can be measured: vblkd with several settings, qemu-storage-daemon, others."""
 
 import contextlib
+import dataclasses
 import re
 import shlex
 import shutil
@@ -13,11 +14,20 @@ import time
 PATIENCE = 20
 QUEUES = 4
 
-# name, options of `vblkctl add`, on images that are files or devices only
+
+@dataclasses.dataclass
+class Setting:
+    name: str
+    add: list  # options of `vblkctl add`
+    needs_image: bool = False  # changes nothing for null
+    queues: int = 1  # changes nothing with fewer
+
+
 VBLKD_SETTINGS = [
-    ("vblkd", [], False),
-    ("vblkd, no polling", ["--poll-us", "0"], False),
-    ("vblkd, io_uring", ["--engine", "io_uring"], True),
+    Setting("vblkd", []),
+    Setting("vblkd, no polling", ["--poll-us", "0"]),
+    Setting("vblkd, io_uring", ["--engine", "io_uring"], needs_image=True),
+    Setting("vblkd, 2 threads", ["--threads", "2"], queues=2),
 ]
 
 # name, aio; the first that fits an image is what the others are compared with
@@ -74,12 +84,13 @@ class Vblkd:
 
     is_base = False
 
-    def __init__(self, name, add, files_only, builddir):
-        self.name, self.add, self.files_only = name, add, files_only
+    def __init__(self, setting, builddir):
+        self.name, self.setting = setting.name, setting
         self.vblkd, self.vblkctl = f"{builddir}/vblkd", f"{builddir}/vblkctl"
 
-    def fits(self, image):
-        return bool(image.path) or not self.files_only
+    def fits(self, image, workload):
+        return (bool(image.path) or not self.setting.needs_image) and \
+            workload.queues >= self.setting.queues
 
     @contextlib.contextmanager
     def run(self, image, cpus):
@@ -92,7 +103,7 @@ class Vblkd:
                 if image.path and not image.is_direct:
                     what += ["--cache", "writeback"]
                 done = subprocess.run([self.vblkctl, "--control", control, "add", "bench", *what,
-                                       *self.add], capture_output=True, text=True, check=False)
+                                       *self.setting.add], capture_output=True, text=True, check=False)
                 if done.returncode != 0:
                     raise NoServer(done.stderr.strip())
                 yield server.pid, room + "/bench.sock"
@@ -107,7 +118,7 @@ class Qsd:
         self.name, self.aio = name, aio
         self.is_base = aio != "io_uring"
 
-    def fits(self, image):
+    def fits(self, image, _workload):
         if not image.path or self.aio is None:
             return not image.path and self.aio is None
         # native takes O_DIRECT only; threads stand in for it where that cannot be.
@@ -143,7 +154,7 @@ class Other:
         if not self.name or "{socket}" not in self.command:
             sys.exit(f'compare: --server "{text}": NAME=COMMAND with {{socket}} and {{image}} in it')
 
-    def fits(self, image):
+    def fits(self, image, _workload):
         return bool(image.path) or "{image}" not in self.command
 
     @contextlib.contextmanager
@@ -167,14 +178,13 @@ def find(options, say):
     """All servers that are there; `say` is told of those that are not."""
     known = known_options(options.builddir)
     found = []
-    wanted = VBLKD_SETTINGS + [(f"vblkd, {text}", shlex.split(text), False)
-                               for text in options.setting]
-    for name, add, files_only in wanted:
-        missing = [word for word in add if word.startswith("--") and word not in known]
+    for setting in VBLKD_SETTINGS + [Setting(f"vblkd, {text}", shlex.split(text))
+                                     for text in options.setting]:
+        missing = [word for word in setting.add if word.startswith("--") and word not in known]
         if missing:
-            say(f"{name}: vblkctl add has no {missing[0]}")
+            say(f"{setting.name}: vblkctl add has no {missing[0]}")
         else:
-            found.append(Vblkd(name, add, files_only, options.builddir))
+            found.append(Vblkd(setting, options.builddir))
     if shutil.which(Qsd.program):
         found += [Qsd(*engine) for engine in QSD_ENGINES] + [Qsd("qsd, null-co", None)]
     else:
