@@ -102,6 +102,7 @@ VBLKCTL_PAGE = PAGES["vblkctl.1.pod"]
 PROTOCOL_PAGE = PAGES["vblkd-protocol.7.pod"]
 VBLKVM_PAGE = PAGES["vblkvm.1.pod"]
 VBLKBENCH_PAGE = PAGES["vblkbench.1.pod"]
+PERFORMANCE_PAGE = PAGES["vblk-performance.7.pod"]
 
 
 # ---- programs ----
@@ -684,6 +685,25 @@ def test_json_of_vblkbench():
          [code for item, _ in items for code in re.findall(r"C<([^<>]*)>", item)])
     texts = {plain(item): codes(text) for item, text in items}
     same("latency_ns", "it prints", told["latency_ns"], "the page", texts["latency_ns"])
+
+
+# ---- performance ----
+
+
+def test_options_of_compare():
+    """vblk-performance(7) and tests/bench/compare --help have the same options"""
+    told = output(SRC / "tests/bench/compare", "--help")
+    items = PERFORMANCE_PAGE.section("HOW TO MEASURE", "Everything, beside its peers").items
+    same("compare", "--help", re.findall(r"^  (?:-h, )?(--[a-z-]+)", told, re.M), "the page",
+         [option for item, _ in items for option in re.findall(r"--[a-z-]+", item)])
+
+
+def test_settings_of_performance():
+    """vblk-performance(7) explains every setting of vblkctl set"""
+    settings = {line.split("=")[0] for line in help_lines(COMMANDS["set"], "Settings")}
+    assert "engine" in settings, "--help is written otherwise than this test expects"
+    told = {name for item, _ in PERFORMANCE_PAGE.section("SETTINGS").items for name in codes(item)}
+    assert settings <= told, f"not on the page: {sorted(settings - told)}"
 
 
 # ---- completion ----
