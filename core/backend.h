@@ -48,6 +48,7 @@ enum io_engine {
     ENGINE_AUTO, /* what suits the image and the host */
     ENGINE_AIO,
     ENGINE_IO_URING,
+    ENGINE_THREADS, /* what auto takes without io_uring; nobody asks for it by name */
 };
 
 struct backend_opts {

@@ -295,6 +295,7 @@ static void state_facts(struct file *file)
     file->backend.max_inflight = file->engine->max_inflight;
     file->backend.engine = file->engine->ops->name;
     file->backend.engine_reason = file->engine->reason;
+    file->merge.is_off = file->engine->keeps_iov;
     file_io_list_init(&file->pending);
     file_io_list_init(&file->waiting);
 }

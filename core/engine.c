@@ -43,8 +43,11 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
         return 0;
     }
     (void)snprintf(refusal, sizeof(refusal), "the kernel refuses io_uring: %s", strerror(-ret));
+    if (opts->engine == ENGINE_AUTO) {
+        return use(&engine_threads_ops, out, opts, refusal, err);
+    }
     ret = use_aio(out, opts, refusal, err);
-    if (ret == 0 && opts->engine == ENGINE_IO_URING) {
+    if (ret == 0) {
         log_warn("image %s: %s; Linux AIO is used instead", opts->path, refusal);
     }
     return ret;
@@ -61,7 +64,7 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
                      struct err *err)
 {
     if (opts->engine == ENGINE_AUTO) {
-        return use_aio(out, opts, "vblkd is built without io_uring", err);
+        return use(&engine_threads_ops, out, opts, "vblkd is built without io_uring", err);
     }
     err_say(err, -ENOTSUP, "image %s: engine io_uring: vblkd is built without it", opts->path);
     err_hint(err, "use engine auto or aio");
@@ -95,6 +98,8 @@ int engine_open(struct engine **out, const struct engine_opts *opts, struct err 
         return use_aio(out, opts, "asked for", err);
     case ENGINE_IO_URING:
         return use_uring(out, opts, "asked for", err);
+    case ENGINE_THREADS:
+        return use(&engine_threads_ops, out, opts, "asked for", err);
     case ENGINE_AUTO:
     default:
         break;

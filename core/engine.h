@@ -23,7 +23,7 @@ struct engine_op {
     enum io_op op;
     bool is_fua;
     unsigned iov_count;
-    const struct iovec *iov; /* lent until `submit` */
+    const struct iovec *iov; /* lent until `submit`, or if keeps_iov, until the result */
     uint64_t offset;         /* bytes */
     void *data;              /* comes back with the result */
 };
@@ -46,6 +46,7 @@ struct engine_opts {
 struct engine {
     const struct engine_ops *ops;
     unsigned max_inflight;
+    bool keeps_iov;
     char reason[ENGINE_REASON_BYTES]; /* for people: why this one */
 };
 
@@ -76,10 +77,11 @@ struct engine_ops {
 };
 
 extern const struct engine_ops engine_aio_ops;
+extern const struct engine_ops engine_threads_ops;
 extern const struct engine_ops engine_uring_ops; /* if it is built in */
 
 /*
  * The engine that is asked for, or for ENGINE_AUTO the one that suits the file.  Where the
- * kernel refuses io_uring it is Linux AIO, and the reason says so.
+ * kernel refuses io_uring it is another one, and the reason says so.
  */
 int engine_open(struct engine **out, const struct engine_opts *opts, struct err *err);

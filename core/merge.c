@@ -8,6 +8,7 @@ int merge_init(struct merge *merge)
 {
     merge->iov = malloc(MERGE_POOL * sizeof(*merge->iov));
     merge->used = 0;
+    merge->is_off = false;
     return merge->iov ? 0 : -ENOMEM;
 }
 
@@ -71,7 +72,7 @@ struct file_io *merge_gather(struct merge *merge, struct file_io *first, struct 
     };
     first->group = 1;
     first->group_bytes = io->length;
-    if (!may_merge(first)) {
+    if (merge->is_off || !may_merge(first)) {
         return next;
     }
     while (next && goes_along(op, first->group_bytes, next) &&

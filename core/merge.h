@@ -21,6 +21,7 @@
 struct merge {
     struct iovec *iov; /* owned */
     unsigned used;
+    bool is_off; /* the pieces would have to be held for longer */
 };
 
 /* Returns 0 or -ENOMEM. */

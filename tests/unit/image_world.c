@@ -11,6 +11,7 @@
 
 const enum io_engine image_world_aio = ENGINE_AIO;
 const enum io_engine image_world_uring = ENGINE_IO_URING;
+const enum io_engine image_world_threads = ENGINE_THREADS;
 
 void image_world_make(const char *path, off_t size)
 {

@@ -28,11 +28,13 @@ struct image_world {
  */
 extern const enum io_engine image_world_aio;
 extern const enum io_engine image_world_uring;
+extern const enum io_engine image_world_threads;
 #define by_engine(test, which)                                                                     \
     {                                                                                              \
 #test ", " #which, test, image_world_start, image_world_stop, (void *)&image_world_##which \
     }
 #define by_aio(test) by_engine(test, aio)
+#define by_threads(test) by_engine(test, threads)
 #define by_uring(test) by_engine(test, uring)
 #ifdef HAVE_LIBURING
 #define for_uring(list) list(by_uring),

@@ -709,6 +709,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         data_tests(by_aio),
+        data_tests(by_threads),
         for_uring(data_tests) in_world(facts_are_those_of_the_file),
         in_world(create_makes_a_sparse_file_of_the_size),
         in_world(create_refuses_what_exists_and_leaves_it),

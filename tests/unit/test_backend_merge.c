@@ -249,9 +249,25 @@ static void group_that_cannot_be_submitted_is_taken_apart(void **state)
         by(each_of_a_refused_group_gets_its_own_result_buffered),                                 \
         by(group_that_cannot_be_submitted_is_taken_apart)
 
+/* It would have to hold the pieces of a merged operation until that has ended. */
+static void threads_do_not_merge(void **state)
+{
+    struct image_world *w = *state;
+    struct backend *backend = image_world_open(w, CACHE_WRITEBACK);
+    static struct operation ops[MANY];
+    uint8_t *data = aligned_buffer(MANY * BLOCK);
+
+    queue_run(backend, ops, MANY, IO_WRITE, data);
+    expect_started(backend, MANY, 0);
+    assert_true(operations_run(backend, ops, MANY));
+    free(data);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {merge_tests(by_aio), for_uring(merge_tests)};
+    const struct CMUnitTest tests[] = {
+        merge_tests(by_aio), by_threads(threads_do_not_merge),
+        by_threads(each_of_a_refused_group_gets_its_own_result_buffered), for_uring(merge_tests)};
 
     return unit_run(tests);
 }

@@ -151,7 +151,7 @@ static void auto_takes_io_uring_for_the_page_cache(void **state)
     if (uring_works(w)) {
         expect_engine(w, CACHE_WRITEBACK, "io_uring", "page cache");
     } else {
-        expect_engine(w, CACHE_WRITEBACK, "aio", "io_uring");
+        expect_engine(w, CACHE_WRITEBACK, "threads", "io_uring");
     }
 }
 
@@ -163,7 +163,7 @@ static void auto_says_why_there_is_no_io_uring(void **state)
         return; /* no seccomp here */
     }
     assert_int_equal(attempt.ret, 0);
-    assert_string_equal(attempt.engine, "aio");
+    assert_string_equal(attempt.engine, "threads");
     assert_non_null(strstr(attempt.reason, HAS_URING ? "refuses io_uring: Operation not permitted"
                                                      : "built without"));
     assert_int_equal(attempt.result, 0);
@@ -223,7 +223,8 @@ static void on_trap(int signal)
 
 struct looker {
     const struct engine_ops *ops;
-    int fd;
+    int fd; /* of a pipe */
+    int other_end;
     bool has_operation; /* one that does not end */
     bool is_watched;
     bool is_open;
@@ -246,10 +247,14 @@ static void *look(void *arg)
 
     looker->is_open = looker->ops->open(&engine, &opts, NULL) == 0;
     if (!looker->is_open) {
+        close(looker->other_end);
         return NULL;
     }
     if (looker->has_operation) {
-        engine->ops->add(engine, &(struct engine_op){.op = IO_READ, .iov = &iov, .iov_count = 1});
+        struct engine_op op = {
+            .op = IO_READ, .iov = &iov, .iov_count = 1, .offset = UINT64_MAX /* a pipe has none */};
+
+        engine->ops->add(engine, &op);
         engine->ops->submit(engine);
     }
     looker->is_watched = refuse(calls, ARRAY_SIZE(calls), SECCOMP_RET_TRAP);
@@ -257,6 +262,7 @@ static void *look(void *arg)
         looker->found += engine->ops->reap(engine, events, ENGINE_EVENTS);
     }
     looker->calls = (unsigned)trapped;
+    close(looker->other_end); /* the operation ends */
     engine->ops->close(engine);
     return NULL;
 }
@@ -271,13 +277,13 @@ static void looking_costs_no_system_call(const struct engine_ops *ops, bool has_
     signal(SIGSYS, on_trap);
     assert_int_equal(pipe(pipe_fd), 0);
     looker.fd = pipe_fd[0];
+    looker.other_end = pipe_fd[1];
     if (pthread_create(&thread, NULL, look, &looker) != 0) {
         abort();
     }
     pthread_join(thread, NULL);
     signal(SIGSYS, SIG_DFL);
     close(pipe_fd[0]);
-    close(pipe_fd[1]);
     if (looker.is_open && looker.is_watched) {
         assert_int_equal(looker.found, 0);
         assert_int_equal(looker.calls, 0);
@@ -287,6 +293,16 @@ static void looking_costs_no_system_call(const struct engine_ops *ops, bool has_
 static void looking_at_aio_costs_no_system_call(void **state)
 {
     looking_costs_no_system_call(&engine_aio_ops, false);
+}
+
+static void looking_at_threads_costs_no_system_call(void **state)
+{
+    looking_costs_no_system_call(&engine_threads_ops, false);
+}
+
+static void looking_at_threads_with_work_costs_no_system_call(void **state)
+{
+    looking_costs_no_system_call(&engine_threads_ops, true);
 }
 
 #ifdef HAVE_LIBURING
@@ -353,6 +369,8 @@ int main(void)
         in_world(io_uring_that_is_refused_gives_way_to_aio),
         in_world(auto_takes_io_uring_when_no_aio_context_is_left),
         cmocka_unit_test(looking_at_aio_costs_no_system_call),
+        cmocka_unit_test(looking_at_threads_costs_no_system_call),
+        cmocka_unit_test(looking_at_threads_with_work_costs_no_system_call),
 #ifdef HAVE_LIBURING
         cmocka_unit_test(looking_at_io_uring_costs_no_system_call),
         cmocka_unit_test(looking_at_io_uring_with_work_costs_no_system_call),
