@@ -36,6 +36,28 @@ static struct aio *aio_of(struct engine *engine)
     return containerof(engine, struct aio, engine);
 }
 
+/* One piece of memory is told without an iovec, which the kernel need not copy then. */
+static void prepare_read(const struct aio *aio, struct iocb *iocb, const struct engine_op *op)
+{
+    if (op->iov_count == 1) {
+        io_prep_pread(iocb, aio->file_fd, op->iov->iov_base, op->iov->iov_len,
+                      (long long)op->offset);
+    } else {
+        io_prep_preadv(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset);
+    }
+}
+
+static void prepare_write(const struct aio *aio, struct iocb *iocb, const struct engine_op *op)
+{
+    if (op->iov_count == 1) {
+        io_prep_pwrite(iocb, aio->file_fd, op->iov->iov_base, op->iov->iov_len,
+                       (long long)op->offset);
+    } else {
+        io_prep_pwritev(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset);
+    }
+    iocb->aio_rw_flags = op->is_fua ? RWF_DSYNC : 0;
+}
+
 static bool aio_add(struct engine *engine, const struct engine_op *op)
 {
     struct aio *aio = aio_of(engine);
@@ -47,11 +69,10 @@ static bool aio_add(struct engine *engine, const struct engine_op *op)
     iocb = &aio->iocb[aio->count];
     switch (op->op) {
     case IO_READ:
-        io_prep_preadv(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset);
+        prepare_read(aio, iocb, op);
         break;
     case IO_WRITE:
-        io_prep_pwritev2(iocb, aio->file_fd, op->iov, (int)op->iov_count, (long long)op->offset,
-                         op->is_fua ? RWF_DSYNC : 0);
+        prepare_write(aio, iocb, op);
         break;
     case IO_FLUSH:
     default:

@@ -42,6 +42,30 @@ static struct uring *uring_of(struct engine *engine)
     return containerof(engine, struct uring, engine);
 }
 
+/* One piece of memory is told without an iovec, which the kernel need not copy then. */
+static void prepare_read(const struct uring *uring, struct io_uring_sqe *sqe,
+                         const struct engine_op *op)
+{
+    if (op->iov_count == 1) {
+        io_uring_prep_read(sqe, uring->file_fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                           op->offset);
+    } else {
+        io_uring_prep_readv(sqe, uring->file_fd, op->iov, op->iov_count, op->offset);
+    }
+}
+
+static void prepare_write(const struct uring *uring, struct io_uring_sqe *sqe,
+                          const struct engine_op *op)
+{
+    if (op->iov_count == 1) {
+        io_uring_prep_write(sqe, uring->file_fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                            op->offset);
+    } else {
+        io_uring_prep_writev(sqe, uring->file_fd, op->iov, op->iov_count, op->offset);
+    }
+    sqe->rw_flags = op->is_fua ? RWF_DSYNC : 0;
+}
+
 static bool uring_add(struct engine *engine, const struct engine_op *op)
 {
     struct uring *uring = uring_of(engine);
@@ -52,11 +76,10 @@ static bool uring_add(struct engine *engine, const struct engine_op *op)
     }
     switch (op->op) {
     case IO_READ:
-        io_uring_prep_readv(sqe, uring->file_fd, op->iov, op->iov_count, op->offset);
+        prepare_read(uring, sqe, op);
         break;
     case IO_WRITE:
-        io_uring_prep_writev2(sqe, uring->file_fd, op->iov, op->iov_count, op->offset,
-                              op->is_fua ? RWF_DSYNC : 0);
+        prepare_write(uring, sqe, op);
         break;
     case IO_FLUSH:
     default:
