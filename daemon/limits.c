@@ -46,13 +46,35 @@ static uint64_t fds_in_use(uint64_t otherwise)
     return (uint64_t)fd;
 }
 
+/* What limits_check keeps free when a disk is added. */
+static uint64_t fds_spare(uint64_t limit)
+{
+    return min_of((uint64_t)FDS_SPARE, limit / 4);
+}
+
+/* With half of the spare files: what could be added must come back. */
+int limits_check_all(size_t disks, uint64_t files, struct err *err)
+{
+    uint64_t limit = fd_limit();
+    uint64_t need = fds_in_use(limit) + files + fds_spare(limit) / 2;
+
+    if (need <= limit) {
+        return 0;
+    }
+    (void)err_say(err, -EMFILE,
+                  "no room for %zu disks: they need %" PRIu64 " open files, and %" PRIu64
+                  " are allowed",
+                  disks, need, limit);
+    limits_hint(err);
+    return -EMFILE;
+}
+
 int limits_check(const char *name, struct err *err)
 {
     uint64_t limit = fd_limit();
     uint64_t used = fds_in_use(limit);
-    uint64_t spare = min_of((uint64_t)FDS_SPARE, limit / 4);
 
-    if (used + spare < limit) {
+    if (used + fds_spare(limit) < limit) {
         return 0;
     }
     (void)err_say(err, -EMFILE,

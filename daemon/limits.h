@@ -17,5 +17,10 @@ void limits_raise(void);
  */
 int limits_check(const char *name, struct err *err);
 
+/*
+ * The same at the start of the daemon: is there room for `disks` that open `files`?
+ */
+int limits_check_all(size_t disks, uint64_t files, struct err *err);
+
 /* Append what to raise to an error of a limit; nothing to others.  Thread: any. */
 void limits_hint(struct err *err);

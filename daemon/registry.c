@@ -299,15 +299,36 @@ static void on_restored(struct op *op)
     }
 }
 
+/* At least, and without guests: loop, timer or image, socket and lock. */
+static uint64_t files_of(const struct disk_record *record)
+{
+    return strcmp(record->config.image.type, "null") == 0 ? 7 : 8;
+}
+
+/* A daemon that comes up without files for its control socket could not be told to end. */
+static int check_files(const struct disk_record *records, size_t count, struct err *err)
+{
+    uint64_t files = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        files += files_of(&records[i]);
+    }
+    return limits_check_all(count, files, err);
+}
+
 int registry_restore(struct registry *registry, const struct disk_record *records, size_t count,
                      void (*restored)(void *arg), void *arg, struct err *err)
 {
+    int ret = check_files(records, count, err);
+
+    if (ret < 0) {
+        return ret;
+    }
     registry->restored = restored;
     registry->arg = arg;
     registry->restoring = 1; /* ours, until all have been asked */
     for (size_t i = 0; i < count; i++) {
-        int ret = refuse_taken(registry, &records[i].config, err);
-
+        ret = refuse_taken(registry, &records[i].config, err);
         if (ret == 0) {
             registry->restoring++;
             ret = start_disk(registry, &records[i], true, on_restored, NULL, err);

@@ -610,6 +610,24 @@ END
     [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq "$disks" ]
 }
 
+@test "daemon: it does not start without files for all disks and for control" {
+    local i limit
+
+    need_tools prlimit
+    start_vblkd
+    for i in {1..20}; do
+        vblkctl add "d$i" null:1G >/dev/null
+    done
+    stop_vblkd
+    for limit in 100 150 170; do
+        VBLKD_WRAPPER="prlimit --nofile=$limit ${VBLKD_WRAPPER:-}" refuses_to_start \
+            "no room for 20 disks: they need "
+        [[ "$output" == *"open files, and $limit are allowed; raise the limit"* ]]
+    done
+    VBLKD_WRAPPER="prlimit --nofile=200 ${VBLKD_WRAPPER:-}" start_vblkd
+    [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq 20 ]
+}
+
 @test "daemon: at the limit of threads it says what to raise, and control goes on" {
     [ "$(id -u)" -eq 0 ] || skip "needs root to become another user"
     need_tools prlimit setpriv
