@@ -2,6 +2,7 @@
 #include "cmd/lookup.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,10 @@
 
 #define ANSWER_MS 10000u
 
+/* How long the daemon may take to see that a front-end has ended. */
+#define LEAVE_TRIES 100
+#define LEAVE_STEP_NS (10 * NS_PER_MS)
+
 static int take_socket(struct lookup *found, const char *name, const char *path, struct err *err)
 {
     if (!path || strlen(path) >= sizeof(found->socket)) {
@@ -21,20 +26,23 @@ static int take_socket(struct lookup *found, const char *name, const char *path,
     return 0;
 }
 
-/* One front-end for each disk: say who it is that has it. */
+/*
+ * One front-end for each disk: say who it is that has it.  -EAGAIN when that process has ended,
+ * and the daemon is about to see it.
+ */
 static int check_free(const char *name, const json_t *disk, struct err *err)
 {
     const json_t *client = json_object_get(disk, "client");
     const char *comm = json_string_value(json_object_get(client, "comm"));
+    json_int_t pid = json_integer_value(json_object_get(client, "pid"));
 
     if (!json_is_object(client)) {
         return 0;
     }
-    (void)err_say(err, -EBUSY, "disk %s is taken by process %lld (%s)", name,
-                  (long long)json_integer_value(json_object_get(client, "pid")),
+    (void)err_say(err, -EBUSY, "disk %s is taken by process %lld (%s)", name, (long long)pid,
                   comm ? comm : "unknown");
     err_hint(err, "end that first, or take another disk");
-    return -EBUSY;
+    return pid > 0 && kill((pid_t)pid, 0) < 0 && errno == ESRCH ? -EAGAIN : -EBUSY;
 }
 
 static int read_disk(struct lookup *found, const char *name, const json_t *disk, struct err *err)
@@ -51,7 +59,7 @@ static int read_disk(struct lookup *found, const char *name, const json_t *disk,
     return take_socket(found, name, json_string_value(json_object_get(disk, "socket")), err);
 }
 
-static int ask(struct lookup *found, const char *name, const char *control, struct err *err)
+static int ask_once(struct lookup *found, const char *name, const char *control, struct err *err)
 {
     json_auto_t *params = json_pack("{s:s}", "name", name);
     json_auto_t *disk = NULL;
@@ -70,6 +78,18 @@ static int ask(struct lookup *found, const char *name, const char *control, stru
     }
     rpc_close(&rpc);
     return read_disk(found, name, disk, err);
+}
+
+static int ask(struct lookup *found, const char *name, const char *control, struct err *err)
+{
+    const struct timespec step = {.tv_nsec = LEAVE_STEP_NS};
+    int ret = ask_once(found, name, control, err);
+
+    for (unsigned i = 0; ret == -EAGAIN && i < LEAVE_TRIES; i++) {
+        (void)nanosleep(&step, NULL); /* less is as good */
+        ret = ask_once(found, name, control, err);
+    }
+    return ret;
 }
 
 int lookup_disk(struct lookup *found, const char *name, const char *control, struct err *err)

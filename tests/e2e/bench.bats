@@ -212,6 +212,16 @@ print(json.load(open(sys.argv[1]))["all_requests"])' "$E2E_DIR/result.json")" ]
     bench_ends 0 IOPS
 }
 
+@test "one run follows another at once" {
+    local i
+
+    start_vblkd
+    vblkctl add vda null:1M
+    for ((i = 0; i < 30; i++)); do
+        bench vda --runtime 0.001 >/dev/null
+    done
+}
+
 @test "a wrong command line is refused and changes nothing" {
     refused 2 "which disk?"
     refused 2 'unexpected argument "b"' a b
