@@ -19,14 +19,15 @@ QUEUES = 4
 class Setting:
     name: str
     add: list  # options of `vblkctl add`
-    needs_image: bool = False  # changes nothing for null
-    queues: int = 1  # changes nothing with fewer
+    images: tuple = ("direct", "buffered", "null")  # those where it makes a difference
+    queues: int = 1  # makes no difference with fewer
 
 
 VBLKD_SETTINGS = [
     Setting("vblkd", []),
     Setting("vblkd, no polling", ["--poll-us", "0"]),
-    Setting("vblkd, io_uring", ["--engine", "io_uring"], needs_image=True),
+    Setting("vblkd, io_uring", ["--engine", "io_uring"], images=("direct",)),
+    Setting("vblkd, aio", ["--engine", "aio"], images=("buffered",)),
     Setting("vblkd, 2 threads", ["--threads", "2"], queues=2),
 ]
 
@@ -89,8 +90,8 @@ class Vblkd:
         self.vblkd, self.vblkctl = f"{builddir}/vblkd", f"{builddir}/vblkctl"
 
     def fits(self, image, workload):
-        return (bool(image.path) or not self.setting.needs_image) and \
-            workload.queues >= self.setting.queues
+        access = "null" if not image.path else "direct" if image.is_direct else "buffered"
+        return access in self.setting.images and workload.queues >= self.setting.queues
 
     @contextlib.contextmanager
     def run(self, image, cpus):
