@@ -371,8 +371,9 @@ static int file_open(struct backend **out, const struct backend_opts *opts, stru
 static int file_share(struct backend **out, struct backend *backend, struct err *err)
 {
     const struct file *file = file_of(backend);
+    const struct backend_opts opts = file->opts;
 
-    return open_file(out, &file->opts, &file->image, err);
+    return open_file(out, &opts, &file->image, err);
 }
 
 static void file_close(struct backend *backend)
