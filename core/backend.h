@@ -83,7 +83,7 @@ struct backend_submitted {
 };
 
 /* The room that a request keeps for the backend; each backend asserts that it fits. */
-#define BACKEND_IO_SIZE 128
+#define BACKEND_IO_SIZE 64
 
 struct backend_ops {
     const char *name;
