@@ -6,15 +6,13 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "cmd/lookup.h"
 #include "cmd/vm/acpi.h"
 #include "cmd/vm/boot.h"
 #include "cmd/vm/ending.h"
 #include "cmd/vm/layout.h"
-#include "cmd/lookup.h"
 #include "cmd/vm/vcpu.h"
-#include "core/log.h"
 
 #define CONSOLE_WAIT_MS 20 /* until the guest has read some of its input, or a pty is opened */
 
