@@ -119,22 +119,23 @@ int lane_thread_start(struct lane **out, struct device *dev, unsigned index,
     int ret;
 
     if (!t) {
-        return err_set(err, -ENOMEM, "thread %u", index);
+        return err_set(err, -ENOMEM, "a thread");
     }
     ret = uv_loop_init(&t->loop);
     if (ret < 0) {
-        err_set(err, ret, "thread %u: no event loop", index);
+        err_set(err, ret, "no event loop");
         goto free_thread;
     }
     ret = lane_init(&t->lane, dev, index, &t->loop, turned);
     if (ret < 0) {
-        err_set(err, ret, "thread %u: no mailbox", index);
+        err_set(err, ret, "no mailbox");
         goto close_loop;
     }
     init_sync(t);
     ret = thread_start(&t->thread, run_lane, t);
     if (ret < 0) {
-        err_set(err, ret, "thread %u cannot be started", index);
+        err_set(err, ret, "no thread");
+        thread_hint(err);
         goto abandon;
     }
     take(&t->parked);

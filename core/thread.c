@@ -22,6 +22,13 @@ int thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
     return -ret;
 }
 
+void thread_hint(struct err *err)
+{
+    err_hint(err, "raise the limit of threads: TasksMax= in the systemd unit of vblkd, "
+                  "ulimit -u, or kernel.threads-max, kernel.pid_max and vm.max_map_count "
+                  "with sysctl");
+}
+
 void thread_set_name(const char *name)
 {
     char text[16];

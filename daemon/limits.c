@@ -69,7 +69,7 @@ int limits_check_all(size_t disks, uint64_t files, struct err *err)
     return -EMFILE;
 }
 
-int limits_check(const char *name, struct err *err)
+int limits_check(const char *name, const char *what, struct err *err)
 {
     uint64_t limit = fd_limit();
     uint64_t used = fds_in_use(limit);
@@ -77,9 +77,8 @@ int limits_check(const char *name, struct err *err)
     if (used + fds_spare(limit) < limit) {
         return 0;
     }
-    (void)err_say(err, -EMFILE,
-                  "%s: no room for one more disk: %" PRIu64 " of %" PRIu64 " files are open", name,
-                  used, limit);
+    (void)err_say(err, -EMFILE, "%s: no room for %s: %" PRIu64 " of %" PRIu64 " files are open",
+                  name, what, used, limit);
     limits_hint(err);
     return -EMFILE;
 }

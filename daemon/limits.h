@@ -11,11 +11,11 @@
 void limits_raise(void);
 
 /*
- * Is there room for one more disk, so that control clients and the state file can still be
- * served?  -EMFILE, with what to do, when there is not; `name` is the disk's.
+ * Is there room for `what`, such as "one more disk", so that control clients and the state file
+ * can still be served?  -EMFILE, with what to do, when there is not; `name` is the disk's.
  * Thread: control.
  */
-int limits_check(const char *name, struct err *err);
+int limits_check(const char *name, const char *what, struct err *err);
 
 /*
  * The same at the start of the daemon: is there room for `disks` that open `files`?

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/limits.h"
+
 /* An image keeps the engine that it was opened with; asking for what it has is no change. */
 static int check_engine(const struct plane *plane, const char *engine, struct err *err)
 {
@@ -45,10 +47,11 @@ static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
     }
     ret = device_set_lanes(&plane->dev, threads, &why);
     if (ret < 0) {
-        return err_say(err, ret, "%s: threads: %u cannot be had: %s", plane->opts.name, threads,
-                       why.text);
+        (void)err_say(err, ret, "%s: threads: %u cannot be had: %s", plane->opts.name, threads,
+                      why.text);
+        limits_hint(err);
     }
-    return 0;
+    return ret;
 }
 
 int plane_set_threads(struct plane *plane, struct err *err)

@@ -166,8 +166,12 @@ int registry_set(struct disk *disk, const struct settings *change, void (*done)(
 {
     struct plane_request question = {
         .verb = PLANE_SET, .change = *change, .timeout_ms = PROTOCOL_MOVE_MS};
-    int ret = disk_config_check_change(&disk->record.config, change, err);
+    const struct disk_config *config = &disk->record.config;
+    int ret = disk_config_check_change(config, change, err);
 
+    if (ret == 0 && change->threads > config->settings.threads) {
+        ret = limits_check(config->name, "more threads", err);
+    }
     return ret < 0 ? ret : ask(disk, &question, PROTOCOL_SET_MS, done, arg, err);
 }
 
@@ -271,7 +275,7 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
         ret = refuse_taken(registry, config, err);
     }
     if (ret == 0) {
-        ret = limits_check(config->name, err);
+        ret = limits_check(config->name, "one more disk", err);
     }
     if (ret < 0) {
         return ret;
@@ -299,10 +303,15 @@ static void on_restored(struct op *op)
     }
 }
 
-/* At least, and without guests: loop, timer or image, socket and lock. */
+/*
+ * At least, and without guests: loop, timer or image, socket and lock.  Further threads have 5,
+ * when the image is opened.
+ */
 static uint64_t files_of(const struct disk_record *record)
 {
-    return strcmp(record->config.image.type, "null") == 0 ? 7 : 8;
+    uint64_t files = strcmp(record->config.image.type, "null") == 0 ? 7 : 8;
+
+    return record->is_stopped ? files : files + 5 * ((uint64_t)record->config.settings.threads - 1);
 }
 
 /* A daemon that comes up without files for its control socket could not be told to end. */

@@ -69,9 +69,7 @@ int worker_start(struct worker *worker, const char *name, struct mailbox *contro
     if (ret < 0) {
         abandon_loop(worker);
         (void)err_set(err, ret, "%s: no thread", name);
-        err_hint(err, "raise the limit of threads: TasksMax= in the systemd unit of vblkd, "
-                      "ulimit -u, or kernel.threads-max, kernel.pid_max and vm.max_map_count "
-                      "with sysctl");
+        thread_hint(err);
         return ret;
     }
     return 0;

@@ -602,6 +602,19 @@ static void drains_of_rings_and_device_all_end(void **state)
     assert_all_counted(w);
 }
 
+static void ring_that_rests_is_drained_at_once(void **state)
+{
+    struct world *w = *state;
+
+    set_lanes(w, RINGS);
+    load(w, 100);
+    for (unsigned i = 0; i < RINGS; i++) {
+        w->ring_drain[0] = (struct drain){.done = on_ring_drained};
+        device_ring_pause(&w->dev, i, &w->ring_drain[0]);
+        run_until(w, !w->ring_drain[0].done);
+    }
+}
+
 /* The other rings do not stand still for it, on whatever thread they are. */
 static void one_ring_drains_while_the_others_are_busy(void **state)
 {
@@ -791,6 +804,7 @@ int main(void)
         in_world(without_room_for_threads_the_old_ones_go_on),
         in_world(drain_waits_for_all_threads),
         in_world(drains_of_rings_and_device_all_end),
+        in_world(ring_that_rests_is_drained_at_once),
         in_world(one_ring_drains_while_the_others_are_busy),
         in_world(reset_amid_requests_and_start_again),
         in_world(kick_and_call_fds_are_replaced_while_the_ring_runs),
