@@ -103,11 +103,13 @@ static void print_latency(const struct hist *hist)
     char text[32];
 
     printf("  latency     mean %s", time_text((uint64_t)hist_mean(hist), text));
+    printf(", min %s", time_text(hist->min, text));
+    printf(", max %s\n             ", time_text(hist->max, text));
     for (unsigned i = 0; i < ARRAY_SIZE(quantiles); i++) {
-        printf(", %s %s", quantiles[i].name,
+        printf("%s %s %s", i > 0 ? "," : "", quantiles[i].name,
                time_text(hist_quantile(hist, quantiles[i].per_mille), text));
     }
-    printf(", max %s\n", time_text(hist->max, text));
+    printf("\n");
 }
 
 static void print_text(const struct load *load)
