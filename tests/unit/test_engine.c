@@ -3,6 +3,7 @@
 
 #include <config.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -355,6 +356,49 @@ static void io_uring_signals_what_finishes_later(void **state)
     close(pipe_fd[0]);
     close(pipe_fd[1]);
 }
+
+/*
+ * The page cache is empty, so that completions come from the medium, on another core, while
+ * this thread looks for them without sleeping: then the kernel leaves its flag set now and
+ * again when there is nothing to do, and a look that waits for it to go never ends.
+ */
+static void looking_finds_what_comes_from_the_medium(void **state)
+{
+    enum { DEPTH = 32, BLOCKS = 4096, ROUNDS = 4 };
+    struct image_world *w = *state;
+    static struct operation ops[DEPTH];
+    static uint8_t data[DEPTH][BLOCK];
+    uint8_t *block = aligned_buffer(1 << 20);
+    int fd = open(w->image, O_RDWR | O_CLOEXEC);
+    struct backend *backend;
+    unsigned next = 0, done = 0;
+
+    for (unsigned i = 0; i < BLOCKS * BLOCK >> 20; i++) {
+        assert_int_equal(pwrite(fd, block, 1 << 20, i << 20), 1 << 20);
+    }
+    assert_int_equal(fsync(fd), 0);
+    free(block);
+    backend = image_world_open(w, CACHE_WRITEBACK);
+    alarm(60);
+    for (unsigned i = 0; i < DEPTH; i++) {
+        ops[i].times_done = 1;
+    }
+    while (done < ROUNDS * BLOCKS) {
+        for (unsigned i = 0; i < DEPTH; i++) {
+            if (ops[i].times_done == 1 && next < ROUNDS * BLOCKS) {
+                if (next % BLOCKS == 0) {
+                    posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+                }
+                operation_init(&ops[i], IO_READ, next++ * 1237ull % BLOCKS * BLOCK, data[i], BLOCK);
+                operation_queue(&ops[i], backend);
+            }
+        }
+        backend->ops->submit(backend);
+        done += backend->ops->reap(backend);
+    }
+    alarm(0);
+    close(fd);
+}
 #endif
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
@@ -375,6 +419,7 @@ int main(void)
         cmocka_unit_test(looking_at_io_uring_costs_no_system_call),
         cmocka_unit_test(looking_at_io_uring_with_work_costs_no_system_call),
         cmocka_unit_test(io_uring_signals_what_finishes_later),
+        by_uring(looking_finds_what_comes_from_the_medium),
 #endif
     };
 
