@@ -492,7 +492,7 @@ END
     start_vblkd
     add_disk vda 1M --engine auto
     run vblkctl show vda
-    [[ "$output" =~ engine:\ +(aio|io_uring)\ \(chosen\ by\ auto:\ .+\) ]]
+    [[ "$output" =~ engine:\ +(aio|io_uring|threads)\ \(chosen\ by\ auto:\ .+\) ]]
     run vblkctl set vda engine=aio
     [ "$status" -eq 1 ]
     [[ "$output" == *"while the image is open; first 'vblkctl stop vda', afterwards 'vblkctl start vda'" ]]
@@ -506,6 +506,24 @@ END
     run vblkctl show vda
     [[ "$output" =~ engine:\ +aio\ \(asked\ for\) ]]
     [[ "$(field vda engine image)" == "aio "*"'engine': 'aio'"* ]]
+}
+
+@test "where the kernel refuses io_uring, another engine serves the disk, and show says why" {
+    local wrapper="python3 $BATS_TEST_DIRNAME/no_io_uring.py"
+
+    $wrapper true || skip "no seccomp"
+    VBLKD_WRAPPER=$wrapper start_vblkd
+    add_disk vda 4M --cache writeback --engine auto
+    run vblkctl show vda
+    [[ "$output" =~ engine:\ +threads\ \(chosen\ by\ auto:\ .*io_uring.*\) ]]
+    add_disk vdb 4M --cache none --engine auto || skip "no O_DIRECT"
+    run vblkctl show vdb
+    [[ "$output" =~ engine:\ +aio\ \(chosen\ by\ auto:\ .*O_DIRECT.*\) ]]
+    if add_disk vdc 4M --cache writeback --engine io_uring; then
+        run vblkctl show vdc
+        [[ "$output" =~ engine:\ +aio\ \(io_uring\ was\ asked\ for:\ .*not\ permitted\) ]]
+        grep -q "warn: image .*refuses io_uring" "$E2E_DIR/vblkd.log"
+    fi
 }
 
 @test "set: an engine that cannot be had is told at start, and can be set back" {
