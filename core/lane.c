@@ -268,7 +268,7 @@ static bool spin(struct lane *lane)
         has_work |= look_at_rings(lane);
     } while (!has_work && !mailbox_has_mail(&lane->mailbox) &&
              spin_goes_on(&lane->spin, lane->now_ns));
-    lane->stats.poll_time_ns += spin_end(&lane->spin, lane->now_ns);
+    lane->stats.poll_time_ns += spin_end(&lane->spin, lane->now_ns, has_work);
     lane->stats.poll_hits += has_work;
     lane->stats.poll_misses += !has_work;
     return has_work;

@@ -23,7 +23,7 @@ void lane_thread_stop(struct lane *lane);
 
 /*
  * In two steps, so that several can be asked before the first is awaited.  It takes until the
- * lane's turn ends: some 100 microseconds, or as long as a system call of it blocks.
+ * lane's turn ends: a millisecond at most, unless a system call of it blocks.
  */
 void lane_thread_ask_park(struct lane *lane);
 void lane_thread_await_park(struct lane *lane);

@@ -13,6 +13,9 @@
 /* Unused credit does not pile up: a quiet second buys no second of spinning. */
 #define CREDIT_MAX_NS (10 * NS_PER_MS)
 
+/* After so many misses in a row it is tried once in 2^MISSES_MAX waits. */
+#define MISSES_MAX 6u
+
 /* A spin is a little longer than what is expected, as waits scatter. */
 #define SLACK_NS 4000u
 
@@ -41,6 +44,10 @@ bool spin_begin(struct spin *spin, uint64_t now_ns)
 {
     if (!spin->idle_ns) {
         spin->idle_ns = now_ns;
+    }
+    if (spin->skip > 0) {
+        spin->skip--;
+        return false;
     }
     if (spin->max_ns == 0 || spin->expect_ns > spin->max_ns || now_ns < spin->rest_end_ns ||
         !has_credit(spin, now_ns)) {
@@ -79,11 +86,26 @@ static void judge_window(struct spin *spin, uint64_t now_ns)
     spin->lost_ns = 0;
 }
 
-uint64_t spin_end(struct spin *spin, uint64_t now_ns)
+/*
+ * Work that comes as soon as we sleep, and never while we spin, comes from somebody who waits
+ * for this core: its wait looks short, and would make us spin again.
+ */
+static void count_miss(struct spin *spin, bool has_work)
+{
+    if (has_work) {
+        spin->misses = 0;
+    } else {
+        spin->misses = min_of(spin->misses + 1, MISSES_MAX);
+        spin->skip = (1u << spin->misses) - 1;
+    }
+}
+
+uint64_t spin_end(struct spin *spin, uint64_t now_ns, bool has_work)
 {
     uint64_t spun_ns = now_ns - spin->start_ns;
 
     (void)spin_goes_on(spin, now_ns); /* counts the last gap */
+    count_miss(spin, has_work);
     spin->credit_ns -= min_of(spin->credit_ns, spun_ns);
     spin->spun_ns += spun_ns;
     if (spin->spun_ns >= WINDOW_NS) {

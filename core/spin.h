@@ -5,7 +5,7 @@
  * How long a thread that has run out of work should look for more before it sleeps.  Sleep
  * costs two wake-ups a request, looking costs the core: so it looks only while work has
  * lately come sooner than `max_ns`, about as long as that took, within its share of the
- * core, and not while somebody else wants the core.
+ * core, not while somebody else wants the core, and seldom when it did not help.
  * Part of a lane; its thread only.  All times are nanoseconds, of one monotonic clock.
  */
 
@@ -25,6 +25,8 @@ struct spin {
     uint64_t lost_ns;     /* of it, the core was somebody else's */
     uint64_t rest_ns;     /* how long to leave the core alone when it is wanted */
     uint64_t rest_end_ns; /* no spin before that */
+    unsigned misses;      /* in a row */
+    unsigned skip;        /* so many waits are slept through */
 };
 
 /* `cpu_percent`: 1 to 100. */
@@ -37,7 +39,7 @@ bool spin_begin(struct spin *spin, uint64_t now_ns);
 bool spin_goes_on(struct spin *spin, uint64_t now_ns);
 
 /* After spin_begin returned true: work was found, or it is time to sleep.  How long it was. */
-uint64_t spin_end(struct spin *spin, uint64_t now_ns);
+uint64_t spin_end(struct spin *spin, uint64_t now_ns, bool has_work);
 
 /* Work came, by a look or by a wake-up. */
 void spin_work(struct spin *spin, uint64_t now_ns);

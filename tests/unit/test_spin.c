@@ -33,7 +33,7 @@ static bool wait_for_work(struct world *w, uint64_t wait_ns)
             w->now_ns += 200;
             is_hit = w->now_ns >= work_ns;
         } while (!is_hit && spin_goes_on(&w->spin, w->now_ns));
-        spin_end(&w->spin, w->now_ns);
+        spin_end(&w->spin, w->now_ns, is_hit);
     }
     w->now_ns = is_hit ? w->now_ns : work_ns;
     spin_work(&w->spin, w->now_ns);
@@ -90,7 +90,28 @@ static void one_long_wait_does_not_end_it(void **state)
 
     hits(w, 50, 5 * NS_PER_US);
     assert_false(wait_for_work(w, NS_PER_S));
+    assert_false(wait_for_work(w, 5 * NS_PER_US)); /* one is slept through */
     assert_true(wait_for_work(w, 5 * NS_PER_US));
+}
+
+/* The guest is on the same core: it kicks as soon as we sleep, and not before. */
+static void guest_that_waits_for_the_core_gets_it(void **state)
+{
+    struct world *w = *state;
+    unsigned spins = 0;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        if (spin_begin(&w->spin, w->now_ns)) {
+            spins++;
+            do {
+                w->now_ns += 200;
+            } while (spin_goes_on(&w->spin, w->now_ns));
+            spin_end(&w->spin, w->now_ns, false);
+        }
+        w->now_ns += NS_PER_US;
+        spin_work(&w->spin, w->now_ns);
+    }
+    assert_in_range(spins, 1, 30);
 }
 
 static void no_spin_is_longer_than_the_limit(void **state)
@@ -106,7 +127,7 @@ static void no_spin_is_longer_than_the_limit(void **state)
     } while (spin_goes_on(&w->spin, w->now_ns));
     assert_true(w->now_ns - start_ns <= MAX_NS + 200);
     assert_true(w->now_ns - start_ns >= MAX_NS - 200);
-    assert_int_equal(spin_end(&w->spin, w->now_ns), w->now_ns - start_ns);
+    assert_int_equal(spin_end(&w->spin, w->now_ns, false), w->now_ns - start_ns);
 }
 
 /* How long it spins of a second in which work always comes after 50 us, in percent. */
@@ -146,7 +167,7 @@ static unsigned spins_until_rest(struct world *w, unsigned times, uint64_t gap_n
         w->now_ns += 20 * NS_PER_US;
         (void)spin_goes_on(&w->spin, w->now_ns - gap_ns);
         (void)spin_goes_on(&w->spin, w->now_ns);
-        spin_end(&w->spin, w->now_ns);
+        spin_end(&w->spin, w->now_ns, true);
         spin_work(&w->spin, w->now_ns);
         count++;
     }
@@ -170,7 +191,7 @@ static void core_of_our_own_is_used(void **state)
 {
     struct world *w = *state;
 
-    hits(w, 1, 5 * NS_PER_US);
+    hits(w, 2, 5 * NS_PER_US); /* the first is missed, and one slept through */
     assert_int_equal(hits(w, 10000, 5 * NS_PER_US), 10000);
 }
 
@@ -182,6 +203,7 @@ int main(void)
         cmocka_unit_test_setup(long_waits_end_it, world_start),
         cmocka_unit_test_setup(short_waits_bring_it_back, world_start),
         cmocka_unit_test_setup(one_long_wait_does_not_end_it, world_start),
+        cmocka_unit_test_setup(guest_that_waits_for_the_core_gets_it, world_start),
         cmocka_unit_test_setup(no_spin_is_longer_than_the_limit, world_start),
         cmocka_unit_test_setup(share_of_the_core_is_kept, world_start),
         cmocka_unit_test_setup(whole_core_is_no_limit, world_start),
