@@ -791,22 +791,36 @@ static void threads_are_named_by_disk_and_number(void **state)
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 
+/* Those for which it matters what an engine does on several threads at once. */
+#define with_engine(test, which)                                                       \
+    {                                                                                  \
+#test ", " #which, test, world_start, world_stop, (void *)&image_world_##which \
+    }
+#define with_aio(test) with_engine(test, aio)
+#define with_threads(test) with_engine(test, threads)
+#define with_uring(test) with_engine(test, uring)
+#define engine_tests(with)                                                                 \
+    with(every_number_of_threads_serves_all_rings), with(no_request_allocates),            \
+        with(rings_move_while_the_guest_works), with(image_is_opened_anew_on_all_threads), \
+        with(drains_of_rings_and_device_all_end), with(reset_amid_requests_and_start_again)
+#ifdef HAVE_LIBURING
+#define uring_tests engine_tests(with_uring),
+#else
+#define uring_tests
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        in_world(every_number_of_threads_serves_all_rings),
-        in_world(other_threads_need_no_turn_of_the_first),
-        in_world(no_request_allocates),
+        engine_tests(with_aio),
+        engine_tests(with_threads),
+        uring_tests in_world(other_threads_need_no_turn_of_the_first),
         in_world(batches_end_within_guest_memory_in_two_regions),
         in_world(regions_are_added_while_all_threads_look_them_up),
-        in_world(rings_move_while_the_guest_works),
-        in_world(image_is_opened_anew_on_all_threads),
         in_world(without_room_for_threads_the_old_ones_go_on),
         in_world(drain_waits_for_all_threads),
-        in_world(drains_of_rings_and_device_all_end),
         in_world(ring_that_rests_is_drained_at_once),
         in_world(one_ring_drains_while_the_others_are_busy),
-        in_world(reset_amid_requests_and_start_again),
         in_world(kick_and_call_fds_are_replaced_while_the_ring_runs),
         in_world(kick_fd_that_ends_breaks_its_ring_only),
         in_world(lost_memory_ends_the_rings_of_all_threads),
