@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,9 @@
 #include <unistd.h>
 
 #include "daemon/call.h"
+
+/* Between two tries to accept a client when that fails. */
+#define ACCEPT_RETRY_MS 100
 
 /* How long clients that do not read may hold up the end of the daemon. */
 #define PATIENCE_MS 1000
@@ -31,6 +35,37 @@ struct output {
     struct client *client;
     char text[];
 };
+
+/* ---- file descriptors for when there are none ---- */
+
+/* As many as can be had. */
+static void keep_spare(struct control *control)
+{
+    for (unsigned i = 0; i < CONTROL_SPARE_FDS; i++) {
+        if (control->spare[i] < 0) {
+            control->spare[i] = fcntl(control->opts.listener->fd, F_DUPFD_CLOEXEC, 0);
+        }
+    }
+}
+
+/* Returns false when there is none. */
+static bool drop_spare(struct control *control)
+{
+    for (unsigned i = 0; i < CONTROL_SPARE_FDS; i++) {
+        if (control->spare[i] >= 0) {
+            close(control->spare[i]);
+            control->spare[i] = -1;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void drop_all_spare(struct control *control)
+{
+    while (drop_spare(control)) {
+    }
+}
 
 /* ---- the end of a client ---- */
 
@@ -57,6 +92,9 @@ static void on_client_closed(uv_handle_t *handle)
     *link = client->next;
     control->client_count--;
     free(client);
+    if (control->is_listening) {
+        keep_spare(control);
+    }
     check_finished(control);
 }
 
@@ -264,19 +302,14 @@ static void welcome(struct client *client)
     }
 }
 
-static void on_connection(uv_stream_t *server, int status)
+/* Takes over `fd`. */
+static void add_client(struct control *control, int fd)
 {
-    struct control *control = containerof((uv_pipe_t *)server, struct control, server);
-    struct client *client;
+    struct client *client = calloc(1, sizeof(*client));
 
-    if (status < 0) {
-        log_limited(&control->log, LOG_LEVEL_ERROR, "control: cannot accept a client: %s",
-                    uv_strerror(status));
-        return;
-    }
-    client = calloc(1, sizeof(*client));
     if (!client) {
         log_limited(&control->log, LOG_LEVEL_ERROR, "control: no memory for a client");
+        close(fd);
         return;
     }
     client->control = control;
@@ -284,7 +317,8 @@ static void on_connection(uv_stream_t *server, int status)
     control->clients = client;
     control->client_count++;
     (void)uv_pipe_init(control->opts.loop, &client->pipe, 0); /* cannot fail */
-    if (uv_accept(server, (uv_stream_t *)&client->pipe) < 0) {
+    if (uv_pipe_open(&client->pipe, fd) < 0) {
+        close(fd);
         close_client(client);
         return;
     }
@@ -293,25 +327,62 @@ static void on_connection(uv_stream_t *server, int status)
 
 /* ---- the socket ---- */
 
+static void on_listen(uv_poll_t *poll, int status, int events);
+
+static void on_accept_retry(uv_timer_t *timer)
+{
+    struct control *control = containerof(timer, struct control, accept_retry);
+
+    (void)uv_poll_start(&control->server, UV_READABLE, on_listen);
+}
+
+/* Without an fd for it, a connection stays in the queue and the socket stays readable. */
+static void accept_failed(struct control *control, int code)
+{
+    if (code == EAGAIN || code == EINTR || code == ECONNABORTED) {
+        return;
+    }
+    log_limited(&control->log, LOG_LEVEL_ERROR, "control: cannot accept a client: %s",
+                strerror(code));
+    (void)uv_poll_stop(&control->server);
+    (void)uv_timer_start(&control->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
+}
+
+/*
+ * libuv's own way to accept is not taken: when all fds are in use, and another thread takes
+ * the one that it gives up for such a case, it does not return.
+ */
+static void on_listen(uv_poll_t *poll, int status, int events)
+{
+    struct control *control = containerof(poll, struct control, server);
+    int listener = control->opts.listener->fd;
+    int fd;
+
+    do {
+        fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (fd < 0 && (errno == EMFILE || errno == ENFILE) && drop_spare(control));
+    if (fd < 0) {
+        accept_failed(control, errno);
+    } else {
+        add_client(control, fd);
+    }
+}
+
 int control_start(struct control *control, const struct control_opts *opts, struct err *err)
 {
-    int fd = dup(opts->listener->fd); /* libuv closes its own; the listener keeps the lock */
     int ret;
 
     memset(control, 0, sizeof(*control));
+    memset(control->spare, -1, sizeof(control->spare));
     control->opts = *opts;
-    if (fd < 0) {
-        return err_set(err, -errno, "control socket");
-    }
-    (void)uv_pipe_init(opts->loop, &control->server, 0); /* cannot fail */
-    ret = uv_pipe_open(&control->server, fd);
-    if (ret == 0) {
-        ret = uv_listen((uv_stream_t *)&control->server, PROTOCOL_CLIENTS_MAX, on_connection);
-    }
+    keep_spare(control);
+    ret = uv_poll_init(opts->loop, &control->server, opts->listener->fd);
     if (ret < 0) {
-        uv_close((uv_handle_t *)&control->server, NULL);
-        return err_set(err, ret, "cannot listen on %s", opts->listener->path);
+        drop_all_spare(control);
+        return err_set(err, ret, "cannot watch %s", opts->listener->path);
     }
+    (void)uv_timer_init(opts->loop, &control->accept_retry); /* cannot fail */
+    (void)uv_poll_start(&control->server, UV_READABLE, on_listen);
     control->is_listening = true;
     return 0;
 }
@@ -321,6 +392,8 @@ void control_unlisten(struct control *control)
     if (control->is_listening) {
         control->is_listening = false;
         uv_close((uv_handle_t *)&control->server, NULL);
+        uv_close((uv_handle_t *)&control->accept_retry, NULL);
+        drop_all_spare(control);
     }
 }
 

@@ -38,9 +38,14 @@ struct control_opts {
     void *arg;
 };
 
+/* Clients that can be served when the process has no file descriptors left. */
+#define CONTROL_SPARE_FDS 8
+
 struct control {
     struct control_opts opts;
-    uv_pipe_t server;
+    uv_poll_t server;
+    uv_timer_t accept_retry;
+    int spare[CONTROL_SPARE_FDS]; /* owned, -1: in use for a client */
     struct client *clients;
     unsigned client_count;
     struct log_limit log;

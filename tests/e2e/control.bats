@@ -646,6 +646,45 @@ END
     [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq 20 ]
 }
 
+# take_all_files: front-ends and bare connections to disks d1, d2, ... until vblkd has no fd left.
+take_all_files() {
+    local i
+
+    for i in {1..6}; do
+        process_start "hold-d$i" "$top_builddir/tests/frontend-hold" "$(socket_of "d$i")" 0
+        wait_until 5 test -s "$E2E_DIR/hold-d$i.log" # it is ready, or was refused
+    done
+    # shellcheck disable=SC2016 # for python
+    process_start takers python3 -c '
+import socket, sys, time
+held = []
+for path in sys.argv[1:]:
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].connect(path)
+print("connected", flush=True)
+time.sleep(600)' "$E2E_DIR"/d*.sock
+    wait_until 5 grep -q connected "$E2E_DIR/takers.log"
+}
+
+has_all_files() {
+    [ "$(fds_of_vblkd)" -ge "$1" ]
+}
+
+@test "daemon: with no file descriptor left it still does what vblkctl says, and ends in order" {
+    need_tools prlimit
+    [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold"
+    VBLKD_WRAPPER="prlimit --nofile=120 ${VBLKD_WRAPPER:-}" start_vblkd
+    add_until_refused
+    take_all_files
+    wait_until 5 has_all_files 120
+    vblkctl ping
+    vblkctl list
+    process_signal takers KILL
+    vblkctl remove d1 --force
+    vblkctl ping
+    stop_vblkd
+}
+
 @test "daemon: at the limit of threads it says what to raise, and control goes on" {
     [ "$(id -u)" -eq 0 ] || skip "needs root to become another user"
     need_tools prlimit setpriv
