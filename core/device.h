@@ -105,6 +105,12 @@ struct device {
     struct lane lane;          /* on the disk's own thread */
     uint8_t apart_from_rings[CACHE_LINE];
     struct device_ring ring[BLK_MAX_QUEUES];
+
+    /*
+     * The kernel's number of the thread that the disk's own waits for, 0: none.  For people, on
+     * any thread and at any time: the one who makes the memory zeroes it, device_init does not.
+     */
+    _Atomic pid_t awaited;
 };
 
 /* What is in flight for longest; for people. */

@@ -37,6 +37,16 @@ static void take(sem_t *sem)
     }
 }
 
+/* Until it is parked.  Should that be never, people can be told where to look. */
+static void await_parked(struct lane_thread *t)
+{
+    struct device *dev = t->lane.dev;
+
+    atomic_store_explicit(&dev->awaited, t->lane.tid, memory_order_relaxed);
+    take(&t->parked);
+    atomic_store_explicit(&dev->awaited, 0, memory_order_relaxed);
+}
+
 /* ---- the lane's side ---- */
 
 static void serve_parked(struct lane_thread *t)
@@ -159,7 +169,7 @@ void lane_thread_ask_park(struct lane *lane)
 
 void lane_thread_await_park(struct lane *lane)
 {
-    take(&thread_of(lane)->parked);
+    await_parked(thread_of(lane));
 }
 
 void lane_thread_unpark(struct lane *lane)
@@ -177,7 +187,7 @@ void lane_thread_call(struct lane *lane, void (*call)(void *arg), void *arg)
     t->call = call;
     t->arg = arg;
     (void)sem_post(&t->go);
-    take(&t->parked);
+    await_parked(t);
 }
 
 void lane_thread_stop(struct lane *lane)

@@ -34,7 +34,8 @@ static char thread_state(pid_t tid)
 int op_refuse_stuck(const struct disk *disk, struct err *err)
 {
     const struct image_config *image = &disk->record.config.image;
-    pid_t tid = worker_tid(&disk->plane.worker);
+    pid_t awaited = atomic_load_explicit(&disk->plane.dev.awaited, memory_order_relaxed);
+    pid_t tid = awaited ? awaited : worker_tid(&disk->plane.worker);
     const char *on = image->path[0] ? " on " : "";
 
     return err_say(err, -ETIMEDOUT,

@@ -15,6 +15,7 @@ setup() {
 }
 
 teardown() {
+    [ -z "${holder:-}" ] || exec {holder}>&-
     e2e_teardown
 }
 
@@ -168,6 +169,33 @@ print(*[(ring["index"], ring["thread"]) for ring in disk["rings"]])')" = \
     [[ "$output" == *"1 in flight, the oldest a write of 4096 bytes"*"goes on as before"* ]]
     [ "$(field vda threads paused_by)" = "1 []" ]
     wait_until 10 grep -q '^status 0' "$E2E_DIR/hold.log"
+}
+
+hang_decided() {
+    grep -q held "$E2E_DIR/hang.log" || process_ended hang
+}
+
+@test "a further thread that hangs is the one that is named" {
+    local tid
+
+    start_vblkd
+    add_disk vda 1M --threads 2
+    tid=$(vblkctl --json show vda | python3 -c '
+import json, sys
+print(json.load(sys.stdin)["thread_ids"][1])')
+    mkfifo "$E2E_DIR/hang.in"
+    # shellcheck disable=SC2016 # for the other shell
+    process_start hang sh -c 'exec python3 "$1" "$2" <"$3"' sh \
+        "$BATS_TEST_DIRNAME/hang_thread.py" "$tid" "$E2E_DIR/hang.in"
+    exec {holder}>"$E2E_DIR/hang.in"
+    wait_until 5 hang_decided
+    process_runs hang || skip "no ptrace here: $(cat "$E2E_DIR/hang.log")"
+    run vblkctl show vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"stuck in a system call on $E2E_DIR/vda.img (state t in /proc/"*"/task/$tid)" ]]
+    exec {holder}>&-
+    holder=
+    wait_until 5 vblkctl show vda
 }
 
 @test "what a thread cannot have leaves the disk as it was" {
