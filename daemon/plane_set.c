@@ -76,6 +76,11 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
         return ret;
     }
     plane->settings = settings;
+    if (*has_changed) {
+        log_info("%s: set to poll-us %d, poll-cpu %d, engine %s, threads %d", plane->opts.name,
+                 (int)settings.poll_us, (int)settings.poll_cpu, settings.engine,
+                 (int)settings.threads);
+    }
     if (settings.poll_us != before.poll_us || settings.poll_cpu != before.poll_cpu) {
         plane_set_poll(plane); /* forgets what polling has learned */
     }
