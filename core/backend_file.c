@@ -249,6 +249,7 @@ static struct backend_submitted file_submit(struct backend *backend)
             refuse_first(file, ret);
         }
     }
+    backend->must_look = file->engine->must_look;
     return submitted;
 }
 
@@ -269,6 +270,7 @@ static unsigned file_reap(struct backend *backend)
         }
         total += count;
     } while (count == ENGINE_EVENTS);
+    backend->must_look = file->engine->must_look;
     return total;
 }
 

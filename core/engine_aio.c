@@ -20,13 +20,27 @@
 /* Fewer than this at once is no use: then no AIO context is to be had. */
 #define MIN_INFLIGHT 16u
 
+/*
+ * Some images (RAM disks, the page cache) have done all that they are asked by the time that
+ * io_submit comes back; to signal each end costs a tenth of it all, for nobody.  After so many
+ * such batches in a row they go unsignalled, and if one of those does not end at once, we look
+ * until it has, and want twice as many the next time.
+ */
+#define AT_ONCE_MIN 64u
+#define AT_ONCE_MAX (1u << 24)
+
 struct aio {
     struct engine engine;
     io_context_t context;
     struct aio_ring ring;
     int file_fd; /* lent */
     int event_fd;
-    unsigned count; /* of the batch */
+    unsigned inflight;
+    unsigned at_once;        /* batches in a row that had ended when io_submit came back */
+    unsigned at_once_needed; /* to go without signals */
+    bool is_fresh;           /* a batch that may have ended at once has not been looked for */
+    bool has_slow;           /* the batch has what never ends at once */
+    unsigned count;          /* of the batch */
     struct iocb *pointer[ENGINE_BATCH];
     struct iocb iocb[ENGINE_BATCH];
 };
@@ -79,19 +93,52 @@ static bool aio_add(struct engine *engine, const struct engine_op *op)
         io_prep_fdsync(iocb, aio->file_fd);
         break;
     }
-    io_set_eventfd(iocb, aio->event_fd);
+    aio->has_slow |= op->op == IO_FLUSH || op->is_fua;
     iocb->data = op->data;
     aio->pointer[aio->count++] = iocb;
     return true;
 }
 
+static void signal_batch(struct aio *aio)
+{
+    for (unsigned i = 0; i < aio->count; i++) {
+        io_set_eventfd(&aio->iocb[i], aio->event_fd);
+    }
+}
+
 static int aio_submit(struct engine *engine)
 {
     struct aio *aio = aio_of(engine);
-    int ret = io_submit(aio->context, aio->count, aio->pointer);
+    bool is_silent = aio->at_once >= aio->at_once_needed && aio->inflight == 0 && !aio->has_slow;
+    int ret;
 
+    if (!is_silent) {
+        signal_batch(aio);
+    }
+    ret = io_submit(aio->context, aio->count, aio->pointer);
+    if (ret > 0) {
+        aio->inflight += (unsigned)ret;
+        aio->is_fresh = !aio->has_slow;
+        engine->must_look |= is_silent;
+    }
     aio->count = 0;
+    aio->has_slow = false;
     return ret ? ret : -EIO;
+}
+
+/* All results that there are have been taken: had the last batch ended at once? */
+static void judge(struct aio *aio)
+{
+    if (aio->is_fresh && aio->inflight == 0) {
+        aio->at_once++;
+    } else if (aio->is_fresh) {
+        aio->at_once = 0;
+        if (aio->engine.must_look && aio->at_once_needed < AT_ONCE_MAX) {
+            aio->at_once_needed *= 2;
+        }
+    }
+    aio->is_fresh = false;
+    aio->engine.must_look &= aio->inflight > 0;
 }
 
 static unsigned ask_kernel(struct aio *aio, struct engine_event *events, unsigned max)
@@ -110,8 +157,14 @@ static unsigned ask_kernel(struct aio *aio, struct engine_event *events, unsigne
 static unsigned aio_reap(struct engine *engine, struct engine_event *events, unsigned max)
 {
     struct aio *aio = aio_of(engine);
+    unsigned count =
+        aio->ring.shared ? aio_ring_take(&aio->ring, events, max) : ask_kernel(aio, events, max);
 
-    return aio->ring.shared ? aio_ring_take(&aio->ring, events, max) : ask_kernel(aio, events, max);
+    aio->inflight -= count;
+    if (count < max) {
+        judge(aio);
+    }
+    return count;
 }
 
 static int aio_fd(const struct engine *engine)
@@ -166,6 +219,7 @@ static int aio_open(struct engine **out, const struct engine_opts *opts, struct 
     }
     aio->engine.ops = &engine_aio_ops;
     aio->file_fd = opts->fd;
+    aio->at_once_needed = AT_ONCE_MIN;
     aio->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (aio->event_fd < 0) {
         ret = err_set(err, -errno, "image %s: no eventfd", opts->path);

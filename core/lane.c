@@ -281,7 +281,7 @@ static bool has_more(struct lane *lane)
         return true;
     }
     kicks_on(lane);
-    return has_ready(lane);
+    return has_ready(lane) || (lane->backend && lane->backend->must_look);
 }
 
 void lane_lose_memory(struct lane *lane)

@@ -438,6 +438,45 @@ static void answer_all(struct silent *silent)
     }
 }
 
+/* Ends at the third look after it was taken, and nobody is told. */
+static unsigned mute_reap(struct backend *backend)
+{
+    struct silent *silent = containerof(backend, struct silent, backend);
+
+    if (silent->count == 0 || ++silent->looks < 3) {
+        return 0;
+    }
+    answer_all(silent);
+    silent->count = 0;
+    backend->must_look = false;
+    return 1;
+}
+
+static void mute_queue(struct backend *backend, struct io *io)
+{
+    silent_queue(backend, io);
+    backend->must_look = true;
+}
+
+static void image_that_signals_nothing_is_looked_at(void **state)
+{
+    static const struct device_poll poll = {0};
+    struct backend_ops ops = silent_ops;
+    struct world *w = *state;
+    struct silent mute = {
+        .backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16}};
+
+    ops.queue = mute_queue;
+    ops.reap = mute_reap;
+    backend_close(device_detach(&w->dev));
+    assert_int_equal(device_attach(&w->dev, &mute.backend, NULL), 0);
+    device_set_poll(&w->dev, &poll);
+    serve(w, 0, VIRTIO_BLK_T_IN, 1);
+    device_pause(&w->dev, PAUSE_ADMIN, NULL);
+    turns(w, 2);
+    assert_ptr_equal(device_detach(&w->dev), &mute.backend);
+}
+
 static void spinning_device_needs_no_kicks(void **state)
 {
     static const struct device_poll poll = {.max_us = 1000, .cpu_percent = 100};
@@ -1257,6 +1296,7 @@ int main(void)
         in_world(batch_is_signalled_once),
         in_world(ring_serves_more_requests_than_it_has_entries),
         in_bare(event_index_suppresses_signals),
+        in_world(image_that_signals_nothing_is_looked_at),
         in_world(spinning_device_needs_no_kicks),
         in_bare(spinning_device_needs_no_kicks_with_event_index),
         in_world(device_that_may_not_spin_gets_every_kick),

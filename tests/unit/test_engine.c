@@ -306,6 +306,111 @@ static void looking_at_threads_with_work_costs_no_system_call(void **state)
     looking_costs_no_system_call(&engine_threads_ops, true);
 }
 
+/* ---- ends that are not signalled ---- */
+
+struct silence {
+    struct engine *engine;
+    int fd; /* of the image */
+    uint8_t *data;
+};
+
+static void silence_start(struct silence *s, struct image_world *w)
+{
+    struct engine_opts opts = {.path = w->image, .wanted = 16};
+
+    s->fd = opts.fd = open(w->image, O_RDWR | O_CLOEXEC);
+    s->data = aligned_buffer(BLOCK);
+    assert_int_equal(pwrite(s->fd, s->data, BLOCK, 0), BLOCK);
+    assert_int_equal(engine_aio_ops.open(&s->engine, &opts, NULL), 0);
+}
+
+static void silence_stop(struct silence *s)
+{
+    s->engine->ops->close(s->engine);
+    close(s->fd);
+    free(s->data);
+}
+
+static void submit_one(struct silence *s, enum io_op op)
+{
+    struct iovec iov = {s->data, BLOCK};
+
+    assert_true(s->engine->ops->add(
+        s->engine, &(struct engine_op){.op = op, .iov = &iov, .iov_count = op != IO_FLUSH}));
+    assert_int_equal(s->engine->ops->submit(s->engine), 1);
+}
+
+/* Returns whether it was signalled. */
+static bool wait_for_one(struct silence *s, int timeout_ms)
+{
+    struct pollfd poll_fd = {.fd = s->engine->ops->fd(s->engine), .events = POLLIN};
+    struct engine_event events[ENGINE_EVENTS];
+    bool is_signalled = poll(&poll_fd, 1, timeout_ms) == 1;
+    uint64_t signals;
+
+    if (is_signalled) {
+        assert_int_equal(read(poll_fd.fd, &signals, sizeof(signals)), sizeof(signals));
+    }
+    while (s->engine->ops->reap(s->engine, events, ENGINE_EVENTS) == 0) {
+        assert_true(s->engine->must_look);
+    }
+    assert_true(events[0].result >= 0);
+    return is_signalled;
+}
+
+static void train(struct silence *s)
+{
+    for (unsigned i = 0; i < 64; i++) {
+        submit_one(s, IO_READ);
+        assert_true(wait_for_one(s, 0));
+        assert_false(s->engine->must_look);
+    }
+}
+
+static void what_ends_at_once_goes_unsignalled_after_a_while(void **state)
+{
+    struct silence s;
+
+    silence_start(&s, *state);
+    train(&s);
+    submit_one(&s, IO_READ);
+    assert_false(wait_for_one(&s, 0));
+    assert_false(s.engine->must_look);
+    silence_stop(&s);
+}
+
+static void flush_is_always_signalled(void **state)
+{
+    struct silence s;
+
+    silence_start(&s, *state);
+    train(&s);
+    submit_one(&s, IO_FLUSH);
+    assert_false(s.engine->must_look);
+    assert_true(wait_for_one(&s, 10000));
+    submit_one(&s, IO_READ); /* a flush takes its time, and proves nothing */
+    assert_false(wait_for_one(&s, 0));
+    silence_stop(&s);
+}
+
+/* The image becomes one that takes its time: nobody may wait for a signal. */
+static void unsignalled_operation_that_takes_its_time_is_looked_for(void **state)
+{
+    struct image_world *w = *state;
+    struct silence s;
+
+    silence_start(&s, w);
+    train(&s);
+    assert_int_equal(fsync(s.fd), 0);
+    if (image_world_has_direct(w) && fcntl(s.fd, F_SETFL, O_DIRECT) == 0) {
+        submit_one(&s, IO_READ);
+        assert_true(s.engine->must_look);
+        assert_false(wait_for_one(&s, 0));
+        assert_false(s.engine->must_look);
+    }
+    silence_stop(&s);
+}
+
 #ifdef HAVE_LIBURING
 static void looking_at_io_uring_costs_no_system_call(void **state)
 {
@@ -412,6 +517,9 @@ int main(void)
         in_world(auto_says_why_there_is_no_io_uring),
         in_world(io_uring_that_is_refused_gives_way_to_aio),
         in_world(auto_takes_io_uring_when_no_aio_context_is_left),
+        in_world(what_ends_at_once_goes_unsignalled_after_a_while),
+        in_world(flush_is_always_signalled),
+        in_world(unsignalled_operation_that_takes_its_time_is_looked_for),
         cmocka_unit_test(looking_at_aio_costs_no_system_call),
         cmocka_unit_test(looking_at_threads_costs_no_system_call),
         cmocka_unit_test(looking_at_threads_with_work_costs_no_system_call),
