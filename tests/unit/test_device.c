@@ -1258,6 +1258,7 @@ static void ten_thousand_requests_to_a_file_allocate_nothing(void **state)
                                 .size = DISK_BYTES,
                                 .create = true,
                                 .cache = CACHE_WRITEBACK,
+                                .engine = ENGINE_AIO,
                                 .max_inflight = 256};
     const struct stats *stats;
     struct backend *backend;
