@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <assert.h>
+#include <config.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_config.h>
@@ -1249,16 +1250,15 @@ static void ten_thousand_requests_allocate_nothing(void **state)
     assert_int_equal(after - before, 0);
 }
 
-/* The same through Linux AIO, on a file that is gone when the test ends. */
-static void ten_thousand_requests_to_a_file_allocate_nothing(void **state)
+/* The same on a file, which is gone when the test ends. */
+static void file_allocates_nothing(struct world *w, enum io_engine engine)
 {
-    struct world *w = *state;
     struct backend_opts opts = {.type = "file",
                                 .path = "./test_device.image",
                                 .size = DISK_BYTES,
                                 .create = true,
                                 .cache = CACHE_WRITEBACK,
-                                .engine = ENGINE_AIO,
+                                .engine = engine,
                                 .max_inflight = 256};
     const struct stats *stats;
     struct backend *backend;
@@ -1284,6 +1284,18 @@ static void ten_thousand_requests_to_a_file_allocate_nothing(void **state)
     /* It takes its time, even when all is done by the time that io_submit comes back. */
     assert_true(stats->type[STATS_READ].time_ns > 10000);
 }
+
+static void ten_thousand_requests_by_aio_allocate_nothing(void **state)
+{
+    file_allocates_nothing(*state, ENGINE_AIO);
+}
+
+#ifdef HAVE_LIBURING
+static void ten_thousand_requests_by_io_uring_allocate_nothing(void **state)
+{
+    file_allocates_nothing(*state, ENGINE_IO_URING);
+}
+#endif
 
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 #define in_bare(test) cmocka_unit_test_setup_teardown(test, bare_start, world_stop)
@@ -1348,7 +1360,10 @@ int main(void)
         in_world(inflight_is_counted_while_it_lasts),
         in_world(oldest_in_flight_is_told),
         in_world(ten_thousand_requests_allocate_nothing),
-        in_world(ten_thousand_requests_to_a_file_allocate_nothing),
+        in_world(ten_thousand_requests_by_aio_allocate_nothing),
+#ifdef HAVE_LIBURING
+        in_world(ten_thousand_requests_by_io_uring_allocate_nothing),
+#endif
     };
 
     count_alloc_install();
