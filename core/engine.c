@@ -27,6 +27,11 @@ static int use_aio(struct engine **out, const struct engine_opts *opts, const ch
 
 #ifdef HAVE_LIBURING
 
+bool engine_has_uring(void)
+{
+    return true;
+}
+
 static int try_uring(struct engine **out, const struct engine_opts *opts, const char *reason)
 {
     return use(&engine_uring_ops, out, opts, reason, NULL);
@@ -54,6 +59,11 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
 }
 
 #else
+
+bool engine_has_uring(void)
+{
+    return false;
+}
 
 static int try_uring(struct engine **out, const struct engine_opts *opts, const char *reason)
 {

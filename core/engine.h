@@ -81,6 +81,9 @@ extern const struct engine_ops engine_aio_ops;
 extern const struct engine_ops engine_threads_ops;
 extern const struct engine_ops engine_uring_ops; /* if it is built in */
 
+/* Is io_uring a part of this build?  Thread: any. */
+bool engine_has_uring(void);
+
 /*
  * The engine that is asked for, or for ENGINE_AUTO the one that suits the file.  Where the
  * kernel refuses io_uring it is another one, and the reason says so.

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/engine.h"
+
 static const char *const image_types[] = {"file", "null", NULL};
 static const char *const cache_modes[] = {"none", "directsync", "writeback", "writethrough", NULL};
 
@@ -180,15 +182,33 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     return ret;
 }
 
+/*
+ * A change is refused at once, not by the next start.  disk_config_complete does not ask, as a
+ * disk that another build was told to serve so has to come back, if only as failed.
+ */
+static int check_build(const char *engine, struct err *err)
+{
+    if (engine_has_uring() || strcmp(engine, "io_uring") != 0) {
+        return 0;
+    }
+    (void)err_say(err, -ENOTSUP, "engine: vblkd is built without io_uring");
+    err_hint(err, "use engine auto or aio");
+    return -ENOTSUP;
+}
+
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err)
 {
+    int ret;
+
     if (!settings_is_change(change)) {
         return err_say(err, -EINVAL, "no setting is given, at least one is needed");
     }
-    return check_engine(&config->image, change->engine, err) < 0
-               ? err->code
-               : check_threads(config, change->threads, err);
+    ret = check_engine(&config->image, change->engine, err);
+    if (ret == 0) {
+        ret = check_build(change->engine, err);
+    }
+    return ret < 0 ? ret : check_threads(config, change->threads, err);
 }
 
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)

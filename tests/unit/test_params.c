@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/engine.h"
 #include "daemon/disk_config.h"
 #include "daemon/params.h"
 
@@ -300,6 +301,28 @@ static void contradictions_are_refused(void **state)
     assert_disk_refused("{\"name\":\"a\",\"engine\":\"aio\"" NULL_IMAGE, "engine:");
 }
 
+static void engine_that_is_not_built_in_is_refused(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {.poll_us = PARAM_ABSENT,
+                              .poll_cpu = PARAM_ABSENT,
+                              .threads = PARAM_ABSENT,
+                              .engine = "io_uring"};
+    struct err err;
+    int ret;
+
+    (void)snprintf(config.image.type, sizeof(config.image.type), "file");
+    config.queues = 1;
+    ret = disk_config_check_change(&config, &change, &err);
+    if (engine_has_uring()) {
+        assert_int_equal(ret, 0);
+    } else {
+        assert_int_equal(ret, -ENOTSUP);
+        assert_string_equal(err.text, "engine: vblkd is built without io_uring; "
+                                      "use engine auto or aio");
+    }
+}
+
 static void changes_are_checked_against_the_disk(void **state)
 {
     static struct disk_config config;
@@ -345,6 +368,7 @@ int main(void)
         cmocka_unit_test(disk_gets_socket_and_serial_from_its_name),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(engine_that_is_not_built_in_is_refused),
         cmocka_unit_test(changes_are_checked_against_the_disk),
     };
 
