@@ -35,6 +35,7 @@ static int run_call(struct rpc *rpc, const struct args *args)
         rpc_call(rpc, args->command->method, args->params, wait_ms_of(args), &result, &err);
 
     if (status != STATUS_OK) {
+        args_reword(args, &err);
         (void)fprintf(stderr, "vblkctl: %s\n", err.text);
     } else if (args->is_json) {
         (void)json_dumpf(result, stdout, JSON_COMPACT);

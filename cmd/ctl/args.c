@@ -306,3 +306,27 @@ int64_t args_own(const struct args *args, const char *option, int64_t otherwise)
 
     return value ? json_integer_value(value) : otherwise;
 }
+
+static const struct arg *find_param(const struct arg *list, const char *name, size_t len)
+{
+    for (; list->kind != ARG_END; list++) {
+        if (list->param && strlen(list->param) == len && strncmp(list->param, name, len) == 0) {
+            return list;
+        }
+    }
+    return NULL;
+}
+
+void args_reword(const struct args *args, struct err *err)
+{
+    const struct command *command = args->command;
+    const size_t len = strcspn(err->text, ":");
+    const struct arg *setting = find_param(command->settings, err->text, len);
+    const struct arg *arg = setting ? setting : find_param(command->options, err->text, len);
+    char rest[sizeof(err->text)];
+
+    if (err->code == -EINVAL && arg && err->text[len] == ':') {
+        (void)snprintf(rest, sizeof(rest), "%s", err->text + len);
+        (void)err_say(err, err->code, "%s%s%s", setting ? "" : "--", arg->option, rest);
+    }
+}

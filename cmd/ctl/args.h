@@ -14,5 +14,11 @@
 int args_parse(struct args *args, int argc, char **argv);
 void args_free(struct args *args);
 
+/*
+ * The daemon's refusal of a parameter, -EINVAL and "image.size: ...", in the words of the command
+ * line: "--size: ...".  Other sentences stay as they are.
+ */
+void args_reword(const struct args *args, struct err *err);
+
 /* vblkctl's own option, in milliseconds or a number; `otherwise` when it was not given. */
 int64_t args_own(const struct args *args, const char *option, int64_t otherwise);

@@ -57,7 +57,8 @@ static int parse_null(const char *text, json_t *image, struct err *err)
     uint64_t size;
 
     (void)snprintf(size_text, sizeof(size_text), "%.*s", (int)(comma - text), text);
-    if ((size_t)(comma - text) >= sizeof(size_text) || size_parse(size_text, &size) < 0) {
+    if ((size_t)(comma - text) >= sizeof(size_text) || size_parse(size_text, &size) < 0 ||
+        size == 0) {
         return err_say(err, -EINVAL, "null:%s: \"%.60s\" is no size", text, size_text);
     }
     if (json_object_get(image, "size")) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cmd/ctl/command.h"
+#include "daemon/protocol.h"
 
 /* How long the daemon may take to accept, and to read what was sent. */
 #define SEND_SECONDS 10
@@ -172,9 +173,10 @@ static int open_answer(const struct rpc *rpc, const json_t *answer, json_t **res
 {
     const json_t *error = json_object_get(answer, "error");
     const char *message = json_string_value(json_object_get(error, "message"));
+    json_int_t code = json_integer_value(json_object_get(error, "code"));
 
     if (message) {
-        (void)err_say(err, -EIO, "%s", message);
+        (void)err_say(err, code == RPC_INVALID_PARAMS ? -EINVAL : -EIO, "%s", message);
         return STATUS_REFUSED;
     }
     *result = json_incref(json_object_get(answer, "result"));

@@ -22,7 +22,10 @@ struct rpc {
 int rpc_open(struct rpc *rpc, const char *path, struct err *err);
 void rpc_close(struct rpc *rpc);
 
-/* The same.  `params` is lent; `*result` is the caller's. */
+/*
+ * The same; -EINVAL in `err` means that a parameter was refused.  `params` is lent; `*result` is
+ * the caller's.
+ */
 int rpc_call(struct rpc *rpc, const char *method, json_t *params, unsigned wait_ms, json_t **result,
              struct err *err);
 

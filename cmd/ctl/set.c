@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "cmd/ctl/args.h"
 #include "cmd/ctl/rpc.h"
 
 /* In the form in which they are set. */
@@ -33,6 +34,7 @@ int set_run(struct rpc *rpc, const struct args *args)
                           command->wait_ms, &result, &err);
 
     if (status != STATUS_OK) {
+        args_reword(args, &err);
         (void)fprintf(stderr, "vblkctl: %s\n", err.text);
     } else if (args->is_json) {
         (void)json_dumpf(result, stdout, JSON_COMPACT);

@@ -149,29 +149,29 @@ misused() {
     truncate -s 1000 "$E2E_DIR/odd.img"
     refused "513 bytes" add vda null:513
     refused 1000 add vda "$E2E_DIR/odd.img"
-    refused image.size add vda null:0
+    misused '"0" is no size' add vda null:0
     refused "not a power of two" add vda null:1G --logical-block-size 1000
-    refused logical_block_size add vda null:1G --logical-block-size 64K
+    refused "--logical-block-size: 65536 is out of range" add vda null:1G --logical-block-size 64K
     refused block add vda null:1G --logical-block-size 4K --physical-block-size 512
-    refused image.size add vda "$E2E_DIR/new" --create
-    refused image.size add vda "$E2E_DIR/odd.img" --size 1M
-    refused image.size add vda "$E2E_DIR/new" --create --size 0
+    refused "--size: is missing" add vda "$E2E_DIR/new" --create
+    refused "--size: goes with create only" add vda "$E2E_DIR/odd.img" --size 1M
+    refused "--size: is missing" add vda "$E2E_DIR/new" --create --size 0
     [ ! -e "$E2E_DIR/new" ]
 }
 
 @test "numbers and words out of range, each by name" {
-    refused "queues: 0" add vda null:1G --queues 0
-    refused "queues: 65" add vda null:1G --queues 65
-    refused "queue_size: 100" add vda null:1G --queue-size 100
-    refused "queue_size: 2048" add vda null:1G --queue-size 2048
-    refused 'image.cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
+    refused "--queues: 0" add vda null:1G --queues 0
+    refused "--queues: 65" add vda null:1G --queues 65
+    refused "--queue-size: 100" add vda null:1G --queue-size 100
+    refused "--queue-size: 2048" add vda null:1G --queue-size 2048
+    refused '--cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
         add vda "$E2E_DIR/x" --cache unsafe
-    refused "poll_us: 1001 is out of range" add vda null:1G --poll-us 1001
-    refused "poll_cpu: 0 is out of range" add vda null:1G --poll-cpu 0
-    refused 'engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
+    refused "--poll-us: 1001 is out of range" add vda null:1G --poll-us 1001
+    refused "--poll-cpu: 0 is out of range" add vda null:1G --poll-cpu 0
+    refused '--engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
         add vda null:1G --engine native
-    refused 'engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
-    refused "serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
+    refused '--engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
+    refused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 
 @test "settings that there are not, or that a disk cannot have" {
@@ -191,9 +191,9 @@ misused() {
     misused 'poll-us: "1e2" is no value for it; N: ' set vda engine=auto poll-us=1e2
     misused 'poll-cpu: "99999999999999999999" is no value for it; N: ' \
         set vda poll-cpu=99999999999999999999
-    refused 'poll_us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
-    refused 'poll_cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
-    refused 'poll_cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
+    refused 'vblkctl: poll-us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
+    refused 'vblkctl: poll-cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
+    refused 'poll-cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
     refused 'threads: 0 is out of range, 1 to 16 are allowed' set vda threads=0
     refused 'threads: 17 is out of range' set vda poll-us=7 threads=17
     refused "first 'vblkctl stop vda'" set vda threads=2 engine=aio
