@@ -147,16 +147,18 @@ static int read_options(struct options *options, int argc, char **argv)
 static int use_defaults(struct options *options)
 {
     struct err err = {0};
+    const char *names = "--control and --socket-dir";
     int ret = options->control[0] ? 0 : paths_control(options->control, &err);
 
     if (ret == 0 && !options->socket_dir[0]) {
         ret = paths_socket_dir(options->socket_dir, &err);
     }
     if (ret == 0 && !options->state_dir[0]) {
+        names = "--state-dir";
         ret = paths_state_dir(options->state_dir, &err);
     }
     if (ret < 0) {
-        (void)fprintf(stderr, "vblkd: %s; name it by an option\n", err.text);
+        (void)fprintf(stderr, "vblkd: %s; name a place by %s\n", err.text, names);
     }
     return ret;
 }

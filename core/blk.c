@@ -50,7 +50,7 @@ int blk_opts_resolve(struct blk_opts *opts, const struct backend *backend, struc
                 "its size, %llu bytes, is no multiple of the logical block size %u: the "
                 "last block would be cut",
                 (unsigned long long)opts->capacity, opts->logical_block);
-        err_hint(err, "make it %llu bytes (truncate -s)",
+        err_hint(err, "make it %llu bytes (truncate -s; --size of a new one)",
                  (unsigned long long)round_up(opts->capacity, opts->logical_block));
         return -EINVAL;
     }

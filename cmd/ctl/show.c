@@ -109,9 +109,10 @@ static void show_client(const json_t *disk)
     }
     print_field("client", "%s, process %" PRIu64 ", user %" PRIu64, print_text_of(client, "comm"),
                 print_number_of(client, "pid"), print_number_of(client, "uid"));
-    print_field("guest memory", "%s in %" PRIu64 " regions%s",
+    print_field("guest memory", "%s in %" PRIu64 " region%s%s",
                 size_format(print_number_of(memory, "bytes"), size),
                 print_number_of(memory, "regions"),
+                print_number_of(memory, "regions") == 1 ? "" : "s",
                 json_is_true(json_object_get(memory, "lost")) ? ", some of it was taken away" : "");
     show_features(print_number_of(disk, "features"));
 }
