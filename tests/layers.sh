@@ -104,7 +104,7 @@ ok "a guest's registers know neither KVM nor vhost-user" "$(
     from 'transports/(virtio_|pci_host)' '(linux/kvm|transports/(kvm|vhost_user|unix_socket))'
 )"
 ok "vblkd has nothing of the launcher" "$(
-    launcher='transports/(kvm|virtio_|pci_host|vhost_user_(client|link))'
+    launcher='transports/(kvm|virtio_|pci_host|vhost_user_(bus|client|link))'
     from daemon/ "$launcher"
     from cmd/vblkd "$launcher"
 )"

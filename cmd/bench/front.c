@@ -8,7 +8,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "cmd/bench/front_bus.h"
 #include "core/log.h"
 
 /* Where the guest's memory begins; any address is as good, but for alignment. */
@@ -52,8 +51,8 @@ void front_sleep(struct front *front, uint64_t timeout_ns)
         count = epoll_wait(front->epoll_fd, events, ARRAY_SIZE(events), timeout_ms);
     }
     for (int i = 0; i < count; i++) {
-        if (events[i].data.ptr == front->client) {
-            vhost_user_client_dispatch(front->client);
+        if (events[i].data.ptr == front->bus.client) {
+            vhost_user_client_dispatch(front->bus.client);
         }
     }
 }
@@ -63,7 +62,7 @@ uint64_t front_interrupts(struct front *front)
     eventfd_t count;
 
     for (unsigned i = 0; i < front->queues; i++) {
-        if (eventfd_read(front->call_fd[i], &count) == 0) {
+        if (eventfd_read(front->bus.fds[i].call, &count) == 0) {
             front->interrupts += count;
         }
     }
@@ -112,17 +111,13 @@ static int watch(struct front *front, int fd, uint32_t events, void *what, struc
                : 0;
 }
 
-static int open_fds(struct front *front, struct err *err)
+static int watch_all(struct front *front, struct err *err)
 {
-    int ret = watch(front, vhost_user_client_fd(front->client), EPOLLIN, front->client, err);
+    struct vhost_user_client *client = front->bus.client;
+    int ret = watch(front, vhost_user_client_fd(client), EPOLLIN, client, err);
 
     for (unsigned i = 0; ret == 0 && i < front->queues; i++) {
-        front->kick_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        front->call_fd[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (front->kick_fd[i] < 0 || front->call_fd[i] < 0) {
-            return err_set(err, -errno, "%s: eventfd", front->name);
-        }
-        ret = watch(front, front->call_fd[i], EPOLLIN | EPOLLET, NULL, err);
+        ret = watch(front, front->bus.fds[i].call, EPOLLIN | EPOLLET, NULL, err);
     }
     return ret;
 }
@@ -165,7 +160,7 @@ static int share_memory(struct front *front, struct err *err)
         .fd = front->shared.fd,
     };
 
-    return vhost_user_client_add_memory(front->client, &region, err);
+    return vhost_user_client_add_memory(front->bus.client, &region, err);
 }
 
 static int make_slots(struct front *front, const struct plan *plan, struct err *err)
@@ -193,7 +188,8 @@ static int make_slots(struct front *front, const struct plan *plan, struct err *
 /* As many descriptors as the depth needs, as far as they are allowed. */
 static unsigned ring_size(const struct front *front, unsigned depth, unsigned max)
 {
-    bool is_indirect = vhost_user_client_features(front->client) >> VIRTIO_RING_F_INDIRECT_DESC & 1;
+    uint64_t features = vhost_user_client_features(front->bus.client);
+    bool is_indirect = features >> VIRTIO_RING_F_INDIRECT_DESC & 1;
     unsigned size = RING_SIZE;
 
     while (size < depth * (is_indirect ? 1 : BLK_DRIVER_PIECES) && size < BLK_DRIVER_MAX_SIZE) {
@@ -207,11 +203,11 @@ static unsigned ring_size(const struct front *front, unsigned depth, unsigned ma
 
 static int explain_start(const struct front *front, int fault, struct err *err)
 {
-    if (front->err.code < 0) {
-        *err = front->err;
+    if (front->bus.err.code < 0) {
+        *err = front->bus.err;
         return err->code;
     }
-    if (!(vhost_user_client_features(front->client) >> VIRTIO_F_VERSION_1 & 1)) {
+    if (!(vhost_user_client_features(front->bus.client) >> VIRTIO_F_VERSION_1 & 1)) {
         return err_say(err, -ENOTSUP, "%s: the back-end has no VIRTIO_F_VERSION_1", front->name);
     }
     return err_say(err, -EIO, "%s: the disk does not start (fault %d)", front->name, fault);
@@ -253,7 +249,7 @@ static int start_driver(struct front *front, struct blk_driver_opts *driver,
 
 static int check_queues(const struct front *front, struct err *err)
 {
-    unsigned most = vhost_user_client_max_rings(front->client);
+    unsigned most = vhost_user_client_max_rings(front->bus.client);
 
     return front->queues > most
                ? err_say(err, -EINVAL, "%s: the disk has %u queues, not %u; --queues takes fewer",
@@ -267,13 +263,7 @@ void front_close(struct front *front)
     if (front->blk && !front->is_stuck) {
         blk_driver_stop(front->blk);
     }
-    if (front->client) {
-        vhost_user_client_close(front->client);
-    }
-    for (unsigned i = 0; i < front->queues; i++) {
-        close(front->kick_fd[i]);
-        close(front->call_fd[i]);
-    }
+    vhost_user_bus_fini(&front->bus);
     shared_close(&front->shared);
     close(front->epoll_fd);
     free(front->queue);
@@ -284,8 +274,8 @@ void front_close(struct front *front)
 static int set_up(struct front *front, const struct bench_options *options, unsigned ring_size_max,
                   struct err *err)
 {
-    struct blk_driver_opts driver = {.ops = &front_bus_ops,
-                                     .bus = front,
+    struct blk_driver_opts driver = {.ops = &vhost_user_bus_ops,
+                                     .bus = &front->bus,
                                      .queues = options->queues,
                                      .is_indirect = true,
                                      .timeout_ms = VHOST_USER_CLIENT_TIMEOUT_MS};
@@ -293,7 +283,7 @@ static int set_up(struct front *front, const struct bench_options *options, unsi
     int ret = check_queues(front, err);
 
     if (ret == 0) {
-        ret = open_fds(front, err);
+        ret = watch_all(front, err);
     }
     if (ret == 0) {
         ret = shared_open(&front->shared, plan.end, err);
@@ -331,12 +321,12 @@ int front_open(struct front *front, const struct bench_options *options, const c
     front->queues = options->queues;
     front->depth = options->depth;
     front->shared.fd = -1;
-    for (unsigned i = 0; i < BENCH_QUEUES_MAX; i++) {
-        front->kick_fd[i] = front->call_fd[i] = -1;
-    }
     front->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     ret = front->epoll_fd < 0 ? err_set(err, -errno, "%s: epoll", front->name)
-                              : vhost_user_client_open(&front->client, &client, err);
+                              : vhost_user_bus_init(&front->bus, front->queues, false, err);
+    if (ret == 0) {
+        ret = vhost_user_client_open(&front->bus.client, &client, err);
+    }
     if (ret == 0) {
         ret = set_up(front, options, ring_size_max, err);
     }

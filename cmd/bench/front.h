@@ -9,9 +9,7 @@
 
 #include "cmd/bench/options.h"
 #include "cmd/bench/shared.h"
-#include "core/blk_driver.h"
-#include "core/err.h"
-#include "transports/vhost_user_client.h"
+#include "transports/vhost_user_bus.h"
 
 /* A place for one request.  The request itself and its data lie in shared memory. */
 struct front_slot {
@@ -23,11 +21,9 @@ struct front_slot {
 
 struct front {
     const char *name; /* for messages, lent */
-    struct vhost_user_client *client;
+    struct vhost_user_bus bus;
     struct shared shared;
     int epoll_fd;
-    int kick_fd[BENCH_QUEUES_MAX];
-    int call_fd[BENCH_QUEUES_MAX];
     unsigned queues;
     struct blk_driver *blk;         /* in shared memory */
     struct blk_driver_queue *queue; /* owned, one for each */
@@ -35,8 +31,6 @@ struct front {
     unsigned depth;
     uint64_t interrupts; /* as far as front_interrupts has counted */
     bool is_stuck;       /* the back-end answers nothing any more: hang up at once */
-    uint8_t status;
-    struct err err; /* why the driver's set-up failed */
 };
 
 /* Connect and start `options->queues` rings.  `ring_size_max` 0: not known. */

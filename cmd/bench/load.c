@@ -188,7 +188,7 @@ static int check_life(struct load *load, uint64_t now, struct err *err)
         return 0;
     }
     front->is_stuck = true;
-    if (!vhost_user_client_is_connected(front->client)) {
+    if (!vhost_user_client_is_connected(front->bus.client)) {
         return err_say(err, -ETIMEDOUT, "%s: the back-end has not come back for %g s", front->name,
                        seconds);
     }

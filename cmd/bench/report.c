@@ -80,7 +80,7 @@ static bool print_json(const struct load *load, const char *socket)
         iops(result), "bytes_per_second", iops(result) * bytes_each(load), "latency_ns",
         latency_json(&result->latency), "kicks", (json_int_t)result->kicks, "interrupts",
         (json_int_t)result->interrupts, "client_cpu_us", each(result, result->client_cpu_ns) / 1000,
-        "reconnects", (int)vhost_user_client_reconnects(load->front->client), "interrupted",
+        "reconnects", (int)vhost_user_client_reconnects(load->front->bus.client), "interrupted",
         result->is_interrupted, "verify", verify_json(&load->verify));
 
     return object && more && json_object_update(object, more) == 0 &&
@@ -116,7 +116,7 @@ static void print_text(const struct load *load)
 {
     const struct bench_options *options = load->options;
     const struct load_result *result = &load->result;
-    unsigned reconnects = vhost_user_client_reconnects(load->front->client);
+    unsigned reconnects = vhost_user_client_reconnects(load->front->bus.client);
     char size[SIZE_TEXT_BYTES];
 
     printf("%s: %s, %s, depth %u, %u queue%s, %.2f s%s\n", options->disk,
