@@ -128,7 +128,7 @@ static void run(struct load *load, unsigned seconds, unsigned returns)
             fail("wait", "nothing came");
         }
         goes_on = !is_ended &&
-                  (now_ns() < end || vhost_user_client_reconnects(load->fe.client) < returns);
+                  (now_ns() < end || vhost_user_client_reconnects(load->fe.bus.client) < returns);
     }
 }
 
@@ -148,7 +148,7 @@ int main(int argc, char **argv)
     opts.queues = (unsigned)atoi(argv[2]);
     frontend_init(fe, &opts);
     if (frontend_start(fe) < 0) {
-        fail("start", fe->err.text);
+        fail("start", fe->bus.err.text);
     }
     printf("CLIENT RUNS\n");
     fflush(stdout);
@@ -158,11 +158,11 @@ int main(int argc, char **argv)
     }
     blk_driver_read_shape(&fe->blk);
     blk_driver_stop(&fe->blk);
-    if (fe->err.code < 0) {
-        fail("stop", fe->err.text);
+    if (fe->bus.err.code < 0) {
+        fail("stop", fe->bus.err.text);
     }
     printf("CLIENT OK requests=%llu reconnects=%u sectors=%llu\n", (unsigned long long)load.done,
-           vhost_user_client_reconnects(fe->client), (unsigned long long)fe->blk.capacity);
+           vhost_user_client_reconnects(fe->bus.client), (unsigned long long)fe->blk.capacity);
     frontend_fini(fe);
     return EXIT_SUCCESS;
 }

@@ -147,7 +147,7 @@ static void too_many_fds_are_refused(void)
 {
     struct frontend *fe = case_connect();
     uint64_t index = 0;
-    int fds[VHOST_MAX_FDS] = {fe->ring[0].kick_fd, fe->ring[0].kick_fd, fe->ring[0].kick_fd};
+    int fds[VHOST_MAX_FDS] = {fe->ring[0].fds->kick, fe->ring[0].fds->kick, fe->ring[0].fds->kick};
     struct vhost_out out = {.request = VHOST_SET_VRING_KICK,
                             .flags = VHOST_FLAG_VERSION | VHOST_FLAG_NEED_REPLY,
                             .size = 8,
@@ -306,7 +306,7 @@ static void bad_ring_addresses_are_refused(void)
         require(frontend_share(fe) == 0);
         require(frontend_set_vring(fe, VHOST_SET_VRING_NUM, 0, drv->size) == 0);
         require(frontend_set(fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1) < 0 ||
-                frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].kick_fd) < 0);
+                frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].fds->kick) < 0);
         frontend_disconnect(fe);
     }
 }
@@ -385,8 +385,8 @@ static void ring_set_up_before_memory_harms_nobody(void)
     (void)frontend_set_vring(fe, VHOST_SET_VRING_NUM, 0, drv->size);
     (void)frontend_set_vring(fe, VHOST_SET_VRING_BASE, 0, 0);
     (void)frontend_set(fe, VHOST_SET_VRING_ADDR, &addr, sizeof(addr), -1);
-    (void)frontend_set_u64(fe, VHOST_SET_VRING_CALL, 0, fe->ring[0].call_fd);
-    (void)frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].kick_fd);
+    (void)frontend_set_u64(fe, VHOST_SET_VRING_CALL, 0, fe->ring[0].fds->call);
+    (void)frontend_set_u64(fe, VHOST_SET_VRING_KICK, 0, fe->ring[0].fds->kick);
     (void)frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 1);
 }
 
@@ -406,7 +406,7 @@ static void messages_in_random_order_harm_nobody(void)
                                     .len = len,
                                     .payload = words,
                                     .fd_count = (unsigned)random() % 2,
-                                    .fds = &fe->ring[0].kick_fd};
+                                    .fds = &fe->ring[0].fds->kick};
 
             if (vhost_send(frontend_sock(fe), &out) < 0) {
                 break;

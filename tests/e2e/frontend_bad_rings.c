@@ -20,7 +20,7 @@ static void kick(struct frontend_ring *ring)
 {
     uint64_t one = 1;
 
-    require(write(ring->kick_fd, &one, sizeof(one)) == sizeof(one));
+    require(write(ring->fds->kick, &one, sizeof(one)) == sizeof(one));
 }
 
 /* As the device sees the data of a ring's first request. */
@@ -40,7 +40,7 @@ static bool is_signalled(int fd)
 static void require_broken(struct frontend *fe)
 {
     kick(&fe->ring[0]);
-    require(is_signalled(fe->ring[0].err_fd));
+    require(is_signalled(fe->ring[0].fds->err));
     case_round_trip(&fe->ring[1], 0);
 }
 

@@ -18,7 +18,7 @@ static void good_client_reads_what_it_wrote(void)
 static void back_end_offers_what_front_ends_need(void)
 {
     struct frontend *fe = case_connect();
-    uint64_t features = vhost_user_client_features(fe->client);
+    uint64_t features = vhost_user_client_features(fe->bus.client);
     uint64_t needed = 1ull << VHOST_P_MQ | 1ull << VHOST_P_CONFIG | 1ull << VHOST_P_REPLY_ACK |
                       1ull << VHOST_P_CONFIGURE_MEM_SLOTS;
     struct virtio_blk_config config;
@@ -27,10 +27,10 @@ static void back_end_offers_what_front_ends_need(void)
     require(features >> VIRTIO_RING_F_INDIRECT_DESC & 1);
     require(features >> VIRTIO_RING_F_EVENT_IDX & 1);
     require((frontend_protocol_features(fe) & needed) == needed);
-    require(vhost_user_client_max_rings(fe->client) >= 2);
-    vhost_user_client_config_read(fe->client, 0, &config, sizeof(config));
+    require(vhost_user_client_max_rings(fe->bus.client) >= 2);
+    vhost_user_client_config_read(fe->bus.client, 0, &config, sizeof(config));
     require(config.capacity >= (8u << 20) / SECTOR_SIZE);
-    require(config.num_queues == vhost_user_client_max_rings(fe->client));
+    require(config.num_queues == vhost_user_client_max_rings(fe->bus.client));
 }
 
 static void all_queues_carry_requests_at_once(void)
@@ -255,7 +255,7 @@ static void config_is_served_in_parts(void)
     struct frontend *fe = case_connect();
     uint8_t whole[60], part[60];
 
-    vhost_user_client_config_read(fe->client, 0, whole, 60);
+    vhost_user_client_config_read(fe->bus.client, 0, whole, 60);
     for (unsigned i = 0; i < 60; i += 4) {
         get_config(fe, part + i, i, 4);
     }

@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 
     frontend_init(&fe, &opts);
     if (frontend_start(&fe) < 0) {
-        errx(EXIT_FAILURE, "%s", fe.err.text);
+        errx(EXIT_FAILURE, "%s", fe.bus.err.text);
     }
     put_writes(&fe.ring[0], writes);
     printf("ready\n");

@@ -179,7 +179,7 @@ static void fill_and_drain(struct frontend *fe, struct ring_driver *drv)
         require(ring_driver_add(drv, pieces, 3) >= 0);
     }
     if (ring_driver_show(drv)) {
-        require(eventfd_write(fe->ring[0].kick_fd, 1) == 0);
+        require(eventfd_write(fe->ring[0].fds->kick, 1) == 0);
     }
     while (taken < CHAINS) {
         require(now_ns() < deadline_ns);
@@ -249,7 +249,7 @@ static void storm_of_kicks_is_served(void)
     uint64_t one = 1;
 
     for (unsigned i = 0; i < 100000; i++) {
-        require(write(fe->ring[0].kick_fd, &one, sizeof(one)) == sizeof(one));
+        require(write(fe->ring[0].fds->kick, &one, sizeof(one)) == sizeof(one));
     }
     case_round_trip(&fe->ring[1], 0);
     case_round_trip(&fe->ring[0], 0);

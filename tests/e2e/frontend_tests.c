@@ -77,7 +77,7 @@ static int patiently(int (*start)(struct frontend *fe), struct frontend *fe)
         poll(NULL, 0, 10);
     }
     if (ret < 0) {
-        printf("# cannot connect: %s\n", fe->err.text);
+        printf("# cannot connect: %s\n", fe->bus.err.text);
     }
     return ret;
 }
@@ -86,7 +86,7 @@ static int connect_and_accept(struct frontend *fe)
 {
     int ret = frontend_connect(fe);
 
-    return ret == 0 ? frontend_accept(fe, vhost_user_client_features(fe->client)) : ret;
+    return ret == 0 ? frontend_accept(fe, vhost_user_client_features(fe->bus.client)) : ret;
 }
 
 struct frontend *case_connect(void)

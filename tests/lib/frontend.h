@@ -9,12 +9,10 @@
  * One thread.  Functions return 0 or -errno.
  */
 
-#include "core/blk_driver.h"
-#include "core/err.h"
 #include "tests/lib/arena.h"
 #include "tests/lib/raw_ring.h"
 #include "tests/lib/vhost_msg.h"
-#include "transports/vhost_user_client.h"
+#include "transports/vhost_user_bus.h"
 
 #define FRONTEND_TIMEOUT_MS 10000
 
@@ -44,11 +42,9 @@ struct frontend_request {
 
 struct frontend_ring {
     struct frontend *fe;            /* parent */
+    struct vhost_user_bus_fds *fds; /* in fe->bus */
     struct blk_driver_queue *queue; /* in fe->queue */
     struct ring_driver *drv;        /* in the queue */
-    int kick_fd;                    /* owned */
-    int call_fd;                    /* owned */
-    int err_fd;                     /* owned */
     unsigned inflight;
     struct frontend_request *requests; /* owned, `depth` of them */
     struct frontend_request *free;
@@ -56,13 +52,11 @@ struct frontend_ring {
 
 struct frontend {
     struct frontend_opts opts;
-    struct vhost_user_client *client; /* owned, NULL: not connected */
+    struct vhost_user_bus bus; /* its err: of the latest call that failed */
     struct arena arena;
     struct blk_driver blk;
     struct blk_driver_queue *queue; /* owned, `queues` of them */
     struct frontend_ring *ring;     /* owned, `queues` of them */
-    uint8_t status;                 /* of the virtio device */
-    struct err err;                 /* of the latest call that failed */
 };
 
 /* Memory and rings of our own; connects nowhere yet. */

@@ -69,16 +69,17 @@ static int sleep_until(struct frontend *fe, uint64_t timeout_ms)
     unsigned count = fe->opts.queues;
 
     for (unsigned i = 0; i < fe->opts.queues; i++) {
-        fds[i] = (struct pollfd){.fd = fe->ring[i].call_fd, .events = POLLIN};
+        fds[i] = (struct pollfd){.fd = fe->ring[i].fds->call, .events = POLLIN};
     }
     if (fe->opts.follows) {
-        fds[count++] = (struct pollfd){.fd = vhost_user_client_fd(fe->client), .events = POLLIN};
+        fds[count++] =
+            (struct pollfd){.fd = vhost_user_client_fd(fe->bus.client), .events = POLLIN};
     }
     if (poll(fds, count, (int)timeout_ms) < 0 && errno != EINTR) {
         return -errno;
     }
     if (fe->opts.follows && fds[count - 1].revents != 0) {
-        vhost_user_client_dispatch(fe->client);
+        vhost_user_client_dispatch(fe->bus.client);
     }
     return 0;
 }
@@ -94,7 +95,7 @@ int frontend_wait(struct frontend *fe, int timeout_ms)
         bool has_some = false;
 
         for (unsigned i = 0; i < fe->opts.queues; i++) {
-            (void)eventfd_read(fe->ring[i].call_fd, &signals); /* none is fine */
+            (void)eventfd_read(fe->ring[i].fds->call, &signals); /* none is fine */
             has_some = ring_driver_interrupts(fe->ring[i].drv, true) || has_some;
         }
         if (has_some) {

@@ -118,9 +118,9 @@ static void start_ring(struct world *w, unsigned index)
     assert(device_ring_set_size(dev, index, ring->drv->size, NULL) == 0);
     assert(device_ring_set_base(dev, index, ring->drv->shown_idx, NULL) == 0);
     assert(device_ring_set_addr(dev, index, &addr, NULL) == 0);
-    assert(device_ring_set_err(dev, index, dup(ring->err_fd), NULL) == 0);
-    assert(device_ring_set_call(dev, index, dup(ring->call_fd), NULL) == 0);
-    assert(device_ring_set_kick(dev, index, dup(ring->kick_fd), NULL) == 0);
+    assert(device_ring_set_err(dev, index, dup(ring->fds->err), NULL) == 0);
+    assert(device_ring_set_call(dev, index, dup(ring->fds->call), NULL) == 0);
+    assert(device_ring_set_kick(dev, index, dup(ring->fds->kick), NULL) == 0);
     assert(device_ring_enable(dev, index, true, NULL) == 0);
 }
 
@@ -162,7 +162,7 @@ static void start_guest(struct world *w, uint64_t features)
     set_features(w, features);
     for (unsigned i = 0; i < RINGS; i++) {
         start_ring(w, i);
-        take_signals(w->guest.ring[i].call_fd);
+        take_signals(w->guest.ring[i].fds->call);
     }
     device_resume(&w->dev, PAUSE_ADMIN);
     device_resume(&w->dev, PAUSE_GONE);
@@ -265,8 +265,8 @@ static void kicked_request_is_served_and_signalled(void **state)
     struct world *w = *state;
 
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
-    assert_int_equal(take_signals(w->guest.ring[0].call_fd), 1);
-    assert_int_equal(take_signals(w->guest.ring[1].call_fd), 0);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->call), 1);
+    assert_int_equal(take_signals(w->guest.ring[1].fds->call), 0);
 }
 
 static void every_type_is_served(void **state)
@@ -296,9 +296,9 @@ static void batch_is_signalled_once(void **state)
     struct world *w = *state;
 
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
-    take_signals(w->guest.ring[0].call_fd);
+    take_signals(w->guest.ring[0].fds->call);
     serve(w, 0, VIRTIO_BLK_T_IN, DEPTH);
-    assert_int_equal(take_signals(w->guest.ring[0].call_fd), 1);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->call), 1);
 }
 
 static void ring_serves_more_requests_than_it_has_entries(void **state)
@@ -317,12 +317,12 @@ static void event_index_suppresses_signals(void **state)
 
     start_guest(w, modern | 1ull << VIRTIO_RING_F_EVENT_IDX);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
-    take_signals(ring->call_fd);
+    take_signals(ring->fds->call);
     raw_ring_set_used_event(ring->drv, (uint16_t)(ring->drv->last_used + 2));
     serve(w, 0, VIRTIO_BLK_T_IN, 2);
-    assert_int_equal(take_signals(ring->call_fd), 0);
+    assert_int_equal(take_signals(ring->fds->call), 0);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
-    assert_int_equal(take_signals(ring->call_fd), 1);
+    assert_int_equal(take_signals(ring->fds->call), 1);
     assert_int_equal(w->dev.lane.stats.interrupts_suppressed, 1);
 }
 
@@ -594,7 +594,7 @@ static void drain_waits_for_what_is_in_flight(void **state)
     assert_int_equal(w->times_drained, 1);
     reap_ok(w, 0, 4); /* published: the guest got them all */
     reap_ok(w, 1, 4);
-    assert_true(take_signals(w->guest.ring[0].call_fd) > 0);
+    assert_true(take_signals(w->guest.ring[0].fds->call) > 0);
 }
 
 static void drain_is_never_done_from_within_the_call(void **state)
@@ -672,7 +672,7 @@ static void stopped_ring_tells_where_to_go_on(void **state)
     assert_int_equal(device_ring_set_size(&w->dev, 0, RING_SIZE, NULL), 0);
     assert_int_equal(device_ring_set_base(&w->dev, 0, 7, NULL), 0);
     assert_int_equal(device_ring_set_addr(&w->dev, 0, &addr, NULL), 0);
-    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->kick_fd), NULL), 0);
+    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->fds->kick), NULL), 0);
     run_until_used(w, 0, 2);
     reap_ok(w, 0, 2);
 }
@@ -705,7 +705,7 @@ static void new_call_fd_is_signalled_once(void **state)
     assert_int_equal(take_signals(fd), 1);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
     assert_int_equal(take_signals(fd), 1);
-    assert_int_equal(take_signals(w->guest.ring[0].call_fd), 0);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->call), 0);
     close(fd);
 }
 
@@ -721,10 +721,10 @@ static void new_kick_fd_replaces_the_old(void **state)
 {
     struct world *w = *state;
     struct frontend_ring *ring = &w->guest.ring[0];
-    int old = ring->kick_fd;
+    int old = ring->fds->kick;
 
-    ring->kick_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->kick_fd), NULL), 0);
+    ring->fds->kick = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->fds->kick), NULL), 0);
     serve(w, 0, VIRTIO_BLK_T_IN, 1);
     close(old);
 }
@@ -740,7 +740,7 @@ static void parts_of_a_ring_may_come_in_any_order(void **state)
     device_resume(&w->dev, PAUSE_ADMIN);
     device_resume(&w->dev, PAUSE_GONE);
     assert_int_equal(device_ring_enable(&w->dev, 0, true, NULL), 0);
-    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->kick_fd), NULL), 0);
+    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(ring->fds->kick), NULL), 0);
     assert_int_equal(device_ring_set_addr(&w->dev, 0, &addr, NULL), 0);
     assert_int_equal(device_rings_running(&w->dev), 0);
     assert_int_equal(device_ring_set_size(&w->dev, 0, RING_SIZE, NULL), 0);
@@ -863,7 +863,7 @@ static void ring_bad_until_it_is_complete_is_refused_at_the_end(void **state)
 {
     struct world *w = *state;
     struct device_ring_addr bad = {.desc = 0x1000, .avail = 0x2000, .used = 0x3000};
-    int fd = dup(w->guest.ring[0].kick_fd);
+    int fd = dup(w->guest.ring[0].fds->kick);
 
     assert_int_equal(device_ring_set_addr(&w->dev, 0, &bad, &w->err), 0); /* no size, no memory */
     assert_int_equal(device_ring_set_size(&w->dev, 0, 8, &w->err), 0);
@@ -993,13 +993,13 @@ static void broken_ring_leaves_the_others_alive(void **state)
     uint64_t one = 1;
 
     raw_ring_offer(drv, RING_SIZE + 5);
-    assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(write(w->guest.ring[0].fds->kick, &one, sizeof(one)), sizeof(one));
     turns(w, 3);
-    assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->err), 1);
     serve(w, 1, VIRTIO_BLK_T_IN, 5);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     assert_not_served(w, 0);
-    assert_int_equal(take_signals(w->guest.ring[0].err_fd), 0); /* told once */
+    assert_int_equal(take_signals(w->guest.ring[0].fds->err), 0); /* told once */
 }
 
 static void chain_without_a_status_breaks_only_its_ring(void **state)
@@ -1011,9 +1011,9 @@ static void chain_without_a_status_breaks_only_its_ring(void **state)
 
     assert_true(ring_driver_add(drv, pieces, 1) >= 0);
     (void)ring_driver_show(drv);
-    assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(write(w->guest.ring[0].fds->kick, &one, sizeof(one)), sizeof(one));
     turns(w, 3);
-    assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->err), 1);
     assert_int_equal(w->dev.lane.stats.inflight, 0);
     serve(w, 1, VIRTIO_BLK_T_IN, 5);
 }
@@ -1028,7 +1028,7 @@ static void broken_ring_still_answers_what_is_in_flight(void **state)
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 3);
     turns(w, 2);
     raw_ring_offer(drv, RING_SIZE + 5);
-    assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(write(w->guest.ring[0].fds->kick, &one, sizeof(one)), sizeof(one));
     run_until_used(w, 0, 3);
     reap_ok(w, 0, 3);
     assert_int_equal(w->dev.lane.stats.inflight, 0);
@@ -1040,7 +1040,7 @@ static void stopped_ring_can_be_started_after_it_broke(void **state)
     uint64_t one = 1;
 
     raw_ring_offer(w->guest.ring[0].drv, 1000);
-    assert_int_equal(write(w->guest.ring[0].kick_fd, &one, sizeof(one)), sizeof(one));
+    assert_int_equal(write(w->guest.ring[0].fds->kick, &one, sizeof(one)), sizeof(one));
     turns(w, 3);
     device_ring_pause(&w->dev, 0, &w->drain);
     turns(w, 2);
@@ -1075,7 +1075,7 @@ static void storm_of_kicks_serves_each_request_once(void **state)
     put(w, 0, VIRTIO_BLK_T_IN, 3);
     (void)ring_driver_show(w->guest.ring[0].drv);
     for (unsigned i = 0; i < 1000; i++) {
-        assert_int_equal(write(w->guest.ring[0].kick_fd, &many, sizeof(many)), sizeof(many));
+        assert_int_equal(write(w->guest.ring[0].fds->kick, &many, sizeof(many)), sizeof(many));
         turn(w);
     }
     reap_ok(w, 0, 3);
@@ -1090,7 +1090,7 @@ static void truncated_memory_breaks_the_rings_and_nothing_else(void **state)
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 3);
     assert_int_equal(ftruncate(w->guest.arena.fd, 0), 0);
     turns(w, 3);
-    assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->err), 1);
     assert_int_equal(w->dev.lane.stats.inflight, 0);
     device_pause(&w->dev, PAUSE_GONE, NULL);
     turns(w, 2);
@@ -1131,7 +1131,7 @@ static void ring_that_lost_its_memory_is_broken(void **state)
     turns(w, 2);
     mem_clear(&w->dev.mem);
     device_memory_changed(&w->dev);
-    assert_int_equal(take_signals(w->guest.ring[0].err_fd), 1);
+    assert_int_equal(take_signals(w->guest.ring[0].fds->err), 1);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     device_resume(&w->dev, PAUSE_MESSAGE);
     assert_not_served(w, 0);

@@ -88,9 +88,9 @@ static void start_ring(struct world *w, unsigned index)
     assert_int_equal(device_ring_set_size(dev, index, drv->size, NULL), 0);
     assert_int_equal(device_ring_set_base(dev, index, drv->shown_idx, NULL), 0);
     assert_int_equal(device_ring_set_addr(dev, index, &addr, NULL), 0);
-    assert_int_equal(device_ring_set_err(dev, index, dup(ring->err_fd), NULL), 0);
-    assert_int_equal(device_ring_set_call(dev, index, dup(ring->call_fd), NULL), 0);
-    assert_int_equal(device_ring_set_kick(dev, index, dup(ring->kick_fd), NULL), 0);
+    assert_int_equal(device_ring_set_err(dev, index, dup(ring->fds->err), NULL), 0);
+    assert_int_equal(device_ring_set_call(dev, index, dup(ring->fds->call), NULL), 0);
+    assert_int_equal(device_ring_set_kick(dev, index, dup(ring->fds->kick), NULL), 0);
     assert_int_equal(device_ring_enable(dev, index, true, NULL), 0);
 }
 
@@ -680,10 +680,10 @@ static void kick_and_call_fds_are_replaced_while_the_ring_runs(void **state)
 
         put_on(w, ring->queue->index, 4);
         assert_int_equal(
-            device_ring_set_call(&w->dev, ring->queue->index, dup(ring->call_fd), NULL), 0);
+            device_ring_set_call(&w->dev, ring->queue->index, dup(ring->fds->call), NULL), 0);
         assert_int_equal(device_ring_set_kick(&w->dev, ring->queue->index, dup(kick_fd), NULL), 0);
-        close(ring->kick_fd);
-        ring->kick_fd = kick_fd;
+        close(ring->fds->kick);
+        ring->fds->kick = kick_fd;
         step(w);
     }
     finish_load(w);
@@ -748,7 +748,7 @@ static void lost_memory_ends_the_rings_of_all_threads(void **state)
 
         load(w, 100);
         assert_int_equal(ftruncate(w->guest.arena.fd, 0), 0);
-        assert_int_equal(write(ring->kick_fd, &one, sizeof(one)), sizeof(one));
+        assert_int_equal(write(ring->fds->kick, &one, sizeof(one)), sizeof(one));
         run_until(w, all_broken(w));
         assert_true(w->dev.has_lost_memory);
         wait_drained(w, PAUSE_GONE);
