@@ -49,21 +49,21 @@ def workload_cells(rows, image_name):
     return [cells(row, image, base) for row in rows]
 
 
-def aligned(table, widths):
+def aligned(table, widths, gap):
     return [(row[0].ljust(widths[0]) +
-             "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))).rstrip()
+             "".join(f"{gap}{cell:>{width}}" for cell, width in zip(row[1:], widths[1:]))).rstrip()
             for row in table]
 
 
-def text(title, workloads, image_name):
+def text(title, workloads, image_name, gap="  "):
     """workloads: [(name, rows)]"""
     blocks = [(name, workload_cells(rows, image_name)) for name, rows in workloads]
     every = [HEADS] + [row for _, block in blocks for row in block]
     widths = [max(len(row[i]) for row in every) for i in range(len(HEADS))]
     widths[0] += 2
-    lines = [title, ""] + aligned([HEADS], widths)
+    lines = [title, ""] + aligned([HEADS], widths, gap)
     for name, block in blocks:
-        lines += [name] + aligned([["  " + row[0], *row[1:]] for row in block], widths)
+        lines += [name] + aligned([["  " + row[0], *row[1:]] for row in block], widths, gap)
     return "\n".join(lines) + "\n"
 
 
@@ -77,7 +77,8 @@ def markdown(title, workloads, image_name):
 
 
 def pod(title, workloads, image_name):
-    _, _, *rest = text(title, workloads, image_name).splitlines()
+    """A manual page has 80 columns, and needs 7 of them itself."""
+    _, _, *rest = text(title, workloads, image_name, gap=" ").splitlines()
     title = title[0].upper() + title[1:]
     return f"{title}:\n\n" + "".join(f"  {line}\n" for line in rest)
 
