@@ -204,13 +204,14 @@ int device_ring_set_size(struct device *dev, unsigned index, unsigned size, stru
 static int set_addr(struct device *dev, unsigned index, const struct device_ring_addr *addr,
                     struct err *err)
 {
-    struct device_ring *r = &dev->ring[index];
+    struct device_ring *r;
     struct ring_layout layout;
     int ret = check_stopped(dev, index, err);
 
     if (ret < 0) {
         return ret;
     }
+    r = &dev->ring[index];
     r->addr = *addr;
     r->has_addr = false;
     if (r->size && dev->mem.count) {
@@ -317,13 +318,14 @@ static bool is_eventfd(int fd)
 
 static int set_kick(struct device *dev, unsigned index, int fd, struct err *err)
 {
-    struct device_ring *r = &dev->ring[index];
+    struct device_ring *r;
     struct watch *watch;
     int ret = check_index(dev, index, err);
 
     if (ret < 0) {
         return ret;
     }
+    r = &dev->ring[index];
     ret = watch_open(&watch, r->lane->loop, fd, false, on_kick, r, &r->lane->open_handles);
     if (ret < 0) {
         return err_set(err, ret, "ring %u: the kick fd cannot be waited for", index);
