@@ -6,6 +6,7 @@ import dataclasses
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -54,12 +55,15 @@ def process(words, cpus, **options):
     try:
         yield server
     finally:
+        # A signal that comes now waits until the server has ended.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         server.terminate()
         try:
             server.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def listens(path):

@@ -16,7 +16,7 @@
 #define ARENA_BYTES 0x20000u
 #define SIZE 16u
 #define TIMEOUT_MS 200u
-#define SHORT_TIMEOUT_MS 40u
+#define SHORT_TIMEOUT_MS 100u
 #define VERSION_1 (1ull << 32)
 #define FLUSH (1ull << 9)
 #define PROTOCOL (1ull << VHOST_F_PROTOCOL_FEATURES)
