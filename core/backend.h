@@ -71,7 +71,7 @@ struct backend {
     uint32_t physical_block;   /* what the medium likes */
     uint32_t opt_io;           /* preferred I/O size in bytes, 0: unknown */
     unsigned max_inflight;     /* operations that can be under way at once */
-    bool must_look;            /* what is under way signals nothing: reap, do not sleep */
+    bool must_look;            /* what is under way signals nothing: reap now and then */
     const char *engine;        /* the one that runs, as "aio"; NULL: the type has none */
     const char *engine_reason; /* for people: why this one; lent until close */
 };

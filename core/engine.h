@@ -47,7 +47,7 @@ struct engine {
     const struct engine_ops *ops;
     unsigned max_inflight;
     bool keeps_iov;
-    bool must_look;                   /* what is under way signals nothing: reap, do not sleep */
+    bool must_look;                   /* what is under way signals nothing: reap now and then */
     char reason[ENGINE_REASON_BYTES]; /* for people: why this one */
 };
 

@@ -23,8 +23,8 @@
 /*
  * Some images (RAM disks, the page cache) have done all that they are asked by the time that
  * io_submit comes back; to signal each end costs a tenth of it all, for nobody.  After so many
- * such batches in a row they go unsignalled, and if one of those does not end at once, we look
- * until it has, and want twice as many the next time.
+ * such batches in a row they go unsignalled, and if one of those does not end at once, the lane
+ * looks for it every millisecond, and we want twice as many the next time.
  */
 #define AT_ONCE_MIN 64u
 #define AT_ONCE_MAX (1u << 24)

@@ -281,7 +281,20 @@ static bool has_more(struct lane *lane)
         return true;
     }
     kicks_on(lane);
-    return has_ready(lane) || (lane->backend && lane->backend->must_look);
+    return has_ready(lane);
+}
+
+static void on_look(uv_timer_t *timer)
+{
+    lane_wake(timer->data);
+}
+
+/* The image does not signal what is under way: sleep no longer than a millisecond at a time. */
+static void look_later(struct lane *lane)
+{
+    if (lane->backend && lane->backend->must_look) {
+        (void)uv_timer_start(&lane->look, on_look, 1, 0); /* cannot fail */
+    }
 }
 
 void lane_lose_memory(struct lane *lane)
@@ -338,6 +351,8 @@ static void on_check(uv_check_t *check)
     } while (goes_on && lane->now_ns < end_ns);
     if (goes_on) {
         lane_wake(lane);
+    } else {
+        look_later(lane);
     }
     check_memory(lane);
     lane->turned(lane);
@@ -362,12 +377,14 @@ int lane_init(struct lane *lane, struct device *dev, unsigned index, uv_loop_t *
     if (ret < 0) {
         return ret;
     }
-    (void)uv_check_init(loop, &lane->check); /* these three cannot fail */
+    (void)uv_check_init(loop, &lane->check); /* these four cannot fail */
     (void)uv_idle_init(loop, &lane->idle);
+    (void)uv_timer_init(loop, &lane->look);
     (void)uv_check_start(&lane->check, on_check);
     lane->check.data = lane;
     lane->idle.data = lane;
-    lane->open_handles = 2;
+    lane->look.data = lane;
+    lane->open_handles = 3;
     return 0;
 }
 
@@ -378,7 +395,7 @@ static void on_closed(uv_handle_t *handle)
     lane->open_handles--;
     if (handle == (uv_handle_t *)&lane->check) {
         uv_close((uv_handle_t *)&lane->idle, on_closed);
-    } else {
+    } else if (handle == (uv_handle_t *)&lane->idle) {
         assert(lane->open_handles == 0);
         lane->closed(lane);
     }
@@ -386,7 +403,7 @@ static void on_closed(uv_handle_t *handle)
 
 /*
  * Watches count themselves down in their own close callbacks, which all run in one phase of
- * the loop, and so does the mailbox.  The idle handle is closed from within that phase, so it
+ * the loop, and so do mailbox and timer.  The idle handle is closed from within that phase, so it
  * goes last, alone.
  */
 void lane_close(struct lane *lane, void (*closed)(struct lane *lane))
@@ -394,6 +411,7 @@ void lane_close(struct lane *lane, void (*closed)(struct lane *lane))
     lane->closed = closed;
     mailbox_discard(&lane->mailbox);
     mailbox_close(&lane->mailbox);
+    uv_close((uv_handle_t *)&lane->look, on_closed);
     uv_close((uv_handle_t *)&lane->check, on_closed);
 }
 

@@ -32,6 +32,7 @@ struct lane {
     struct mailbox mailbox;
     uv_check_t check;
     uv_idle_t idle;              /* active while a turn must follow at once */
+    uv_timer_t look;             /* active while the image has work that it will not signal */
     struct watch *backend_watch; /* owned, NULL: the image is closed */
     struct backend *backend;     /* owned, NULL: the image is closed */
     uint64_t ready;              /* rings to look at; bit = index */
@@ -47,7 +48,7 @@ struct lane {
     uint64_t errnos_told[3]; /* of failed I/O: each is logged once while the image is open */
     void (*turned)(struct lane *lane); /* at the end of each turn that had work */
     void (*closed)(struct lane *lane);
-    unsigned open_handles; /* check, idle and watches; the memory may go at zero */
+    unsigned open_handles; /* check, idle, timer and watches; the memory may go at zero */
 };
 
 /* Returns 0 or -errno.  `turned` may change whatever its thread may. */

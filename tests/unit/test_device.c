@@ -472,7 +472,11 @@ static void image_that_signals_nothing_is_looked_at(void **state)
     backend_close(device_detach(&w->dev));
     assert_int_equal(device_attach(&w->dev, &mute.backend, NULL), 0);
     device_set_poll(&w->dev, &poll);
-    serve(w, 0, VIRTIO_BLK_T_IN, 1);
+    put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
+    while (raw_ring_used_count(w->guest.ring[0].drv) == 0) {
+        uv_run(&w->loop, UV_RUN_ONCE); /* sleeps, but not for ever */
+    }
+    reap_ok(w, 0, 1);
     device_pause(&w->dev, PAUSE_ADMIN, NULL);
     turns(w, 2);
     assert_ptr_equal(device_detach(&w->dev), &mute.backend);
