@@ -105,10 +105,10 @@ int ring_pop(struct ring *ring, struct chain **chain);
 /* Give up on the ring: `fault` is a constant text. */
 void ring_break(struct ring *ring, const char *fault);
 
-/* Are there chains to pop?  A broken ring may say so as well. */
-static inline bool ring_has_available(const struct ring *ring)
+/* How many chains there are to pop, by the word of the driver: it may be any number. */
+static inline unsigned ring_available(const struct ring *ring)
 {
-    return load16(&ring->layout.avail->idx) != ring->last_avail;
+    return (uint16_t)(load16(&ring->layout.avail->idx) - ring->last_avail);
 }
 
 /* Ask the driver not to kick (a hint, it may). */
