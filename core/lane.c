@@ -19,7 +19,7 @@
  * guest on its answers, while we do the second; taken all at once, each would wait for the
  * others.  Larger batches save no more system calls to speak of.
  */
-#define BATCH_MIN 8u
+#define BATCH_MIN 16u
 #define BATCH_MAX 32u
 
 static void on_idle(uv_idle_t *idle)
