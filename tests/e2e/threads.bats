@@ -152,7 +152,7 @@ print(*[(ring["index"], ring["thread"]) for ring in disk["rings"]])')" = \
     run vblkctl add vda null:1G --queues 2 --threads 3
     [ "$status" -eq 1 ]
     [[ "$output" == *"threads: 3 are more than the 2 queues"*"up to 2 are of use"* ]]
-    vblkctl add vda null:1G --queues 2
+    vblkctl add vda null:1G --queues 2 --poll-us 100
     run vblkctl set vda threads=3 poll-us=7
     [ "$status" -eq 1 ]
     [[ "$output" == *"up to 2 are of use"* ]]
