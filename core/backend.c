@@ -67,8 +67,3 @@ bool engine_parse(const char *text, enum io_engine *engine)
     }
     return index >= 0;
 }
-
-const char *engine_name(enum io_engine engine)
-{
-    return engine_names[engine];
-}

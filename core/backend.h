@@ -143,7 +143,6 @@ const char *cache_mode_name(enum cache_mode mode);
 
 /* "auto" -> ENGINE_AUTO ...  Returns false for any other text. */
 bool engine_parse(const char *text, enum io_engine *engine);
-const char *engine_name(enum io_engine engine);
 
 static inline bool cache_is_direct(enum cache_mode mode)
 {

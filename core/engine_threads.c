@@ -10,13 +10,13 @@
  */
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "core/engine.h"
+#include "core/thread.h"
 
 #define THREADS 4u
 #define JOBS 64u
@@ -163,10 +163,10 @@ static void *work(void *arg)
 
 static int start_thread(struct threads *threads)
 {
-    int ret = pthread_create(&threads->thread[threads->thread_count], NULL, work, threads);
+    int ret = thread_start(&threads->thread[threads->thread_count], work, threads);
 
     threads->thread_count += ret == 0;
-    return -ret;
+    return ret;
 }
 
 /* ---- the disk's thread ---- */
