@@ -18,9 +18,13 @@
  * submitted, and what has finished is shown.  So the image works on the first half, and the
  * guest on its answers, while we do the second; taken all at once, each would wait for the
  * others.  Larger batches save no more system calls to speak of.
+ *
+ * An image that goes on with its work after the call (a disk; not RAM) gets its first few at
+ * once, and then no more at a time than it already has: it never waits for us to be done.
  */
 #define BATCH_MIN 16u
 #define BATCH_MAX 32u
+#define BATCH_FIRST 4u
 
 static void on_idle(uv_idle_t *idle)
 {
@@ -121,17 +125,22 @@ static void kicks_off(struct lane *lane, struct device_ring *r)
     }
 }
 
-static unsigned batch_of(const struct ring *ring)
+static unsigned batch_of(const struct lane *lane, const struct ring *ring)
 {
     unsigned half = ring_available(ring) / 2;
+    unsigned batch = half < BATCH_MIN ? BATCH_MIN : min_of(half, BATCH_MAX);
+    uint64_t inflight = lane->stats.inflight;
 
-    return half < BATCH_MIN ? BATCH_MIN : min_of(half, BATCH_MAX);
+    if (!lane->image_goes_on) {
+        return batch;
+    }
+    return inflight < BATCH_FIRST ? BATCH_FIRST : (unsigned)min_of(inflight, (uint64_t)batch);
 }
 
 /* Pop a batch; kicks are off from here on, until the lane sleeps. */
 static void serve(struct lane *lane, struct device_ring *r)
 {
-    unsigned budget = batch_of(&r->ring);
+    unsigned budget = batch_of(lane, &r->ring);
     struct chain *chain;
     int ret;
 
@@ -205,6 +214,7 @@ static void publish(struct lane *lane)
 static void submit(struct lane *lane)
 {
     struct backend *backend = lane->backend;
+    bool has_started = false;
     unsigned finished;
 
     if (!backend) {
@@ -216,9 +226,13 @@ static void submit(struct lane *lane)
         lane->stats.submissions += submitted.calls;
         lane->stats.submitted += submitted.operations;
         lane->stats.merged += submitted.merged;
+        has_started |= submitted.operations > 0;
         lane->now_ns = now_ns();
         finished = lane->stats.inflight > 0 ? backend->ops->reap(backend) : 0;
     } while (finished > 0 && backend->ops->is_held_back(backend));
+    if (has_started) {
+        lane->image_goes_on = lane->stats.inflight > 0;
+    }
 }
 
 /*

@@ -41,6 +41,7 @@ struct lane {
     uint64_t unpublished;        /* rings that have finished requests to show */
     uint64_t now_ns;             /* as of the last callback or turn */
     bool has_turn_work;          /* the check phase has something to do */
+    bool image_goes_on;          /* it was still at work when the last submit came back */
     bool is_memory_lost;         /* told once */
     struct spin spin;
     struct stats stats;

@@ -375,7 +375,7 @@ static void run_guest_thread(struct world *w, const struct device_poll *opts)
 struct silent {
     struct backend backend;
     struct frontend_ring *ring;
-    struct io *taken[SILENT + 1];
+    struct io *taken[DEPTH];
     unsigned count;
     unsigned looks;
 };
@@ -480,6 +480,55 @@ static void image_that_signals_nothing_is_looked_at(void **state)
     device_pause(&w->dev, PAUSE_ADMIN, NULL);
     turns(w, 2);
     assert_ptr_equal(device_detach(&w->dev), &mute.backend);
+}
+
+/* An image that keeps what it gets, and how much each submit gave it. */
+struct slow {
+    struct silent silent;
+    unsigned given[DEPTH];
+    unsigned submits;
+    unsigned started;
+};
+
+static struct backend_submitted slow_submit(struct backend *backend)
+{
+    struct slow *slow = containerof(backend, struct slow, silent.backend);
+    unsigned count = slow->silent.count - slow->started;
+
+    if (count > 0) {
+        slow->given[slow->submits++] = count;
+    }
+    slow->started += count;
+    return (struct backend_submitted){.operations = count};
+}
+
+static unsigned no_reap(struct backend *backend)
+{
+    return 0;
+}
+
+static void image_that_works_beside_us_starts_with_few(void **state)
+{
+    static const unsigned wanted[] = {1, 4, 5, 6};
+    struct backend_ops ops = silent_ops;
+    struct world *w = *state;
+    struct slow slow = {
+        .silent.backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16}};
+
+    ops.submit = slow_submit;
+    ops.reap = no_reap;
+    backend_close(device_detach(&w->dev));
+    assert_int_equal(device_attach(&w->dev, &slow.silent.backend, NULL), 0);
+    put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
+    turns(w, 2);
+    put_and_kick(w, 0, VIRTIO_BLK_T_IN, DEPTH - 1);
+    turns(w, 2);
+    assert_int_equal(slow.submits, ARRAY_SIZE(wanted));
+    assert_memory_equal(slow.given, wanted, sizeof(wanted));
+    answer_all(&slow.silent);
+    device_pause(&w->dev, PAUSE_ADMIN, NULL);
+    turns(w, 2);
+    assert_ptr_equal(device_detach(&w->dev), &slow.silent.backend);
 }
 
 static void spinning_device_needs_no_kicks(void **state)
@@ -1313,6 +1362,7 @@ int main(void)
         in_world(batch_is_signalled_once),
         in_world(ring_serves_more_requests_than_it_has_entries),
         in_bare(event_index_suppresses_signals),
+        in_world(image_that_works_beside_us_starts_with_few),
         in_world(image_that_signals_nothing_is_looked_at),
         in_world(spinning_device_needs_no_kicks),
         in_bare(spinning_device_needs_no_kicks_with_event_index),
