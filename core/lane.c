@@ -276,12 +276,23 @@ static bool look_at_image(struct lane *lane)
     return lane->stats.inflight > 0 && lane->backend->ops->reap(lane->backend) > 0;
 }
 
+/* What a disk that may not poll spins is part of falling asleep. */
+static void count_spin(struct lane *lane, uint64_t spun_ns, bool has_work)
+{
+    if (lane->spin.max_ns > 0) {
+        lane->stats.poll_time_ns += spun_ns;
+        lane->stats.poll_hits += has_work;
+        lane->stats.poll_misses += !has_work;
+    }
+}
+
 /* Look for work for as long as it pays.  Returns false when there is none, and to sleep. */
 static bool spin(struct lane *lane)
 {
+    enum spin_for who = lane->stats.inflight > 0 ? SPIN_FOR_IMAGE : SPIN_FOR_GUEST;
     bool has_work;
 
-    if (!lane->used || !spin_begin(&lane->spin, now_ns())) {
+    if (!lane->used || !spin_begin(&lane->spin, who, now_ns())) {
         return false;
     }
     do {
@@ -291,9 +302,7 @@ static bool spin(struct lane *lane)
         has_work |= look_at_rings(lane);
     } while (!has_work && !mailbox_has_mail(&lane->mailbox) &&
              spin_goes_on(&lane->spin, lane->now_ns));
-    lane->stats.poll_time_ns += spin_end(&lane->spin, lane->now_ns, has_work);
-    lane->stats.poll_hits += has_work;
-    lane->stats.poll_misses += !has_work;
+    count_spin(lane, spin_end(&lane->spin, lane->now_ns, has_work), has_work);
     return has_work;
 }
 
@@ -347,7 +356,6 @@ static void check_memory(struct lane *lane)
  */
 static void serve_once(struct lane *lane)
 {
-    lane->now_ns = now_ns();
     spin_work(&lane->spin, lane->now_ns);
     serve_ready(lane);
     publish(lane);
@@ -367,7 +375,8 @@ static void on_check(uv_check_t *check)
     }
     lane->has_turn_work = false;
     uv_idle_stop(&lane->idle);
-    end_ns = now_ns() + TURN_NS;
+    lane->now_ns = now_ns();
+    end_ns = lane->now_ns + TURN_NS;
     do {
         serve_once(lane);
         goes_on = has_more(lane);

@@ -19,6 +19,9 @@
 /* A spin is a little longer than what is expected, as waits scatter. */
 #define SLACK_NS 4000u
 
+/* To fall asleep and be woken by a kick takes no less than this. */
+#define LINGER_NS 3000u
+
 void spin_init(struct spin *spin, uint64_t max_ns, unsigned cpu_percent)
 {
     *spin = (struct spin){
@@ -29,7 +32,7 @@ void spin_init(struct spin *spin, uint64_t max_ns, unsigned cpu_percent)
     };
 }
 
-static bool has_credit(struct spin *spin, uint64_t now_ns)
+static bool has_credit(struct spin *spin, uint64_t limit_ns, uint64_t now_ns)
 {
     if (spin->cpu_percent >= 100) {
         return true;
@@ -37,25 +40,41 @@ static bool has_credit(struct spin *spin, uint64_t now_ns)
     spin->credit_ns += (now_ns - spin->earned_ns) / 100 * spin->cpu_percent;
     spin->credit_ns = min_of(spin->credit_ns, (uint64_t)CREDIT_MAX_NS);
     spin->earned_ns = now_ns;
-    return spin->credit_ns >= spin->max_ns;
+    return spin->credit_ns >= limit_ns;
 }
 
-bool spin_begin(struct spin *spin, uint64_t now_ns)
+/* How long this spin may be at most, 0: it should not be. */
+static uint64_t limit_of(const struct spin *spin, const struct spin_history *history)
 {
+    if (spin->who == SPIN_FOR_GUEST && spin->max_ns < LINGER_NS) {
+        return LINGER_NS;
+    }
+    if (history->expect_ns > spin->max_ns) {
+        return 0;
+    }
+    return min_of(3 * history->expect_ns + SLACK_NS, spin->max_ns);
+}
+
+bool spin_begin(struct spin *spin, enum spin_for who, uint64_t now_ns)
+{
+    struct spin_history *history = &spin->history[who];
+    uint64_t limit_ns;
+
     if (!spin->idle_ns) {
         spin->idle_ns = now_ns;
     }
-    if (spin->skip > 0) {
-        spin->skip--;
+    spin->who = who;
+    if (history->skip > 0) {
+        history->skip--;
         return false;
     }
-    if (spin->max_ns == 0 || spin->expect_ns > spin->max_ns || now_ns < spin->rest_end_ns ||
-        !has_credit(spin, now_ns)) {
+    limit_ns = limit_of(spin, history);
+    if (limit_ns == 0 || now_ns < spin->rest_end_ns || !has_credit(spin, limit_ns, now_ns)) {
         return false;
     }
     spin->start_ns = now_ns;
     spin->look_ns = now_ns;
-    spin->end_ns = now_ns + min_of(3 * spin->expect_ns + SLACK_NS, spin->max_ns);
+    spin->end_ns = now_ns + limit_ns;
     return true;
 }
 
@@ -90,13 +109,13 @@ static void judge_window(struct spin *spin, uint64_t now_ns)
  * Work that comes as soon as we sleep, and never while we spin, comes from somebody who waits
  * for this core: its wait looks short, and would make us spin again.
  */
-static void count_miss(struct spin *spin, bool has_work)
+static void count_miss(struct spin_history *history, bool has_work)
 {
     if (has_work) {
-        spin->misses = 0;
+        history->misses = 0;
     } else {
-        spin->misses = min_of(spin->misses + 1, MISSES_MAX);
-        spin->skip = (1u << spin->misses) - 1;
+        history->misses = min_of(history->misses + 1, MISSES_MAX);
+        history->skip = (1u << history->misses) - 1;
     }
 }
 
@@ -105,7 +124,7 @@ uint64_t spin_end(struct spin *spin, uint64_t now_ns, bool has_work)
     uint64_t spun_ns = now_ns - spin->start_ns;
 
     (void)spin_goes_on(spin, now_ns); /* counts the last gap */
-    count_miss(spin, has_work);
+    count_miss(&spin->history[spin->who], has_work);
     spin->credit_ns -= min_of(spin->credit_ns, spun_ns);
     spin->spun_ns += spun_ns;
     if (spin->spun_ns >= WINDOW_NS) {
@@ -117,12 +136,13 @@ uint64_t spin_end(struct spin *spin, uint64_t now_ns, bool has_work)
 /* A long wait counts for no more than what ends spinning soon, and lets it begin again soon. */
 void spin_work(struct spin *spin, uint64_t now_ns)
 {
+    struct spin_history *history = &spin->history[spin->who];
     uint64_t wait_ns;
 
     if (!spin->idle_ns) {
         return;
     }
     wait_ns = min_of(now_ns - spin->idle_ns, 4 * spin->max_ns);
-    spin->expect_ns = spin->expect_ns - spin->expect_ns / 8 + wait_ns / 8;
+    history->expect_ns = history->expect_ns - history->expect_ns / 8 + wait_ns / 8;
     spin->idle_ns = 0;
 }

@@ -6,15 +6,32 @@
  * costs two wake-ups a request, looking costs the core: so it looks only while work has
  * lately come sooner than `max_ns`, about as long as that took, within its share of the
  * core, not while somebody else wants the core, and seldom when it did not help.
+ *
+ * To fall asleep and be woken takes a few microseconds itself.  A guest that has lately sent
+ * more within less is waited for that long, whatever `max_ns` is.
+ *
  * Part of a lane; its thread only.  All times are nanoseconds, of one monotonic clock.
  */
 
 #include "core/base.h"
 
+/* Whom it waits for.  They have nothing to do with each other, so it learns of each alone. */
+enum spin_for {
+    SPIN_FOR_GUEST, /* nothing is in flight */
+    SPIN_FOR_IMAGE, /* or for the guest, should that be faster */
+    SPIN_FOR_COUNT,
+};
+
+struct spin_history {
+    uint64_t expect_ns; /* how long work was in coming: moving average */
+    unsigned misses;    /* in a row */
+    unsigned skip;      /* so many waits are slept through */
+};
+
 struct spin {
-    uint64_t max_ns;      /* of one spin, 0: never */
+    uint64_t max_ns;      /* of one spin */
     unsigned cpu_percent; /* of the core, at most, 100: no limit */
-    uint64_t expect_ns;   /* how long work was in coming: moving average */
+    enum spin_for who;    /* this wait's */
     uint64_t idle_ns;     /* since when there is no work, 0: there is */
     uint64_t start_ns;    /* of this spin */
     uint64_t end_ns;      /* of this spin, if nothing comes */
@@ -25,15 +42,14 @@ struct spin {
     uint64_t lost_ns;     /* of it, the core was somebody else's */
     uint64_t rest_ns;     /* how long to leave the core alone when it is wanted */
     uint64_t rest_end_ns; /* no spin before that */
-    unsigned misses;      /* in a row */
-    unsigned skip;        /* so many waits are slept through */
+    struct spin_history history[SPIN_FOR_COUNT];
 };
 
 /* `cpu_percent`: 1 to 100. */
 void spin_init(struct spin *spin, uint64_t max_ns, unsigned cpu_percent);
 
 /* There is no work.  Returns false when it is better to sleep at once. */
-bool spin_begin(struct spin *spin, uint64_t now_ns);
+bool spin_begin(struct spin *spin, enum spin_for who, uint64_t now_ns);
 
 /* Between two looks.  Returns false when it is time to sleep. */
 bool spin_goes_on(struct spin *spin, uint64_t now_ns);

@@ -9,6 +9,7 @@
 /* Time is the test's own: nothing here waits. */
 struct world {
     struct spin spin;
+    enum spin_for who;
     uint64_t now_ns;
 };
 
@@ -17,6 +18,7 @@ static int world_start(void **state)
     static struct world world;
 
     world.now_ns = START_NS;
+    world.who = SPIN_FOR_IMAGE;
     spin_init(&world.spin, MAX_NS, 100);
     *state = &world;
     return 0;
@@ -28,7 +30,7 @@ static bool wait_for_work(struct world *w, uint64_t wait_ns)
     uint64_t work_ns = w->now_ns + wait_ns;
     bool is_hit = false;
 
-    if (spin_begin(&w->spin, w->now_ns)) {
+    if (spin_begin(&w->spin, w->who, w->now_ns)) {
         do {
             w->now_ns += 200;
             is_hit = w->now_ns >= work_ns;
@@ -50,13 +52,47 @@ static unsigned hits(struct world *w, unsigned times, uint64_t wait_ns)
     return count;
 }
 
-static void zero_never_spins(void **state)
+static void zero_never_spins_for_the_image(void **state)
 {
     struct world *w = *state;
 
     spin_init(&w->spin, 0, 100);
     assert_int_equal(hits(w, 1000, 200), 0);
     assert_int_equal(w->now_ns, START_NS + 1000 * 200);
+}
+
+static void guest_that_is_faster_than_sleep_is_waited_for(void **state)
+{
+    struct world *w = *state;
+
+    spin_init(&w->spin, 0, 100);
+    w->who = SPIN_FOR_GUEST;
+    assert_int_equal(hits(w, 1000, NS_PER_US), 1000);
+}
+
+/* Tried now and then, as it may have become faster. */
+static void guest_that_is_slower_is_hardly_waited_for(void **state)
+{
+    struct world *w = *state;
+
+    spin_init(&w->spin, 0, 100);
+    w->who = SPIN_FOR_GUEST;
+    hits(w, 1000, 20 * NS_PER_US);
+    assert_int_equal(w->now_ns, START_NS + 1000 * 20 * NS_PER_US); /* no spin was the longer */
+    assert_in_range(hits(w, 128, NS_PER_US), 65, 127);
+    assert_int_equal(hits(w, 100, NS_PER_US), 100);
+}
+
+static void guest_that_takes_its_time_hides_no_fast_image(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < 100; i++) {
+        w->who = SPIN_FOR_GUEST;
+        assert_true(!wait_for_work(w, NS_PER_MS) || i < 20);
+        w->who = SPIN_FOR_IMAGE;
+        assert_true(wait_for_work(w, 50 * NS_PER_US) || i < 20);
+    }
 }
 
 static void short_waits_are_seen(void **state)
@@ -72,7 +108,7 @@ static void long_waits_end_it(void **state)
     struct world *w = *state;
 
     hits(w, 20, 10 * NS_PER_MS);
-    assert_false(spin_begin(&w->spin, w->now_ns));
+    assert_false(spin_begin(&w->spin, w->who, w->now_ns));
 }
 
 static void short_waits_bring_it_back(void **state)
@@ -101,7 +137,7 @@ static void guest_that_waits_for_the_core_gets_it(void **state)
     unsigned spins = 0;
 
     for (unsigned i = 0; i < 1000; i++) {
-        if (spin_begin(&w->spin, w->now_ns)) {
+        if (spin_begin(&w->spin, w->who, w->now_ns)) {
             spins++;
             do {
                 w->now_ns += 200;
@@ -121,7 +157,7 @@ static void no_spin_is_longer_than_the_limit(void **state)
 
     hits(w, 50, 90 * NS_PER_US);
     start_ns = w->now_ns;
-    assert_true(spin_begin(&w->spin, w->now_ns));
+    assert_true(spin_begin(&w->spin, w->who, w->now_ns));
     do {
         w->now_ns += 200;
     } while (spin_goes_on(&w->spin, w->now_ns));
@@ -163,7 +199,7 @@ static unsigned spins_until_rest(struct world *w, unsigned times, uint64_t gap_n
 {
     unsigned count = 0;
 
-    while (count < times && spin_begin(&w->spin, w->now_ns)) {
+    while (count < times && spin_begin(&w->spin, w->who, w->now_ns)) {
         w->now_ns += 20 * NS_PER_US;
         (void)spin_goes_on(&w->spin, w->now_ns - gap_ns);
         (void)spin_goes_on(&w->spin, w->now_ns);
@@ -198,7 +234,10 @@ static void core_of_our_own_is_used(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(zero_never_spins, world_start),
+        cmocka_unit_test_setup(zero_never_spins_for_the_image, world_start),
+        cmocka_unit_test_setup(guest_that_is_faster_than_sleep_is_waited_for, world_start),
+        cmocka_unit_test_setup(guest_that_is_slower_is_hardly_waited_for, world_start),
+        cmocka_unit_test_setup(guest_that_takes_its_time_hides_no_fast_image, world_start),
         cmocka_unit_test_setup(short_waits_are_seen, world_start),
         cmocka_unit_test_setup(long_waits_end_it, world_start),
         cmocka_unit_test_setup(short_waits_bring_it_back, world_start),
