@@ -15,6 +15,25 @@ static void set_integer(json_t *object, const char *name, uint64_t value)
     set(object, name, json_integer((json_int_t)value));
 }
 
+static void set_engine(json_t *object, const struct plane_lane_info *lane)
+{
+    set(object, "engine", json_string(lane->engine));
+    set(object, "engine_reason", call_text(lane->engine_reason));
+}
+
+static json_t *engines_json(const struct plane_info *info)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < info->lane_count; i++) {
+        json_t *object = json_object();
+
+        set_engine(object, &info->lane[i]);
+        (void)json_array_append_new(list, object);
+    }
+    return list;
+}
+
 static json_t *image_json(const struct disk *disk, const struct plane_info *info)
 {
     const struct image_config *image = &disk->record.config.image;
@@ -35,9 +54,9 @@ static json_t *image_json(const struct disk *disk, const struct plane_info *info
         set_integer(object, "block_size", info->image_block);
         set_integer(object, "physical_block_size", info->image_physical_block);
         set_integer(object, "max_inflight", info->image_max_inflight);
-        if (info->image_engine[0]) {
-            set(object, "engine", json_string(info->image_engine));
-            set(object, "engine_reason", call_text(info->image_engine_reason));
+        if (info->lane[0].engine[0]) {
+            set_engine(object, &info->lane[0]);
+            set(object, "engines", engines_json(info));
         }
     }
     return object;
@@ -166,7 +185,7 @@ static json_t *thread_ids_json(const struct plane_info *info)
     json_t *list = json_array();
 
     for (unsigned i = 0; i < info->lane_count; i++) {
-        (void)json_array_append_new(list, json_integer(info->lane_tid[i]));
+        (void)json_array_append_new(list, json_integer(info->lane[i].tid));
     }
     return list;
 }

@@ -69,6 +69,12 @@ struct plane_ring_info {
     const char *fault; /* constant text, NULL: none */
 };
 
+struct plane_lane_info {
+    pid_t tid;       /* the kernel's number of the thread */
+    char engine[16]; /* that runs, "": the image is closed, or has none */
+    char engine_reason[128];
+};
+
 /* A copy of all that people ask about. */
 struct plane_info {
     enum plane_state state;
@@ -81,8 +87,6 @@ struct plane_info {
     uint32_t image_block;
     uint32_t image_physical_block;
     unsigned image_max_inflight;
-    char image_engine[16]; /* that runs, "": an image without one */
-    char image_engine_reason[128];
     struct settings settings;
     bool has_peer;
     struct vhost_user_peer peer;
@@ -97,7 +101,7 @@ struct plane_info {
     uint64_t time_ns; /* monotonic, when this was copied */
     struct stats stats;
     unsigned lane_count;
-    pid_t lane_tid[DEVICE_MAX_LANES]; /* the kernel's numbers of the threads that serve rings */
+    struct plane_lane_info lane[DEVICE_MAX_LANES];
     unsigned ring_count;
     struct plane_ring_info ring[BLK_MAX_QUEUES];
 };

@@ -26,9 +26,6 @@ static void fill_image(const struct device *dev, struct plane_info *info)
         info->image_block = backend->block_size;
         info->image_physical_block = backend->physical_block;
         info->image_max_inflight = backend->max_inflight;
-        fill_text(info->image_engine, sizeof(info->image_engine), backend->engine);
-        fill_text(info->image_engine_reason, sizeof(info->image_engine_reason),
-                  backend->engine_reason);
     }
 }
 
@@ -68,11 +65,20 @@ static void fill_rings(const struct device *dev, struct plane_info *info)
     }
 }
 
+static void fill_lane(const struct lane *lane, struct plane_lane_info *info)
+{
+    info->tid = lane->tid;
+    if (lane->backend) {
+        fill_text(info->engine, sizeof(info->engine), lane->backend->engine);
+        fill_text(info->engine_reason, sizeof(info->engine_reason), lane->backend->engine_reason);
+    }
+}
+
 static void fill_lanes(const struct device *dev, struct plane_info *info)
 {
     info->lane_count = dev->lane_count;
     for (unsigned i = 0; i < dev->lane_count; i++) {
-        info->lane_tid[i] = dev->lanes[i]->tid;
+        fill_lane(dev->lanes[i], &info->lane[i]);
     }
 }
 
@@ -92,7 +98,6 @@ static void fill_device(struct device *dev, struct plane_info *info)
 
 void plane_info_fill(struct plane *plane, struct plane_info *info)
 {
-
     memset(info, 0, sizeof(*info));
     info->state = plane->state;
     info->time_ns = now_ns();

@@ -137,22 +137,54 @@ static void show_image(const json_t *disk)
                 print_number_of(image, "physical_block_size"));
 }
 
-/* What runs and why, or what will. */
-static void show_engine(const json_t *disk)
+/* What runs and why.  `where` is empty when all threads have the same. */
+static void show_running(const json_t *engines, size_t first, const char *where, const char *asked)
+{
+    const json_t *running = json_array_get(engines, first);
+    const char *engine = print_text_of(running, "engine");
+    const char *reason = print_text_of(running, "engine_reason");
+
+    if (strcmp(asked, "auto") == 0) {
+        print_field("engine", "%s%s (chosen by auto: %s)", engine, where, reason);
+    } else if (strcmp(asked, engine) == 0) {
+        print_field("engine", "%s%s (asked for)", engine, where);
+    } else {
+        print_field("engine", "%s%s (%s was asked for: %s)", engine, where, asked, reason);
+    }
+}
+
+/* The threads from `first` on that have the same engine, and for the same reason. */
+static size_t count_alike(const json_t *engines, size_t first)
+{
+    size_t count = 1;
+
+    while (json_equal(json_array_get(engines, first), json_array_get(engines, first + count))) {
+        count++;
+    }
+    return count;
+}
+
+/* A line for each run of threads that are alike, or what will run. */
+static void show_engines(const json_t *disk)
 {
     const json_t *image = json_object_get(disk, "image");
+    const json_t *engines = json_object_get(image, "engines");
     const char *asked = print_text_of(disk, "engine");
-    const char *engine = print_text_of(image, "engine");
+    size_t threads = json_array_size(engines);
+    size_t count;
 
-    if (engine[0] && strcmp(asked, "auto") == 0) {
-        print_field("engine", "%s (chosen by auto: %s)", engine,
-                    print_text_of(image, "engine_reason"));
-    } else if (engine[0] && strcmp(asked, engine) == 0) {
-        print_field("engine", "%s (asked for)", engine);
-    } else if (engine[0]) {
-        print_field("engine", "%s (%s was asked for: %s)", engine, asked,
-                    print_text_of(image, "engine_reason"));
-    } else if (strcmp(print_text_of(image, "type"), "file") == 0) {
+    for (size_t first = 0; first < threads; first += count) {
+        char where[64] = "";
+
+        count = count_alike(engines, first);
+        if (count == 1 && threads > 1) {
+            (void)snprintf(where, sizeof(where), ", thread %zu", first);
+        } else if (count < threads) {
+            (void)snprintf(where, sizeof(where), ", threads %zu to %zu", first, first + count - 1);
+        }
+        show_running(engines, first, where, asked);
+    }
+    if (threads == 0 && strcmp(print_text_of(image, "type"), "file") == 0) {
         print_field("engine", "%s, when the image is open", asked);
     }
 }
@@ -273,7 +305,7 @@ void show_disk(const json_t *disk, const struct args *args)
                 print_number_of(disk, "logical_block_size"),
                 print_number_of(disk, "physical_block_size"), print_number_of(disk, "opt_io_size"));
     show_image(disk);
-    show_engine(disk);
+    show_engines(disk);
     print_field("socket", "%s%s", print_text_of(disk, "socket"),
                 json_is_true(json_object_get(disk, "listening")) ? "" : " (closed)");
     show_client(disk);

@@ -73,6 +73,8 @@ thread_names() {
 import json, sys
 disk = json.load(sys.stdin)
 assert disk["thread_ids"][0] == disk["thread"] and len(set(disk["thread_ids"])) == 3
+image = disk["image"]
+assert [each["engine"] for each in image["engines"]] == 3 * [image["engine"]]
 print(*[(ring["index"], ring["thread"]) for ring in disk["rings"]])')" = \
         "(0, 0) (1, 1) (2, 2) (3, 0)" ]
     load_counts vda

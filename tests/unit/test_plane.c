@@ -529,12 +529,12 @@ static void engine_changes_while_the_image_is_closed(void **state)
     assert_int_equal(set_engine(b, "aio"), 0);
     assert_true(b->request[0].has_changed);
     assert_string_equal(b->request[0].info.settings.engine, "aio");
-    assert_string_equal(b->request[0].info.image_engine, "");
+    assert_string_equal(b->request[0].info.lane[0].engine, "");
     assert_int_equal(set_engine(b, "aio"), 0);
     assert_false(b->request[0].has_changed);
     assert_int_equal(ask(b, PLANE_START), 0);
-    assert_string_equal(info(b)->image_engine, "aio");
-    assert_string_equal(info(b)->image_engine_reason, "asked for");
+    assert_string_equal(info(b)->lane[0].engine, "aio");
+    assert_string_equal(info(b)->lane[0].engine_reason, "asked for");
 }
 
 static void engine_of_an_open_image_stays(void **state)
@@ -550,6 +550,27 @@ static void engine_of_an_open_image_stays(void **state)
     assert_false(b->request[0].has_changed);
     assert_non_null(strstr(b->request[0].err.text, "vblkctl stop vda"));
     assert_string_equal(info(b)->settings.engine, "auto");
+}
+
+/* As when no AIO context was left for the second: that is the whole host's, so not done here. */
+static void each_thread_tells_its_engine(void **state)
+{
+    struct bench *b = *state;
+    struct backend *second;
+
+    b->opts.settings.threads = 2;
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->lane_count, 2);
+    second = b->plane->dev.lanes[1]->backend;
+    assert_string_equal(info(b)->lane[1].engine, second->engine);
+    second->engine = "other";
+    second->engine_reason = "too many disks";
+    assert_string_not_equal(info(b)->lane[0].engine, "other");
+    assert_string_equal(info(b)->lane[1].engine, "other");
+    assert_string_equal(info(b)->lane[1].engine_reason, "too many disks");
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_string_equal(info(b)->lane[1].engine, "");
 }
 
 static void polling_changes_under_a_front_end(void **state)
@@ -759,6 +780,7 @@ int main(void)
         bench_test(failed_disk_can_be_stopped),
         bench_test(engine_changes_while_the_image_is_closed),
         bench_test(engine_of_an_open_image_stays),
+        bench_test(each_thread_tells_its_engine),
         bench_test(polling_changes_under_a_front_end),
         bench_test(refused_change_changes_nothing),
         bench_test(disk_that_is_being_removed_is_not_set),
