@@ -19,25 +19,27 @@ int backend_open(struct backend **out, const struct backend_opts *opts, struct e
     return err_say(err, -EINVAL, "no image type \"%s\": it is file or null", opts->type);
 }
 
-static const char *const cache_names[] = {
+const char *const cache_mode_names[] = {
     [CACHE_NONE] = "none",
     [CACHE_DIRECTSYNC] = "directsync",
     [CACHE_WRITEBACK] = "writeback",
     [CACHE_WRITETHROUGH] = "writethrough",
+    NULL,
 };
 
-static const char *const engine_names[] = {
+const char *const engine_names[] = {
     [ENGINE_AUTO] = "auto",
     [ENGINE_AIO] = "aio",
     [ENGINE_IO_URING] = "io_uring",
+    NULL,
 };
 
 /* The index of `text`, or -1. */
-static int find_name(const char *text, const char *const *names, unsigned count)
+static int find_name(const char *text, const char *const *names)
 {
-    for (unsigned i = 0; i < count; i++) {
+    for (int i = 0; names[i]; i++) {
         if (strcmp(text, names[i]) == 0) {
-            return (int)i;
+            return i;
         }
     }
     return -1;
@@ -45,7 +47,7 @@ static int find_name(const char *text, const char *const *names, unsigned count)
 
 bool cache_mode_parse(const char *text, enum cache_mode *mode)
 {
-    int index = find_name(text, cache_names, ARRAY_SIZE(cache_names));
+    int index = find_name(text, cache_mode_names);
 
     if (index >= 0) {
         *mode = (enum cache_mode)index;
@@ -53,14 +55,9 @@ bool cache_mode_parse(const char *text, enum cache_mode *mode)
     return index >= 0;
 }
 
-const char *cache_mode_name(enum cache_mode mode)
-{
-    return cache_names[mode];
-}
-
 bool engine_parse(const char *text, enum io_engine *engine)
 {
-    int index = find_name(text, engine_names, ARRAY_SIZE(engine_names));
+    int index = find_name(text, engine_names);
 
     if (index >= 0) {
         *engine = (enum io_engine)index;

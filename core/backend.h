@@ -48,7 +48,7 @@ enum io_engine {
     ENGINE_AUTO, /* what suits the image and the host */
     ENGINE_AIO,
     ENGINE_IO_URING,
-    ENGINE_THREADS, /* what auto takes without io_uring; nobody asks for it by name */
+    ENGINE_THREADS, /* what auto takes without io_uring; without a name, and so the last */
 };
 
 struct backend_opts {
@@ -137,9 +137,12 @@ static inline void backend_close(struct backend *backend)
     backend->ops->close(backend);
 }
 
+/* What people call them, by number; NULL ends each.  An engine without a name is not asked for. */
+extern const char *const cache_mode_names[];
+extern const char *const engine_names[];
+
 /* "none" -> CACHE_NONE ...  Returns false for any other text. */
 bool cache_mode_parse(const char *text, enum cache_mode *mode);
-const char *cache_mode_name(enum cache_mode mode);
 
 /* "auto" -> ENGINE_AUTO ...  Returns false for any other text. */
 bool engine_parse(const char *text, enum io_engine *engine);

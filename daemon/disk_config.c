@@ -9,7 +9,6 @@
 #include "core/engine.h"
 
 static const char *const image_types[] = {"file", "null", NULL};
-static const char *const cache_modes[] = {"none", "directsync", "writeback", "writethrough", NULL};
 
 #define STRING(member)                                                    \
     .type = PARAM_STRING, .offset = offsetof(struct disk_config, member), \
@@ -23,7 +22,7 @@ static const struct param image_params[] = {
     {"path", STRING(image.path), .help = "file: absolute path of the image"},
     {"size", INTEGER(image.size), .min = 0, .max = INT64_MAX,
      .help = "bytes; null: the disk's size; file: only with create"},
-    {"cache", STRING(image.cache), .text = "none", .choices = cache_modes,
+    {"cache", STRING(image.cache), .text = "none", .choices = cache_mode_names,
      .help = "as QEMU defines them"},
     {"create", BOOLEAN(image.create), .help = "file: make it, sparse; it must not exist"},
     {"delay_ms", INTEGER(image.delay_ms), .min = 0, .max = 3600000,

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/settings.h"
 
-const char *const settings_engines[] = {"auto", "aio", "io_uring", NULL};
-
 static const struct param table[] = {SETTINGS_PARAMS(0, true), {NULL}};
 
 bool settings_is_change(const struct settings *change)

@@ -21,8 +21,6 @@ struct settings {
     char engine[16]; /* asked for; taken up when the image is opened */
 };
 
-extern const char *const settings_engines[];
-
 #define SETTING(at, member, is_change) \
     .offset = (at) + offsetof(struct settings, member), .has_no_default = (is_change)
 
@@ -40,7 +38,7 @@ extern const char *const settings_engines[];
      .help = "percent of a core that this may take"},                                    \
     {"engine", .type = PARAM_STRING, SETTING(at, engine, is_change),                     \
      .size = sizeof(((struct settings *)NULL)->engine),                                  \
-     .text = (is_change) ? NULL : "auto", .choices = settings_engines,                   \
+     .text = (is_change) ? NULL : "auto", .choices = engine_names,                       \
      .help = "how the image is read and written, from when it is opened next"},          \
     {"threads", .type = PARAM_INTEGER, SETTING(at, threads, is_change),                  \
      .value = 1, .min = 1, .max = DEVICE_MAX_LANES,                                      \

@@ -32,11 +32,13 @@ static void unknown_type_is_refused_by_name(void **state)
 static void cache_modes_have_names_both_ways(void **state)
 {
     enum cache_mode mode;
+    unsigned i;
 
-    for (unsigned i = CACHE_NONE; i <= CACHE_WRITETHROUGH; i++) {
-        assert_true(cache_mode_parse(cache_mode_name((enum cache_mode)i), &mode));
+    for (i = CACHE_NONE; i <= CACHE_WRITETHROUGH; i++) {
+        assert_true(cache_mode_parse(cache_mode_names[i], &mode));
         assert_int_equal(mode, i);
     }
+    assert_null(cache_mode_names[i]);
     assert_false(cache_mode_parse("unsafe", &mode));
     assert_false(cache_mode_parse("", &mode));
     assert_true(cache_is_direct(CACHE_NONE) && cache_is_direct(CACHE_DIRECTSYNC));
