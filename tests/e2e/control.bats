@@ -526,11 +526,14 @@ END
     fi
 }
 
-@test "set: an engine that cannot be had is told at start, and can be set back" {
+@test "set: an engine that cannot be had is told at once or at start, and can be set back" {
     start_vblkd
     add_disk vda 1M
     vblkctl stop vda
-    vblkctl set vda engine=io_uring
+    run vblkctl set vda engine=io_uring
+    if [ "$status" -ne 0 ]; then
+        [[ "$output" == *"vblkd is built without io_uring; use engine auto or aio" ]]
+    fi
     if ! vblkctl start vda; then
         state_is vda stopped
         vblkctl set vda engine=auto
