@@ -31,6 +31,22 @@ _vblkctl_disks() {
         grep -o '{"name":"[^"]*"' | cut -d '"' -f 4
 }
 
+# Each "KEY=" that stands in another word than the one with the cursor.
+_vblkctl_assigned() {
+    local i word
+
+    for ((i = 1; i < ${#COMP_WORDS[@]}; i++)); do
+        word=${COMP_WORDS[i]}
+        [[ ${COMP_WORDS[i + 1]-} == = ]] && word+='='
+        [[ $i -ne $COMP_CWORD && $word == ?*=* ]] && echo "${word%%=*}="
+    done
+}
+
+_vblkctl_settings() {
+    "$1" set --help 2>/dev/null | _vblkctl_help Settings | sed 's/=.*/=/' |
+        grep -vxFe "$(_vblkctl_assigned)"
+}
+
 # How many operands follow the command among the words before the cursor, and the command.
 _vblkctl_position() {
     local i word command='' operands=0
@@ -93,8 +109,7 @@ _vblkctl() {
                 [[ $previous == engine ]] && words='auto aio io_uring'
             elif [[ $command == set && $operands -gt 0 ]]; then
                 compopt -o nospace 2>/dev/null
-                words=$("$program" set --help 2>/dev/null | _vblkctl_help Settings |
-                    sed 's/=.*/=/')
+                words=$(_vblkctl_settings "$program")
             elif [[ $command != add && $operands -eq 0 ]] &&
                 "$program" "$command" --help 2>/dev/null | grep -q '^  NAME '; then
                 words=$(_vblkctl_disks "$program")

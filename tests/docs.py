@@ -766,10 +766,13 @@ def test_completion_values():
 
 
 def test_completion_settings():
-    """the completion knows the same settings"""
-    same("settings", "--help",
-         [s.partition("=")[0] + "=" for s in help_lines(COMMANDS["set"], "Settings")],
-         "completion", completion("set", "docs", ""))
+    """the completion knows the same settings, and offers each of them once"""
+    settings = [s.partition("=")[0] + "=" for s in help_lines(COMMANDS["set"], "Settings")]
+    same("settings", "--help", settings, "completion", completion("set", "docs", ""))
+    for first in settings:
+        for pair in (first + "1",), (first[:-1], "=", "1"):
+            same(f"settings after {pair}", "--help", set(settings) - {first},
+                 "completion", completion("--control", "=", "x", "set", "docs", *pair, ""))
 
 
 def test_completion_disks():

@@ -283,6 +283,8 @@ END
         complete_words vblkctl add vdc null:1G --cache write
         complete_words vblkctl set vda poll
         complete_words vblkctl set vda engine = io_
+        complete_words vblkctl set vda engine = aio poll
+        complete_words vblkctl set vda poll-us=0 engine = aio ""
         complete_words vblkctl list ""' bash "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
     [ "${lines[0]}" = "stats start" ]
     [ "${lines[1]}" = "--timeout" ]
@@ -290,7 +292,9 @@ END
     [ "${lines[3]}" = "writeback writethrough" ]
     [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
-    [ "${#lines[@]}" -le 7 ]
+    [ "${lines[6]}" = "poll-us= poll-cpu=" ]
+    [ "${lines[7]}" = "poll-cpu= threads=" ]
+    [ "${#lines[@]}" -le 9 ]
 }
 
 # --- start, stop, remove
