@@ -177,6 +177,20 @@ static void wait_inflight(struct bench *b, unsigned count)
     }
 }
 
+static void begin_write(struct bench *b, uint64_t sector)
+{
+    put_write(b, sector);
+    wait_inflight(b, 1);
+}
+
+/* With a front-end, and its write in flight. */
+static void open_busy_disk(struct bench *b)
+{
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+    begin_write(b, 0);
+}
+
 static void expect_written(struct bench *b)
 {
     struct frontend_request *request;
@@ -300,10 +314,7 @@ static void stop_lets_what_is_in_flight_finish(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     assert_int_equal(ask(b, PLANE_STOP), 0);
     assert_int_equal(info(b)->stats.inflight, 0);
     expect_written(b);
@@ -319,8 +330,7 @@ static void late_drain_is_told_and_goes_on(void **state)
 
     assert_int_equal(open_disk(b), 0);
     connect_front_end(b);
-    put_write(b, 16);
-    wait_inflight(b, 1);
+    begin_write(b, 16);
     send_request(b, 0, PLANE_STOP, 10);
     send_request(b, 1, PLANE_STOP, 5000);
     assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
@@ -338,10 +348,7 @@ static void start_cancels_a_drain(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     send_request(b, 0, PLANE_STOP, 5000);
     send_request(b, 1, PLANE_START, 0);
     assert_int_equal(wait_for(b, 0), -ECANCELED);
@@ -359,10 +366,7 @@ static void disk_in_use_is_removed_by_force_only(void **state)
     struct bench *b = *state;
     char pid[32];
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     assert_int_equal(ask(b, PLANE_REMOVE), -EBUSY);
     (void)snprintf(pid, sizeof(pid), "(pid %d)", (int)getpid());
     assert_non_null(strstr(b->request[0].err.text, pid));
@@ -375,18 +379,13 @@ static void removal_past_its_deadline_goes_on(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     b->request[0].force = true;
     send_request(b, 0, PLANE_REMOVE, 10);
     assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
     assert_int_equal(ask(b, PLANE_STOP), -EBUSY);
     assert_int_equal(info(b)->state, PLANE_REMOVING);
-    assert_int_equal(ask(b, PLANE_REMOVE), 0);
-    assert_true(b->is_gone);
-    wait_ended(b);
+    remove_disk(b);
     expect_written(b);
 }
 
@@ -394,10 +393,7 @@ static void removal_tells_those_who_wait_for_a_stop(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     send_request(b, 1, PLANE_STOP, 5000);
     b->request[0].force = true;
     send_request(b, 0, PLANE_REMOVE, 5000);
@@ -445,6 +441,12 @@ static void make_image(struct bench *b, off_t size)
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, size), 0);
     close(fd);
+}
+
+static void restore_image(struct bench *b)
+{
+    restore_opts(b);
+    make_image(b, DISK_BYTES);
 }
 
 static void restored_disk_without_an_image_exists_and_says_why(void **state)
@@ -503,16 +505,16 @@ static void failed_disk_can_be_stopped(void **state)
 
 /* ---- settings ---- */
 
-static struct settings *begin_change(struct bench *b)
+static struct settings *begin_change(struct bench *b, unsigned slot)
 {
-    b->request[0].change = (struct settings){
+    b->request[slot].change = (struct settings){
         .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
-    return &b->request[0].change;
+    return &b->request[slot].change;
 }
 
 static int set_engine(struct bench *b, const char *engine)
 {
-    struct settings *change = begin_change(b);
+    struct settings *change = begin_change(b, 0);
 
     (void)snprintf(change->engine, sizeof(change->engine), "%s", engine);
     return ask(b, PLANE_SET);
@@ -522,9 +524,8 @@ static void engine_changes_while_the_image_is_closed(void **state)
 {
     struct bench *b = *state;
 
-    restore_opts(b);
+    restore_image(b);
     b->opts.is_stopped = true;
-    make_image(b, DISK_BYTES);
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(set_engine(b, "aio"), 0);
     assert_true(b->request[0].has_changed);
@@ -541,8 +542,7 @@ static void engine_of_an_open_image_stays(void **state)
 {
     struct bench *b = *state;
 
-    restore_opts(b);
-    make_image(b, DISK_BYTES);
+    restore_image(b);
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(set_engine(b, "auto"), 0);
     assert_false(b->request[0].has_changed);
@@ -580,14 +580,13 @@ static void polling_changes_under_a_front_end(void **state)
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(b->plane->dev.lane.spin.max_ns, 50 * 1000);
     connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
-    begin_change(b)->poll_us = 0;
+    begin_write(b, 0);
+    begin_change(b, 0)->poll_us = 0;
     assert_int_equal(ask(b, PLANE_SET), 0);
     assert_true(b->request[0].has_changed);
     assert_int_equal(b->request[0].info.settings.poll_us, 0);
     assert_int_equal(b->request[0].info.settings.poll_cpu, 100);
-    begin_change(b)->poll_cpu = 25;
+    begin_change(b, 0)->poll_cpu = 25;
     assert_int_equal(ask(b, PLANE_SET), 0);
     assert_int_equal(b->request[0].info.settings.poll_us, 0);
     assert_int_equal(b->request[0].info.settings.poll_cpu, 25);
@@ -599,7 +598,7 @@ static void polling_changes_under_a_front_end(void **state)
 static void refused_change_changes_nothing(void **state)
 {
     struct bench *b = *state;
-    struct settings *change = begin_change(b);
+    struct settings *change = begin_change(b, 0);
 
     assert_int_equal(open_disk(b), 0);
     change->poll_us = 7;
@@ -614,25 +613,26 @@ static void disk_that_is_being_removed_is_not_set(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     b->request[0].force = true;
     send_request(b, 0, PLANE_REMOVE, 10);
     assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
     assert_int_equal(set_engine(b, "auto"), -EBUSY);
-    assert_int_equal(ask(b, PLANE_REMOVE), 0);
-    wait_ended(b);
+    remove_disk(b);
 }
 
 /* ---- threads ---- */
 
 static void send_threads(struct bench *b, unsigned slot, int threads, uint32_t timeout_ms)
 {
-    b->request[slot].change =
-        (struct settings){.poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = threads};
+    begin_change(b, slot)->threads = threads;
     send_request(b, slot, PLANE_SET, timeout_ms);
+}
+
+static void set_threads(struct bench *b, int threads)
+{
+    send_threads(b, 0, threads, 5000);
+    assert_int_equal(wait_for(b, 0), 0);
 }
 
 static void threads_change_when_what_is_in_flight_has_ended(void **state)
@@ -644,10 +644,8 @@ static void threads_change_when_what_is_in_flight_has_ended(void **state)
     for (unsigned i = 0; i < 4; i++) {
         int threads = 2 - (int)i % 2;
 
-        put_write(b, 0);
-        wait_inflight(b, 1);
-        send_threads(b, 0, threads, 5000);
-        assert_int_equal(wait_for(b, 0), 0);
+        begin_write(b, 0);
+        set_threads(b, threads);
         assert_true(b->request[0].has_changed);
         assert_int_equal(b->request[0].info.stats.inflight, 0);
         assert_int_equal(b->request[0].info.lane_count, threads);
@@ -656,8 +654,7 @@ static void threads_change_when_what_is_in_flight_has_ended(void **state)
         expect_written(b);
         assert_int_equal(info(b)->stats.type[STATS_WRITE].requests, i + 1);
     }
-    send_threads(b, 0, 1, 5000);
-    assert_int_equal(wait_for(b, 0), 0);
+    set_threads(b, 1);
     assert_false(b->request[0].has_changed);
 }
 
@@ -665,10 +662,7 @@ static void threads_stay_when_the_drain_takes_too_long(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     send_threads(b, 0, 2, 10);
     send_threads(b, 1, 2, 5000);
     assert_int_equal(wait_for(b, 1), -EBUSY);
@@ -690,8 +684,7 @@ static void stop_and_a_change_of_threads_wait_for_the_same(void **state)
     assert_int_equal(open_disk(b), 0);
     connect_front_end(b);
     for (int i = 0; i < 2; i++) {
-        put_write(b, 0);
-        wait_inflight(b, 1);
+        begin_write(b, 0);
         send_threads(b, i, 1, 5000);
         send_request(b, 1 - i, PLANE_STOP, 5000);
         assert_int_equal(wait_for(b, 0), 0);
@@ -700,8 +693,7 @@ static void stop_and_a_change_of_threads_wait_for_the_same(void **state)
         assert_int_equal(info(b)->state, PLANE_STOPPED);
         assert_int_equal(info(b)->lane_count, 1);
         assert_int_equal(ask(b, PLANE_START), 0);
-        send_threads(b, 0, 2, 5000);
-        assert_int_equal(wait_for(b, 0), 0);
+        set_threads(b, 2);
     }
     put_write(b, 0);
     expect_written(b);
@@ -711,10 +703,7 @@ static void removal_ends_a_change_of_threads(void **state)
 {
     struct bench *b = *state;
 
-    assert_int_equal(open_disk(b), 0);
-    connect_front_end(b);
-    put_write(b, 0);
-    wait_inflight(b, 1);
+    open_busy_disk(b);
     send_threads(b, 1, 2, 5000);
     b->request[0].force = true;
     assert_int_equal(ask(b, PLANE_REMOVE), 0);
@@ -726,15 +715,13 @@ static void restored_disk_has_its_threads(void **state)
 {
     struct bench *b = *state;
 
-    restore_opts(b);
-    make_image(b, DISK_BYTES);
+    restore_image(b);
     b->opts.settings.threads = 2;
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(info(b)->state, PLANE_RUNNING);
     assert_int_equal(info(b)->lane_count, 2);
     assert_int_equal(ask(b, PLANE_STOP), 0);
-    send_threads(b, 0, 1, 5000);
-    assert_int_equal(wait_for(b, 0), 0);
+    set_threads(b, 1);
     assert_int_equal(ask(b, PLANE_START), 0);
     assert_int_equal(info(b)->lane_count, 1);
 }
@@ -744,14 +731,12 @@ static void restored_disk_with_too_many_threads_is_failed(void **state)
 {
     struct bench *b = *state;
 
-    restore_opts(b);
-    make_image(b, DISK_BYTES);
+    restore_image(b);
     b->opts.settings.threads = 3;
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(info(b)->state, PLANE_FAILED);
     assert_non_null(strstr(info(b)->reason, "threads: 3 cannot be had: there are 2 queues"));
-    send_threads(b, 0, 2, 5000);
-    assert_int_equal(wait_for(b, 0), 0);
+    set_threads(b, 2);
     assert_int_equal(ask(b, PLANE_START), 0);
     assert_int_equal(info(b)->lane_count, 2);
 }
