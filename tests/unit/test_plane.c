@@ -7,9 +7,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/log.h"
 #include "daemon/plane.h"
 #include "tests/lib/frontend.h"
+#include "tests/unit/control_world.h"
 
 #define DISK_BYTES (1u << 20)
 
@@ -21,10 +21,8 @@
  * kept apart, as each is its own message.
  */
 struct bench {
-    char dir[64];
+    struct control_world control;
     char image[96];
-    uv_loop_t loop;
-    struct mailbox control;
     struct plane_opts opts;
     struct plane *plane;
     struct plane_request request[4];
@@ -54,19 +52,22 @@ static void on_answered(struct plane_request *request)
     bench->answered[request - bench->request] = ++bench->answers;
 }
 
+static void set_socket(struct bench *b, const char *name)
+{
+    char *path = b->opts.socket_path;
+
+    (void)snprintf(path, sizeof(b->opts.socket_path), "%s/%s", b->control.dir, name);
+}
+
 static int bench_start(void **state)
 {
     struct bench *b = calloc(1, sizeof(*b));
 
     assert_non_null(b);
-    log_set_level(LOG_LEVEL_ERROR);
     bench = b;
     *state = b;
-    (void)snprintf(b->dir, sizeof(b->dir), "/tmp/vblk-plane-XXXXXX");
-    assert_non_null(mkdtemp(b->dir));
-    (void)snprintf(b->image, sizeof(b->image), "%s/img", b->dir);
-    assert_int_equal(uv_loop_init(&b->loop), 0);
-    assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
+    control_world_start(&b->control, "plane");
+    (void)snprintf(b->image, sizeof(b->image), "%s/img", b->control.dir);
     b->opts = (struct plane_opts){
         .name = "vda",
         .settings = {.poll_us = 50, .poll_cpu = 100, .engine = "auto", .threads = 1},
@@ -75,7 +76,7 @@ static int bench_start(void **state)
         .queues = 2,
         .queue_size = 64,
     };
-    (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/vda.sock", b->dir);
+    set_socket(b, "vda.sock");
     return 0;
 }
 
@@ -100,7 +101,7 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
 static int wait_for(struct bench *b, unsigned slot)
 {
     while (b->answered[slot] == 0) {
-        uv_run(&b->loop, UV_RUN_ONCE);
+        uv_run(&b->control.loop, UV_RUN_ONCE);
     }
     return b->request[slot].err.code;
 }
@@ -117,22 +118,27 @@ static const struct plane_info *info(struct bench *b)
     return &b->request[0].info;
 }
 
-static int open_disk(struct bench *b)
+static void start_plane(struct bench *b)
 {
+    struct mailbox *control = &b->control.mailbox;
+
     b->plane = calloc(1, sizeof(*b->plane));
     assert_non_null(b->plane);
     b->is_gone = false;
     b->has_ended = false;
-    assert_int_equal(plane_start(b->plane, &b->opts, &b->control, on_gone, on_ended, NULL), 0);
+    assert_int_equal(plane_start(b->plane, &b->opts, control, on_gone, on_ended, NULL), 0);
+}
+
+static int open_disk(struct bench *b)
+{
+    start_plane(b);
     return ask(b, PLANE_OPEN);
 }
 
 /* Its thread has been told to end. */
 static void wait_ended(struct bench *b)
 {
-    while (!b->has_ended) {
-        uv_run(&b->loop, UV_RUN_ONCE);
-    }
+    control_world_wait(&b->control, &b->has_ended);
     free(b->plane);
     b->plane = NULL;
 }
@@ -205,7 +211,6 @@ static void expect_written(struct bench *b)
 static int bench_stop(void **state)
 {
     struct bench *b = *state;
-    char command[96];
 
     if (b->plane) {
         remove_disk(b);
@@ -214,11 +219,7 @@ static int bench_stop(void **state)
         frontend_disconnect(&b->fe);
         frontend_fini(&b->fe);
     }
-    mailbox_close(&b->control);
-    assert_int_equal(uv_run(&b->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&b->loop), 0);
-    (void)snprintf(command, sizeof(command), "rm -r %s", b->dir);
-    assert_int_equal(system(command), 0);
+    control_world_stop(&b->control);
     free(b);
     return 0;
 }
@@ -267,7 +268,7 @@ static void failed_socket_takes_the_new_image_back(void **state)
     struct bench *b = *state;
 
     set_new_image(b);
-    (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/no/such.sock", b->dir);
+    set_socket(b, "no/such.sock");
     assert_true(open_disk(b) < 0);
     wait_ended(b);
     assert_int_not_equal(access(b->image, F_OK), 0);
@@ -278,9 +279,7 @@ static void questions_after_a_failed_open_are_answered(void **state)
     struct bench *b = *state;
 
     b->opts.image.type = "file";
-    b->plane = calloc(1, sizeof(*b->plane));
-    assert_non_null(b->plane);
-    assert_int_equal(plane_start(b->plane, &b->opts, &b->control, on_gone, on_ended, NULL), 0);
+    start_plane(b);
     send_request(b, 0, PLANE_OPEN, 0);
     send_request(b, 1, PLANE_INFO, 0);
     send_request(b, 2, PLANE_STOP, 1000);

@@ -5,18 +5,16 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "core/log.h"
 #include "daemon/registry.h"
+#include "tests/unit/control_world.h"
 
 #define IMAGE_BYTES (1 << 20)
 
 /* Disks on threads of their own; the test's thread is control. */
 struct bench {
-    char dir[64];
-    char control[96];
+    struct control_world control;
+    char socket[96];
     char image[96];
-    uv_loop_t loop;
-    struct mailbox mailbox;
     struct state *state;
     struct registry registry;
     struct disk_config config;
@@ -31,15 +29,11 @@ static int bench_start(void **state)
 
     assert_non_null(b);
     *state = b;
-    log_set_level(LOG_LEVEL_ERROR);
-    (void)snprintf(b->dir, sizeof(b->dir), "/tmp/vblk-registry-XXXXXX");
-    assert_non_null(mkdtemp(b->dir));
-    (void)snprintf(b->control, sizeof(b->control), "%s/control", b->dir);
-    (void)snprintf(b->image, sizeof(b->image), "%s/img", b->dir);
-    assert_int_equal(uv_loop_init(&b->loop), 0);
-    assert_int_equal(mailbox_init(&b->mailbox, &b->loop), 0);
-    assert_int_equal(state_open(&b->state, b->dir, NULL), 0);
-    assert_int_equal(state_start(b->state, &b->mailbox, NULL), 0);
+    control_world_start(&b->control, "registry");
+    (void)snprintf(b->socket, sizeof(b->socket), "%s/control", b->control.dir);
+    (void)snprintf(b->image, sizeof(b->image), "%s/img", b->control.dir);
+    assert_int_equal(state_open(&b->state, b->control.dir, NULL), 0);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     return 0;
 }
 
@@ -47,11 +41,11 @@ static int bench_start(void **state)
 static void start_registry(struct bench *b, unsigned open_ms)
 {
     struct registry_opts opts = {
-        .loop = &b->loop,
-        .mailbox = &b->mailbox,
+        .loop = &b->control.loop,
+        .mailbox = &b->control.mailbox,
         .state = b->state,
-        .socket_dir = b->dir,
-        .control_path = b->control,
+        .socket_dir = b->control.dir,
+        .control_path = b->socket,
         .open_ms = open_ms,
     };
 
@@ -68,9 +62,7 @@ static void on_done(struct op *op)
 
 static int wait_done(struct bench *b)
 {
-    while (!b->is_done) {
-        uv_run(&b->loop, UV_RUN_ONCE);
-    }
+    control_world_wait(&b->control, &b->is_done);
     b->is_done = false;
     return b->answer;
 }
@@ -105,18 +97,11 @@ static void on_stopped(void *arg, bool is_clean)
 static int bench_stop(void **state)
 {
     struct bench *b = *state;
-    char command[96];
 
     registry_stop(&b->registry, on_stopped, b);
-    while (!b->has_ended) {
-        uv_run(&b->loop, UV_RUN_ONCE);
-    }
+    control_world_wait(&b->control, &b->has_ended);
     registry_fini(&b->registry);
-    mailbox_close(&b->mailbox);
-    assert_int_equal(uv_run(&b->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&b->loop), 0);
-    (void)snprintf(command, sizeof(command), "rm -r %s", b->dir);
-    assert_int_equal(system(command), 0);
+    control_world_stop(&b->control);
     free(b);
     return 0;
 }
@@ -128,7 +113,7 @@ static void disk_opened_too_late_goes_with_the_file_that_it_made(void **state)
     start_registry(b, 0);
     assert_int_equal(add_new_image(b), -ETIMEDOUT);
     while (b->registry.disks || b->registry.dying) {
-        uv_run(&b->loop, UV_RUN_ONCE);
+        uv_run(&b->control.loop, UV_RUN_ONCE);
     }
     assert_int_not_equal(access(b->image, F_OK), 0);
     assert_int_equal(add_new_image(b), -ETIMEDOUT); /* not -EEXIST: nothing is in the way */

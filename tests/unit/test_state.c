@@ -9,13 +9,11 @@
 
 #include "daemon/state.h"
 #include "daemon/state_table.h"
+#include "tests/unit/control_world.h"
 
-/* A private directory, and the test's thread as control. */
 struct bench {
-    char dir[64];
+    struct control_world control;
     char file[96];
-    uv_loop_t loop;
-    struct mailbox control;
     struct state *state;
     struct state_save save;
     bool is_done;
@@ -26,12 +24,9 @@ static int bench_start(void **state)
     struct bench *b = calloc(1, sizeof(*b));
 
     assert_non_null(b);
-    (void)snprintf(b->dir, sizeof(b->dir), "/tmp/vblk-state-XXXXXX");
-    assert_non_null(mkdtemp(b->dir));
-    (void)snprintf(b->file, sizeof(b->file), "%s/disks.json", b->dir);
-    assert_int_equal(uv_loop_init(&b->loop), 0);
-    assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
-    assert_int_equal(state_open(&b->state, b->dir, NULL), 0);
+    control_world_start(&b->control, "state");
+    (void)snprintf(b->file, sizeof(b->file), "%s/disks.json", b->control.dir);
+    assert_int_equal(state_open(&b->state, b->control.dir, NULL), 0);
     *state = b;
     return 0;
 }
@@ -43,22 +38,15 @@ static void on_done(void *arg)
 
 static void wait_done(struct bench *b)
 {
-    while (!b->is_done) {
-        uv_run(&b->loop, UV_RUN_ONCE);
-    }
+    control_world_wait(&b->control, &b->is_done);
     b->is_done = false;
 }
 
 static int bench_stop(void **state)
 {
     struct bench *b = *state;
-    char command[128];
 
-    mailbox_close(&b->control);
-    assert_int_equal(uv_run(&b->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&b->loop), 0);
-    (void)snprintf(command, sizeof(command), "rm -r %s", b->dir);
-    assert_int_equal(system(command), 0);
+    control_world_stop(&b->control);
     free(b);
     return 0;
 }
@@ -131,7 +119,7 @@ static void what_is_saved_is_read_again(void **state)
 
     before[1].is_stopped = false;
     before[1].config.readonly = true;
-    assert_int_equal(state_start(b->state, &b->control, NULL), 0);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     assert_int_equal(save(b, before, 2), 0);
     assert_int_equal(state_read(b->state, &after, &count, NULL), 0);
     assert_int_equal(count, 2);
@@ -149,7 +137,7 @@ static void file_is_replaced_and_never_written_in_place(void **state)
     struct stat before;
     struct stat after;
 
-    assert_int_equal(state_start(b->state, &b->control, NULL), 0);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     assert_int_equal(save(b, &record, 1), 0);
     assert_int_equal(stat(b->file, &before), 0);
     assert_int_equal(save(b, NULL, 0), 0);
@@ -167,7 +155,7 @@ static void table_without_a_row_is_not_written(void **state)
     struct disk_record *after;
     size_t count;
 
-    assert_int_equal(state_start(b->state, &b->control, NULL), 0);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     assert_int_equal(save(b, &record, 1), 0);
     state_save(b->state, rows, 1, &b->save);
     wait_done(b);
@@ -185,7 +173,7 @@ static void failure_to_write_is_told(void **state)
 
     (void)snprintf(new_name, sizeof(new_name), "%s.new", b->file);
     assert_int_equal(mkdir(new_name, 0700), 0);
-    assert_int_equal(state_start(b->state, &b->control, NULL), 0);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     assert_int_equal(save(b, NULL, 0), -EISDIR);
     assert_non_null(strstr(b->save.err.text, b->file));
     stop(b);
@@ -197,10 +185,10 @@ static void second_owner_is_refused(void **state)
     struct state *other;
     struct err err = {0};
 
-    assert_int_equal(state_open(&other, b->dir, &err), -EADDRINUSE);
-    assert_non_null(strstr(err.text, b->dir));
+    assert_int_equal(state_open(&other, b->control.dir, &err), -EADDRINUSE);
+    assert_non_null(strstr(err.text, b->control.dir));
     state_free(b->state);
-    assert_int_equal(state_open(&b->state, b->dir, &err), 0);
+    assert_int_equal(state_open(&b->state, b->control.dir, &err), 0);
     state_free(b->state);
 }
 

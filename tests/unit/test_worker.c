@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "daemon/worker.h"
+#include "tests/unit/control_world.h"
 
 #define MESSAGES 2000
 #define ROUNDS 200
@@ -15,8 +16,7 @@ struct note {
 
 /* The test's thread is control. */
 struct bench {
-    uv_loop_t loop;
-    struct mailbox control;
+    struct control_world control;
     struct worker worker;
     struct note note[MESSAGES];
     struct message leave;
@@ -33,8 +33,7 @@ static int bench_start(void **state)
     assert_non_null(b);
     b->in_order = true;
     b->on_worker = true;
-    assert_int_equal(uv_loop_init(&b->loop), 0);
-    assert_int_equal(mailbox_init(&b->control, &b->loop), 0);
+    control_world_start(&b->control, "worker");
     *state = b;
     return 0;
 }
@@ -43,9 +42,7 @@ static int bench_stop(void **state)
 {
     struct bench *b = *state;
 
-    mailbox_close(&b->control);
-    assert_int_equal(uv_run(&b->loop, UV_RUN_DEFAULT), 0);
-    assert_int_equal(uv_loop_close(&b->loop), 0);
+    control_world_stop(&b->control);
     free(b);
     return 0;
 }
@@ -65,16 +62,14 @@ static void start(struct bench *b)
     struct err err = {0};
 
     b->has_ended = false;
-    assert_int_equal(worker_start(&b->worker, "test", &b->control, on_ended, &err), 0);
+    assert_int_equal(worker_start(&b->worker, "test", &b->control.mailbox, on_ended, &err), 0);
 }
 
 static void leave(struct bench *b)
 {
     b->leave.run = run_leave;
     mailbox_send(&b->worker.mailbox, &b->leave);
-    while (!b->has_ended) {
-        uv_run(&b->loop, UV_RUN_ONCE);
-    }
+    control_world_wait(&b->control, &b->has_ended);
 }
 
 static void run_note(struct message *message)
@@ -133,7 +128,7 @@ static void message_travels_there_and_back(void **state)
     b->note[0] = (struct note){.message.run = run_there, .bench = b};
     mailbox_send(&b->worker.mailbox, &b->note[0].message);
     while (b->seen == 0) {
-        uv_run(&b->loop, UV_RUN_ONCE);
+        uv_run(&b->control.loop, UV_RUN_ONCE);
     }
     assert_false(b->on_worker);
     leave(b);
@@ -171,7 +166,7 @@ static void *send_many(void *arg)
 
     for (unsigned i = 0; i < sender->count; i++) {
         sender->notes[i] = (struct note){.message.run = run_count, .bench = sender->bench};
-        mailbox_send(&sender->bench->control, &sender->notes[i].message);
+        mailbox_send(&sender->bench->control.mailbox, &sender->notes[i].message);
     }
     return NULL;
 }
@@ -187,7 +182,7 @@ static void nothing_is_lost_among_many_senders(void **state)
         assert_int_equal(pthread_create(&sender[i].thread, NULL, send_many, &sender[i]), 0);
     }
     while (b->seen < SENDERS * each) {
-        uv_run(&b->loop, UV_RUN_ONCE);
+        uv_run(&b->control.loop, UV_RUN_ONCE);
     }
     for (unsigned i = 0; i < SENDERS; i++) {
         pthread_join(sender[i].thread, NULL);
