@@ -6,24 +6,12 @@
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"
 
-#define BASE 0xc0000000u
-
 static struct virtio_mmio mmio;
 static struct virtio_host host;
 
 static void begin(bool is_version_1)
 {
-    struct virtio_mmio_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .base = BASE,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .is_version_1 = is_version_1,
-    };
-
-    virtio_host_init(&host);
-    virtio_mmio_init(&mmio, &opts);
+    virtio_host_mmio(&host, &mmio, is_version_1);
 }
 
 static uint32_t get(uint32_t offset)
@@ -156,7 +144,7 @@ static void a_queue_starts_in_the_order_that_loses_nothing(void **state)
     assert_int_equal(host.started[0].desc, 0x100001000);
     assert_int_equal(host.started[0].avail, 0x200002000);
     assert_int_equal(host.started[0].used, 0x300003000);
-    assert_int_equal(host.door[0].addr, BASE + 0x50);
+    assert_int_equal(host.door[0].addr, HOST_MMIO + 0x50);
     assert_int_equal(host.door[0].len, 4);
     assert_true(host.door[0].has_match);
     assert_int_equal(host.door[0].match, 0);

@@ -9,12 +9,9 @@
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"
 
-#define PORTS 0xc000u
-#define MEMORY 0xd0000000u
-
 /* Where the firmware's part puts them: MSI-X first, then the modern structures. */
-#define MSIX (MEMORY)
-#define COMMON (MEMORY + 0x4000)
+#define MSIX (HOST_MEMORY)
+#define COMMON (HOST_MEMORY + 0x4000)
 #define ISR (COMMON + 0x1000)
 #define DEVICE (COMMON + 0x2000)
 #define NOTIFY (COMMON + 0x3000)
@@ -25,20 +22,7 @@ static struct virtio_host host;
 
 static void begin(bool has_modern)
 {
-    struct virtio_pci_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .has_modern = has_modern,
-        .has_legacy = true,
-    };
-
-    virtio_host_init(&host);
-    virtio_pci_init(&pci, &opts);
-    pci_host_init(&bus);
-    assert_int_equal(pci_host_add(&bus, &pci.fn, 17), 1);
-    pci_host_assign(&bus, PORTS, MEMORY);
+    virtio_host_pci(&host, &pci, &bus, has_modern);
 }
 
 static void cfg_address(unsigned slot, unsigned offset)
@@ -75,13 +59,13 @@ static uint32_t port(unsigned offset, unsigned len)
 {
     uint32_t value = 0x5a5a5a5a;
 
-    assert_true(pci_host_read(&bus, true, PORTS + offset, len, &value));
+    assert_true(pci_host_read(&bus, true, HOST_PORTS + offset, len, &value));
     return value;
 }
 
 static void port_set(unsigned offset, uint32_t value, unsigned len)
 {
-    assert_true(pci_host_write(&bus, true, PORTS + offset, len, value));
+    assert_true(pci_host_write(&bus, true, HOST_PORTS + offset, len, value));
 }
 
 static unsigned capability(uint8_t id, uint8_t type)
@@ -545,7 +529,7 @@ static void a_legacy_queue_starts_and_stops(void **state)
     assert_int_equal(host.started[1].avail, 0x123000 + HOST_QUEUE_SIZE * 16);
     assert_int_equal(host.started[1].used, 0x125000);
     assert_true(host.door[1].is_port);
-    assert_int_equal(host.door[1].addr, PORTS + 16);
+    assert_int_equal(host.door[1].addr, HOST_PORTS + 16);
     assert_int_equal(host.door[1].len, 2);
     assert_int_equal(host.door[1].match, 1);
     port_set(16, 1, 2);

@@ -9,9 +9,7 @@
 #include "transports/virtio_mmio.h"
 #include "transports/virtio_pci.h"
 
-#define PORTS 0xc000u
-#define MEMORY 0xd0000000u
-#define COMMON (MEMORY + 0x4000)
+#define COMMON (HOST_MEMORY + 0x4000)
 
 #define READ_ONLY 1u
 #define WRITE_ONLY 2u /* reads as 0 */
@@ -49,21 +47,6 @@ static struct virtio_host host;
 
 /* ---- virtio-mmio ---- */
 
-static void mmio_begin(bool is_version_1)
-{
-    struct virtio_mmio_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .base = 0xc0000000u,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .is_version_1 = is_version_1,
-    };
-
-    virtio_host_init(&host);
-    virtio_mmio_init(&mmio, &opts);
-}
-
 static uint32_t mmio_get(uint32_t offset, unsigned len)
 {
     return virtio_mmio_read(&mmio, offset, len);
@@ -76,7 +59,7 @@ static void mmio_set(uint32_t offset, uint32_t value, unsigned len)
 
 static void mmio_2_begin(void)
 {
-    mmio_begin(false);
+    virtio_host_mmio(&host, &mmio, false);
 }
 
 static void mmio_2_drive(void)
@@ -132,7 +115,7 @@ static const struct reg mmio_2_regs[] = {
 
 static void mmio_1_begin(void)
 {
-    mmio_begin(true);
+    virtio_host_mmio(&host, &mmio, true);
 }
 
 static void mmio_1_drive(void)
@@ -175,20 +158,7 @@ static const struct reg mmio_1_regs[] = {
 
 static void pci_begin(void)
 {
-    struct virtio_pci_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .has_modern = true,
-        .has_legacy = true,
-    };
-
-    virtio_host_init(&host);
-    virtio_pci_init(&pci, &opts);
-    pci_host_init(&bus);
-    (void)pci_host_add(&bus, &pci.fn, 17);
-    pci_host_assign(&bus, PORTS, MEMORY);
+    virtio_host_pci(&host, &pci, &bus, true);
 }
 
 static uint32_t modern_get(uint32_t offset, unsigned len)
@@ -252,13 +222,13 @@ static uint32_t legacy_get(uint32_t offset, unsigned len)
 {
     uint32_t value = 0x5a5a5a5a;
 
-    assert_true(pci_host_read(&bus, true, PORTS + offset, len, &value));
+    assert_true(pci_host_read(&bus, true, HOST_PORTS + offset, len, &value));
     return value;
 }
 
 static void legacy_set(uint32_t offset, uint32_t value, unsigned len)
 {
-    assert_true(pci_host_write(&bus, true, PORTS + offset, len, value));
+    assert_true(pci_host_write(&bus, true, HOST_PORTS + offset, len, value));
 }
 
 /* With MSI-X on, so that all registers are there. */

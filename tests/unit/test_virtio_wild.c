@@ -56,7 +56,6 @@ static uint32_t value(void)
 
 static void begin(void)
 {
-    virtio_host_init(&host);
     starts = 0;
     state_of_chance = 0x9e3779b97f4a7c15ull;
 }
@@ -119,17 +118,8 @@ static void drive_mmio(void)
 
 static void wild_mmio(bool is_version_1)
 {
-    struct virtio_mmio_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .base = 0xc0000000u,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .is_version_1 = is_version_1,
-    };
-
     begin();
-    virtio_mmio_init(&mmio, &opts);
+    virtio_host_mmio(&host, &mmio, is_version_1);
     for (unsigned i = 0; i < ACCESSES; i++) {
         uint32_t offset = chance(16) ? 4 * chance(0x40) : chance(VIRTIO_MMIO_BYTES - 4);
         unsigned len = chance(16) ? 4 : 1u << chance(2);
@@ -210,22 +200,11 @@ static void touch_bar(void)
 
 static void pci_outlives_a_wild_driver(void **state)
 {
-    struct virtio_pci_opts opts = {
-        .host = &virtio_host_ops,
-        .arg = &host,
-        .queue_count = HOST_QUEUES,
-        .queue_max = HOST_QUEUE_SIZE,
-        .has_modern = true,
-        .has_legacy = true,
-    };
-
     begin();
-    virtio_pci_init(&pci, &opts);
-    pci_host_init(&bus);
-    (void)pci_host_add(&bus, &pci.fn, 17);
+    virtio_host_pci(&host, &pci, &bus, true);
     for (unsigned i = 0; i < ACCESSES; i++) {
         if (i % 64 == 0) {
-            pci_host_assign(&bus, 0xc000, 0xd0000000u); /* else the BARs are soon off */
+            pci_host_assign(&bus, HOST_PORTS, HOST_MEMORY); /* else the BARs are soon off */
         }
         if (chance(512) == 0) {
             drive_pci();

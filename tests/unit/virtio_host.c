@@ -164,3 +164,37 @@ void virtio_host_init(struct virtio_host *host)
         host->config[i] = (uint8_t)(0x40 + i);
     }
 }
+
+void virtio_host_mmio(struct virtio_host *host, struct virtio_mmio *mmio, bool is_version_1)
+{
+    struct virtio_mmio_opts opts = {
+        .host = &virtio_host_ops,
+        .arg = host,
+        .base = HOST_MMIO,
+        .queue_count = HOST_QUEUES,
+        .queue_max = HOST_QUEUE_SIZE,
+        .is_version_1 = is_version_1,
+    };
+
+    virtio_host_init(host);
+    virtio_mmio_init(mmio, &opts);
+}
+
+void virtio_host_pci(struct virtio_host *host, struct virtio_pci *pci, struct pci_host *bus,
+                     bool has_modern)
+{
+    struct virtio_pci_opts opts = {
+        .host = &virtio_host_ops,
+        .arg = host,
+        .queue_count = HOST_QUEUES,
+        .queue_max = HOST_QUEUE_SIZE,
+        .has_modern = has_modern,
+        .has_legacy = true,
+    };
+
+    virtio_host_init(host);
+    virtio_pci_init(pci, &opts);
+    pci_host_init(bus);
+    assert_int_equal(pci_host_add(bus, &pci->fn, 17), 1);
+    pci_host_assign(bus, HOST_PORTS, HOST_MEMORY);
+}

@@ -7,10 +7,15 @@
  * C call wired, U call unwired, s signal.  "C0K0S0k0" is a queue's start.
  */
 
+#include "transports/virtio_mmio.h"
+#include "transports/virtio_pci.h"
 #include "transports/virtio_regs.h"
 
 #define HOST_QUEUES 2u
 #define HOST_QUEUE_SIZE 256u
+#define HOST_MMIO 0xc0000000u
+#define HOST_PORTS 0xc000u
+#define HOST_MEMORY 0xd0000000u
 #define HOST_FEATURES (VIRTIO_FEATURE_VERSION_1 | 0x10000246u)
 
 struct virtio_host {
@@ -33,6 +38,14 @@ struct virtio_host {
 extern const struct virtio_host_ops virtio_host_ops;
 
 void virtio_host_init(struct virtio_host *host);
+
+/*
+ * Begin anew: the host, and a register file in front of it.  That of mmio is at HOST_MMIO; the PCI
+ * function is alone on its bus, with its BARs from HOST_PORTS and HOST_MEMORY on.
+ */
+void virtio_host_mmio(struct virtio_host *host, struct virtio_mmio *mmio, bool is_version_1);
+void virtio_host_pci(struct virtio_host *host, struct virtio_pci *pci, struct pci_host *bus,
+                     bool has_modern);
 
 /* The log is this, and is empty again. */
 void expect_log(struct virtio_host *host, const char *text);
