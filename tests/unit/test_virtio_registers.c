@@ -317,124 +317,124 @@ static void snapshot(const struct file *file, struct virtio_regs *copy)
     memcpy(copy, file->regs, sizeof(*copy));
 }
 
-static void each_register_reads_what_it_holds(void **state)
+/* `before`: of the driven device. */
+typedef void register_check(const struct file *file, const struct reg *r,
+                            const struct virtio_regs *before);
+
+static void of_each_register(register_check *check)
 {
+    struct virtio_regs before;
+
     for
         EACH_FILE(file)
         {
             begin_driven(file);
+            snapshot(file, &before);
         for
             EACH_REG(r, file)
             {
-                expect(file, r, "read", file->get(r->offset, r->len), r->value);
+                check(file, r, &before);
             }
         }
+}
+
+static void read_whole(const struct file *file, const struct reg *r,
+                       const struct virtio_regs *before)
+{
+    expect(file, r, "read", file->get(r->offset, r->len), r->value);
+}
+
+static void each_register_reads_what_it_holds(void **state)
+{
+    of_each_register(read_whole);
+}
+
+static void read_bytes(const struct file *file, const struct reg *r,
+                       const struct virtio_regs *before)
+{
+    for (unsigned byte = 0; byte < r->len && r->len > 1; byte++) {
+        uint32_t part = file->has_parts ? r->value >> (8 * byte) & 0xff : 0;
+
+        expect(file, r, "a byte of it", file->get(r->offset + byte, 1), part);
+    }
 }
 
 static void narrow_reads_give_a_part_or_nothing(void **state)
 {
-    for
-        EACH_FILE(file)
-        {
-            begin_driven(file);
-        for
-            EACH_REG(r, file)
-            {
-                for (unsigned byte = 0; byte < r->len && r->len > 1; byte++) {
-                    uint32_t part = file->has_parts ? r->value >> (8 * byte) & 0xff : 0;
+    of_each_register(read_bytes);
+}
 
-                    expect(file, r, "a byte of it", file->get(r->offset + byte, 1), part);
-                }
-            }
-        }
+static void read_across(const struct file *file, const struct reg *r,
+                        const struct virtio_regs *before)
+{
+    if (r->len < 4 && r->offset % 4 == 0 && r + 1 < file->reg + file->count) {
+        expect(file, r, "four bytes", file->get(r->offset, 4), 0);
+    }
+    if (r->len == 4) {
+        expect(file, r, "across its end", file->get(r->offset + 2, 4), 0);
+    }
 }
 
 static void reads_of_two_registers_give_nothing(void **state)
 {
-    for
-        EACH_FILE(file)
-        {
-            begin_driven(file);
-        for
-            EACH_REG(r, file)
-            {
-                if (r->len < 4 && r->offset % 4 == 0 && r + 1 < file->reg + file->count) {
-                    expect(file, r, "four bytes", file->get(r->offset, 4), 0);
-                }
-                if (r->len == 4) {
-                    expect(file, r, "across its end", file->get(r->offset + 2, 4), 0);
-                }
-            }
+    of_each_register(read_across);
+}
+
+static void write_of_width(const struct file *file, const struct reg *r, unsigned len,
+                           const struct virtio_regs *before)
+{
+    for (unsigned at = 0; at < r->len; at++) {
+        if (len != r->len || at != 0) {
+            file->set(r->offset + at, 0, len);
+            file->set(r->offset + at, 1, len);
+            expect_same(file, r, "another width", before);
         }
+        if (len + at >= r->len) {
+            break; /* the next bytes may be a register of that width */
+        }
+    }
+}
+
+static void write_in_other_widths(const struct file *file, const struct reg *r,
+                                  const struct virtio_regs *before)
+{
+    for (unsigned len = 1; len <= 4; len *= 2) {
+        write_of_width(file, r, len, before);
+    }
 }
 
 static void writes_of_another_width_do_nothing(void **state)
 {
-    struct virtio_regs before;
+    of_each_register(write_in_other_widths);
+}
 
-    for
-        EACH_FILE(file)
-        {
-            begin_driven(file);
-            snapshot(file, &before);
-        for
-            EACH_REG(r, file)
-            {
-                for (unsigned len = 1; len <= 4; len *= 2) {
-                    for (unsigned at = 0; at < r->len; at++) {
-                        if (len != r->len || at != 0) {
-                            file->set(r->offset + at, 0, len);
-                            file->set(r->offset + at, 1, len);
-                            expect_same(file, r, "another width", &before);
-                        }
-                        if (len + at >= r->len) {
-                            break; /* the next bytes may be a register of that width */
-                        }
-                    }
-                }
-            }
-        }
+static void write_if_read_only(const struct file *file, const struct reg *r,
+                               const struct virtio_regs *before)
+{
+    if (r->is & READ_ONLY) {
+        file->set(r->offset, 0, r->len);
+        file->set(r->offset, UINT32_MAX, r->len);
+        expect_same(file, r, "it is read only", before);
+    }
 }
 
 static void what_is_read_only_stays(void **state)
 {
-    struct virtio_regs before;
+    of_each_register(write_if_read_only);
+}
 
-    for
-        EACH_FILE(file)
-        {
-            begin_driven(file);
-            snapshot(file, &before);
-        for
-            EACH_REG(r, file)
-            {
-                if (r->is & READ_ONLY) {
-                    file->set(r->offset, 0, r->len);
-                    file->set(r->offset, UINT32_MAX, r->len);
-                    expect_same(file, r, "it is read only", &before);
-                }
-            }
-        }
+static void write_if_fixed(const struct file *file, const struct reg *r,
+                           const struct virtio_regs *before)
+{
+    if (r->is & FIXED) {
+        file->set(r->offset, 32, r->len);
+        expect_same(file, r, "it was agreed", before);
+    }
 }
 
 static void what_was_agreed_stays(void **state)
 {
-    struct virtio_regs before;
-
-    for
-        EACH_FILE(file)
-        {
-            begin_driven(file);
-            snapshot(file, &before);
-        for
-            EACH_REG(r, file)
-            {
-                if (r->is & FIXED) {
-                    file->set(r->offset, 32, r->len);
-                    expect_same(file, r, "it was agreed", &before);
-                }
-            }
-        }
+    of_each_register(write_if_fixed);
 }
 
 /* Source: VIRTIO 1.2, 3.1.1: queues are set up after FEATURES_OK.  Legacy drivers have no such. */
