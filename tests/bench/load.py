@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 import time
 
+import servers
+
 RAMP = 0.1  # of the run time
 CALLS_SECONDS = 1
 
@@ -117,6 +119,7 @@ class Straight:
 
     name = "the image"
     is_base = False
+    program = servers.Program("fio", "fio")
 
     @staticmethod
     def fits(image, _workload):

@@ -32,12 +32,35 @@ VBLKD_SETTINGS = [
     Setting("vblkd, 2 threads", ["--threads", "2"], queues=2),
 ]
 
+QSD = "qemu-storage-daemon"
+
 # name, aio; the first that fits an image is what the others are compared with
-QSD_ENGINES = [("qsd, native", "native"), ("qsd, threads", "threads"), ("qsd, io_uring", "io_uring")]
+QSD_ENGINES = [("qsd, native", "native"), ("qsd, threads", "threads"),
+               ("qsd, io_uring", "io_uring"), ("qsd, null-co", None)]
 
 
 class NoServer(Exception):
     """Why a server cannot serve this."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    name: str
+    path: str
+
+    def version(self):
+        """Its name, and the number in the first line of --version."""
+        try:
+            done = subprocess.run([self.path, "--version"], capture_output=True, text=True,
+                                  check=False)
+        except OSError as error:
+            sys.exit(f"compare: {self.path} cannot be run: {error.strerror}")
+        line = done.stdout.partition("\n")[0]
+        number = re.match(rf"{self.name}\D*(\d+(\.\d+)+)", line)
+        if not number:
+            sys.exit(f"compare: {self.path} --version is not that of {self.name}: "
+                     f"{line or done.stderr.strip() or f'it ended with status {done.returncode}'}")
+        return f"{self.name} {number[1]}"
 
 
 def socket_room():
@@ -91,7 +114,8 @@ class Vblkd:
 
     def __init__(self, setting, builddir):
         self.name, self.setting = setting.name, setting
-        self.vblkd, self.vblkctl = f"{builddir}/vblkd", f"{builddir}/vblkctl"
+        self.program = Program("vblkd", f"{builddir}/vblkd")
+        self.vblkctl = f"{builddir}/vblkctl"
 
     def fits(self, image, workload):
         access = "null" if not image.path else "direct" if image.is_direct else "buffered"
@@ -101,8 +125,8 @@ class Vblkd:
     def run(self, image, cpus):
         with socket_room() as room:
             control = room + "/control"
-            with process([self.vblkd, "--control", control, "--socket-dir", room, "--state-dir",
-                          room + "/state", "--log-level", "warn"], cpus) as server:
+            with process([self.program.path, "--control", control, "--socket-dir", room,
+                          "--state-dir", room + "/state", "--log-level", "warn"], cpus) as server:
                 wait_for(control, server)
                 what = [image.path or f"null:{image.size}"]
                 if image.path and not image.is_direct:
@@ -117,10 +141,8 @@ class Vblkd:
 class Qsd:
     """qemu-storage-daemon, with an engine or (None) with null-co."""
 
-    program = "qemu-storage-daemon"
-
-    def __init__(self, name, aio):
-        self.name, self.aio = name, aio
+    def __init__(self, name, aio, program):
+        self.name, self.aio, self.program = name, aio, program
         self.is_base = aio != "io_uring"
 
     def fits(self, image, _workload):
@@ -143,8 +165,8 @@ class Qsd:
             path = room + "/qsd.sock"
             export = (f"vhost-user-blk,id=disk,node-name=disk,addr.type=unix,addr.path={path},"
                       f"writable=on,num-queues={QUEUES}")
-            with process([self.program, "--blockdev", self.node(image), "--export", export],
-                         cpus) as server:
+            with process([self.program.path, "--blockdev", self.node(image), "--export",
+                          export], cpus) as server:
                 wait_for(path, server)
                 yield server.pid, path
 
@@ -153,6 +175,7 @@ class Other:
     """NAME=COMMAND, where {socket} and {image} stand for what they say."""
 
     is_base = False
+    program = None
 
     def __init__(self, text):
         self.name, _, self.command = text.partition("=")
@@ -190,8 +213,9 @@ def find(options, say):
             say(f"{setting.name}: vblkctl add has no {missing[0]}")
         else:
             found.append(Vblkd(setting, options.builddir))
-    if shutil.which(Qsd.program):
-        found += [Qsd(*engine) for engine in QSD_ENGINES] + [Qsd("qsd, null-co", None)]
+    qsd = Program(QSD, options.qsd or shutil.which(QSD))
+    if qsd.path:
+        found += [Qsd(*engine, qsd) for engine in QSD_ENGINES]
     else:
-        say(f"{Qsd.program} is not installed")
+        say(f"{QSD} is not installed")
     return found + [Other(text) for text in options.server]

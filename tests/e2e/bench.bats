@@ -356,6 +356,33 @@ assert all(rounds == [0, 1] for rounds in seen.values()), seen' "$E2E_DIR/lines"
     grep -Eq '^  other +[0-9]+ ' <<<"$output"
 }
 
+@test "comparison: another build of qemu-storage-daemon, and the versions of all" {
+    need_tools qemu-storage-daemon
+    cat >"$E2E_DIR/qsd" <<'EOF'
+#!/bin/sh
+[ "$1" != --version ] || { echo "qemu-storage-daemon version 99.1.2 (its 7th build)"; exit; }
+exec qemu-storage-daemon "$@"
+EOF
+    chmod +x "$E2E_DIR/qsd"
+    run compare --qsd "$E2E_DIR/qsd" --image-kinds null --servers 'null-co|vblkd$' \
+        --workload 'depth 128'
+    echo "$output"
+    [ "$status" -eq 0 ]
+    grep -Eq '^Made on .*, vblkd [0-9.]+, qemu-storage-daemon 99\.1\.2, with ' <<<"$output"
+    grep -Eq '^  qsd, null-co +[0-9]+ ' <<<"$output"
+}
+
+@test "comparison: a build of qemu-storage-daemon that is none is refused" {
+    run compare --qsd "$E2E_DIR/none"
+    echo "$output"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--qsd: $E2E_DIR/none: no such program"* ]]
+    run compare --qsd false --servers qsd
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"false --version is not that of qemu-storage-daemon: "* ]]
+}
+
 comparison_runs() {
     grep -q '"server": "vblkd"' "$E2E_DIR/compare.log"
 }
