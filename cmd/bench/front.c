@@ -286,7 +286,7 @@ static int set_up(struct front *front, const struct bench_options *options, unsi
         ret = watch_all(front, err);
     }
     if (ret == 0) {
-        ret = shared_open(&front->shared, plan.end, err);
+        ret = shared_open(&front->shared, plan.end, options->has_huge_pages, err);
     }
     if (ret == 0) {
         ret = share_memory(front, err);

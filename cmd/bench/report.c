@@ -62,11 +62,11 @@ static json_t *options_json(const struct load *load, const char *socket)
 {
     const struct bench_options *options = load->options;
 
-    return json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:I, s:b}", "disk", options->disk,
-                     "socket", socket, "rw", bench_rw_name(options->rw), "bs",
-                     (json_int_t)options->block_bytes, "iodepth", (int)options->depth, "queues",
-                     (int)options->queues, "poll", options->polls, "rate",
-                     (json_int_t)options->rate, "verified", options->verifies);
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:b, s:I, s:b}", "disk", options->disk, "socket",
+        socket, "rw", bench_rw_name(options->rw), "bs", (json_int_t)options->block_bytes, "iodepth",
+        (int)options->depth, "queues", (int)options->queues, "poll", options->polls, "huge_pages",
+        options->has_huge_pages, "rate", (json_int_t)options->rate, "verified", options->verifies);
 }
 
 static bool print_json(const struct load *load, const char *socket)

@@ -6,6 +6,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Since Linux 6.1; the C library's headers may be older. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+
 /* A mapping at a multiple of SHARED_ALIGN: map more, and give back the rest. */
 static uint8_t *map_aligned(int fd, uint64_t bytes)
 {
@@ -38,7 +43,32 @@ static void scramble(uint8_t *memory, uint64_t bytes)
     }
 }
 
-int shared_open(struct shared *shared, uint64_t bytes, struct err *err)
+static int explain_collapse(const struct shared *shared, int code, struct err *err)
+{
+    (void)err_set(err, code, "cannot put %" PRIu64 " bytes of shared memory in huge pages",
+                  shared->bytes);
+    if (code == -EINVAL) {
+        err_hint(err, "it takes Linux 6.1 or newer with transparent huge pages, and no \"deny\" in "
+                      "/sys/kernel/mm/transparent_hugepage/shmem_enabled");
+    } else {
+        err_hint(err, "try again with more free memory, a smaller --iodepth, or without "
+                      "--huge-pages");
+    }
+    return code;
+}
+
+/* At once, and whatever the system's policy is, but for "deny".  Pages have to be there. */
+static int collapse(const struct shared *shared, struct err *err)
+{
+    int ret = madvise(shared->memory, shared->bytes, MADV_COLLAPSE);
+
+    if (ret < 0 && errno == EAGAIN) { /* somebody looked at one of the pages */
+        ret = madvise(shared->memory, shared->bytes, MADV_COLLAPSE);
+    }
+    return ret < 0 ? explain_collapse(shared, -errno, err) : 0;
+}
+
+int shared_open(struct shared *shared, uint64_t bytes, bool is_huge, struct err *err)
 {
     shared->fd = memfd_create("vblkbench", MFD_CLOEXEC);
     if (shared->fd >= 0 && ftruncate(shared->fd, (off_t)bytes) == 0) {
@@ -50,7 +80,7 @@ int shared_open(struct shared *shared, uint64_t bytes, struct err *err)
     shared->bytes = bytes;
     (void)madvise(shared->memory, bytes, MADV_HUGEPAGE); /* a system without them is no error */
     scramble(shared->memory, bytes);
-    return 0;
+    return is_huge ? collapse(shared, err) : 0;
 }
 
 void shared_close(struct shared *shared)

@@ -18,8 +18,12 @@ struct shared {
     int fd;          /* -1: none */
 };
 
-/* All of it is touched, and filled with what does not compress. */
-int shared_open(struct shared *shared, uint64_t bytes, struct err *err);
+/*
+ * All of it is touched, and filled with what does not compress.
+ *
+ * is_huge: it is in huge pages, or the call fails
+ */
+int shared_open(struct shared *shared, uint64_t bytes, bool is_huge, struct err *err);
 
 /* Also when shared_open has failed, or with fd -1 and no memory. */
 void shared_close(struct shared *shared);

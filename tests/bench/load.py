@@ -52,7 +52,8 @@ def vblkbench(options, workload, socket, runtime):
     words = [f"{options.builddir}/vblkbench", socket, "--rw", workload.rw, "--bs", workload.bs,
              "--iodepth", workload.iodepth, "--queues", workload.queues, "--runtime", runtime,
              "--ramp", runtime * RAMP, "--json", "--allow-write"]
-    return [str(word) for word in words] + (["--poll"] if workload.poll else [])
+    return ([str(word) for word in words] + ["--poll"] * workload.poll +
+            ["--huge-pages"] * options.huge_pages)
 
 
 def measure(options, workload, server, image):

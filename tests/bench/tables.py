@@ -83,19 +83,19 @@ def pod(title, workloads, image_name):
     return f"{title}:\n\n" + "".join(f"  {line}\n" for line in rest)
 
 
-def setting(versions):
+def setting(circumstances):
     """What the numbers depend on, without the machine's name."""
     cores = len(os.sched_getaffinity(0))
     with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
         virtual = " of a virtual machine" if " hypervisor" in file.read() else ""
     release = ".".join(platform.release().split(".")[:2])
     return ", ".join([f"{cores} core{'s' if cores != 1 else ''}{virtual}", f"kernel {release}",
-                      *versions, f"with a load average of {os.getloadavg()[0]:.1f} before"])
+                      *circumstances, f"with a load average of {os.getloadavg()[0]:.1f} before"])
 
 
-def head(form, versions, command):
+def head(form, circumstances, command):
     """How the tables were made, and what they say."""
-    made = f"Made on {setting(versions)}, by"
+    made = f"Made on {setting(circumstances)}, by"
     if form == "pod":
         return f"{made}\n\n  {command}\n\n{LEGEND}\n"
     if form == "markdown":

@@ -105,6 +105,43 @@ print(json.load(open(sys.argv[1]))["all_requests"])' "$E2E_DIR/result.json")" ]
     bench_json '1 <= r["all_requests"] <= 101' vda --rate 200 --runtime 0.5 --poll
 }
 
+# All that is shared with the disk, as the kernel sees it.
+memory_is_huge() {
+    awk '/memfd:vblkbench/ { ours = 1 }
+        ours && $1 == "Size:" { size = $2 }
+        ours && $1 == "ShmemPmdMapped:" { is_huge = size > 0 && size == $2; exit }
+        END { exit !is_huge }' \
+        "/proc/$(cat "$E2E_DIR/bench.pid")/smaps"
+}
+
+@test "memory is in huge pages when that is asked for" {
+    start_vblkd
+    vblkctl add vda null:1G
+    run bench vda --huge-pages --runtime 0.1
+    echo "$output"
+    [[ "$output" != *"in huge pages: "* ]] || skip "$output"
+    [ "$status" -eq 0 ]
+    bench_json 'r["huge_pages"]' vda --huge-pages --bs 1M --queues 2 --runtime 0.1
+    bench_json 'not r["huge_pages"]' vda --runtime 0.1
+    bench_start vda --huge-pages --bs 128k --runtime 600
+    wait_until 10 stat_reaches vda requests.read.requests 1000
+    memory_is_huge
+    process_signal bench TERM
+    bench_ends 0 IOPS
+}
+
+@test "no huge pages where they are asked for are an error" {
+    start_vblkd
+    vblkctl add vda null:1G
+    run python3 -c 'import ctypes, os, sys
+PR_SET_THP_DISABLE = 41
+assert ctypes.CDLL(None).prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])' "$VBLKBENCH" --control "$E2E_DIR/control" vda --huge-pages
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"shared memory in huge pages: Invalid argument; it takes Linux 6.1"* ]]
+}
+
 @test "rings as deep as can be, blocks of a sector, several queues" {
     start_vblkd
     add_disk vda 8M --queues 4
@@ -334,6 +371,7 @@ assert all(rounds == [0, 1] for rounds in seen.values()), seen' "$E2E_DIR/lines"
     echo "$output"
     [ "$status" -eq 0 ]
     grep -Eq '^  vblkd +[0-9]+ +- +- ' <<<"$output"
+    [[ "$output" != *"huge pages"* ]]
     run compare --markdown "${words[@]}"
     grep -Eq '^\| randread 4k, depth 128 \| vblkd \| [0-9]+ \| - \| - \|' <<<"$output"
     { echo '=pod' && echo && compare --pod "${words[@]}"; } >"$E2E_DIR/table.pod"
@@ -381,6 +419,15 @@ EOF
     echo "$output"
     [ "$status" -eq 1 ]
     [[ "$output" == *"false --version is not that of qemu-storage-daemon: "* ]]
+}
+
+@test "comparison: with huge pages, and the head says so" {
+    run compare --huge-pages --image-kinds null --servers 'vblkd$' --workload 'depth 128'
+    echo "$output"
+    [[ "$output" != *"in huge pages: "* ]] || skip "$output"
+    [ "$status" -eq 0 ]
+    grep -q "^Made on .*, vblkbench's memory in huge pages, with " <<<"$output"
+    grep -Eq '^  vblkd +[0-9]+ ' <<<"$output"
 }
 
 comparison_runs() {
