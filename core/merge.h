@@ -11,9 +11,12 @@
 #include "core/engine.h"
 #include "core/file_io.h"
 
-/* What one operation may have: what the kernel puts into one bio. */
-#define MERGE_BYTES (1024u * 1024)
-#define MERGE_IOVS 256u
+/*
+ * What one operation may have: 128 pages, which most disks take as one request wherever in
+ * memory they lie.  What is larger is cut again, and keeps those behind it waiting.
+ */
+#define MERGE_BYTES (512u * 1024)
+#define MERGE_IOVS 128u
 
 /* What all operations of a batch may have together; when it is used up, merging ends. */
 #define MERGE_POOL 1024u
