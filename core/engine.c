@@ -3,8 +3,10 @@
 
 #include <config.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
 #include "core/log.h"
 
@@ -87,10 +89,11 @@ static int use_uring(struct engine **out, const struct engine_opts *opts, const 
  * It costs less than io_uring, and does not block.  But the host has a limited number of
  * contexts: a disk does without rather than not at all.
  */
-static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, struct err *err)
+static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, const char *reason,
+                           struct err *err)
 {
     struct err why = {0};
-    int ret = use_aio(out, opts, "io_submit does not block with O_DIRECT", &why);
+    int ret = use_aio(out, opts, reason, &why);
 
     if (ret == -EAGAIN && try_uring(out, opts, "no AIO context is left: see fs.aio-max-nr") == 0) {
         return 0; /* and `err` stays as it was: nothing has failed */
@@ -99,6 +102,14 @@ static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, 
         *err = why;
     }
     return ret;
+}
+
+/* Nothing is below it to wait for, and io_uring hands each of its operations to another thread. */
+static bool is_in_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 }
 
 int engine_open(struct engine **out, const struct engine_opts *opts, struct err *err)
@@ -115,7 +126,10 @@ int engine_open(struct engine **out, const struct engine_opts *opts, struct err 
         break;
     }
     if (opts->is_direct) {
-        return use_aio_if_left(out, opts, err);
+        return use_aio_if_left(out, opts, "io_submit does not block with O_DIRECT", err);
+    }
+    if (is_in_memory(opts->fd)) {
+        return use_aio_if_left(out, opts, "io_submit does not block on tmpfs", err);
     }
     return use_uring(out, opts, "the page cache is used, and io_submit would block", err);
 }

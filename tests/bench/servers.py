@@ -27,8 +27,7 @@ class Setting:
 VBLKD_SETTINGS = [
     Setting("vblkd", []),
     Setting("vblkd, no polling", ["--poll-us", "0"]),
-    Setting("vblkd, io_uring", ["--engine", "io_uring"], images=("direct",)),
-    Setting("vblkd, aio", ["--engine", "aio"], images=("buffered",)),
+    Setting("vblkd, io_uring", ["--engine", "io_uring"], images=("direct", "buffered")),
     Setting("vblkd, 2 threads", ["--threads", "2"], queues=2),
 ]
 

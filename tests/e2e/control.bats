@@ -519,7 +519,11 @@ END
     VBLKD_WRAPPER=$wrapper start_vblkd
     add_disk vda 4M --cache writeback --engine auto
     run vblkctl show vda
-    [[ "$output" =~ engine:\ +threads\ \(chosen\ by\ auto:\ .*io_uring.*\) ]]
+    if [ "$(stat --file-system --format %T "$E2E_DIR")" = tmpfs ]; then
+        [[ "$output" =~ engine:\ +aio\ \(chosen\ by\ auto:\ .*tmpfs\) ]]
+    else
+        [[ "$output" =~ engine:\ +threads\ \(chosen\ by\ auto:\ .*io_uring.*\) ]]
+    fi
     add_disk vdb 4M --cache none --engine auto || skip "no O_DIRECT"
     run vblkctl show vdb
     [[ "$output" =~ engine:\ +aio\ \(chosen\ by\ auto:\ .*O_DIRECT.*\) ]]

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/engine.h"
@@ -145,10 +147,22 @@ static void auto_takes_aio_for_direct_io(void **state)
     expect_engine(*state, CACHE_NONE, "aio", "O_DIRECT");
 }
 
+/* Where we are built on one. */
+static bool is_on_tmpfs(const struct image_world *w)
+{
+    struct statfs fs;
+
+    assert_int_equal(statfs(w->dir, &fs), 0);
+    return fs.f_type == TMPFS_MAGIC;
+}
+
 static void auto_takes_io_uring_for_the_page_cache(void **state)
 {
     struct image_world *w = *state;
 
+    if (is_on_tmpfs(w)) {
+        return;
+    }
     if (uring_works(w)) {
         expect_engine(w, CACHE_WRITEBACK, "io_uring", "page cache");
     } else {
@@ -156,12 +170,24 @@ static void auto_takes_io_uring_for_the_page_cache(void **state)
     }
 }
 
+static int start_in_shm(void **state)
+{
+    return image_world_start_in(state, "/dev/shm/test_engine.XXXXXX");
+}
+
+static void auto_takes_aio_for_tmpfs(void **state)
+{
+    if (is_on_tmpfs(*state)) { /* /dev/shm is whatever is mounted there */
+        expect_engine(*state, CACHE_WRITEBACK, "aio", "tmpfs");
+    }
+}
+
 static void auto_says_why_there_is_no_io_uring(void **state)
 {
     struct attempt attempt = attempt_without_uring(*state, ENGINE_AUTO);
 
-    if (!attempt.is_refused) {
-        return; /* no seccomp here */
+    if (!attempt.is_refused || is_on_tmpfs(*state)) {
+        return; /* no seccomp here, or no need of io_uring */
     }
     assert_int_equal(attempt.ret, 0);
     assert_string_equal(attempt.engine, "threads");
@@ -514,6 +540,7 @@ int main(void)
         in_world(engine_that_is_asked_for_runs),
         in_world(auto_takes_aio_for_direct_io),
         in_world(auto_takes_io_uring_for_the_page_cache),
+        cmocka_unit_test_setup_teardown(auto_takes_aio_for_tmpfs, start_in_shm, image_world_stop),
         in_world(auto_says_why_there_is_no_io_uring),
         in_world(io_uring_that_is_refused_gives_way_to_aio),
         in_world(auto_takes_io_uring_when_no_aio_context_is_left),
