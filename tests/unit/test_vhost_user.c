@@ -74,9 +74,7 @@ static void client_waits_while_the_first_one_drains(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_pump(b, 10);
     assert_int_equal(b->dev.lane.stats.inflight, 1);
@@ -95,9 +93,7 @@ static void disconnect_forgets_everything(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     assert_int_equal(device_rings_running(&b->dev), 1);
     leave(b);
     bench_wait(b, is_gone);
@@ -180,9 +176,7 @@ static void stop_cuts_the_client_off(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     device_pause(&b->dev, PAUSE_EXIT, NULL);
     vhost_user_stop(b->vu, on_stopped, b);
     bench_expect_closed(b);
@@ -207,9 +201,7 @@ static void stop_while_a_message_waits(void **state)
     struct vu_bench *b = *state;
     const struct vhost_user_vring_state ring = {.index = 0};
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_pump(b, 10);
     bench_send(b, VHOST_USER_GET_VRING_BASE, 0, &ring, sizeof(ring), NULL, 0);

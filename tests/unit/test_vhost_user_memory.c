@@ -212,9 +212,7 @@ static void table_may_change_while_requests_are_in_flight(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_pump(b, 10);
     assert_int_equal(b->dev.lane.stats.inflight, 1);
@@ -229,9 +227,7 @@ static void ring_outside_the_new_table_is_broken(void **state)
     struct vu_bench *b = *state;
     struct vhost_user_table table = {.count = 1, .region = {region_of(HALF, HALF)}};
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     assert_int_equal(set_table(b, &table, 1), 0);
     bench_expect_log(b, "ring 0: its memory is no longer shared");
     bench_offer(b);

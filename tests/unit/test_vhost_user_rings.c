@@ -14,9 +14,7 @@ static void request_is_served(void **state)
     struct vu_bench *b = *state;
     uint64_t calls;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_wait_used(b, 1);
     assert_int_equal(read(b->call, &calls, sizeof(calls)), sizeof(calls));
@@ -26,9 +24,7 @@ static void ring_starts_disabled(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     assert_int_equal(bench_ack_state(b, VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
     bench_offer(b);
     bench_pump(b, 20);
@@ -61,9 +57,7 @@ static void get_vring_base_waits_for_what_is_in_flight(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_pump(b, 10);
     assert_int_equal(bench_used_idx(b), 0);
@@ -101,9 +95,7 @@ static void reset_stops_rings_and_keeps_memory(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     bench_offer(b);
     bench_pump(b, 10);
     assert_int_equal(bench_ack(b, VHOST_USER_RESET_DEVICE, NULL, 0, NULL, 0), 0);
@@ -199,9 +191,7 @@ static void same_parts_again_are_fine_while_the_ring_runs(void **state)
 {
     struct vu_bench *b = *state;
 
-    bench_negotiate(b);
-    bench_share_memory(b);
-    bench_start_ring(b);
+    bench_set_up(b);
     assert_int_equal(bench_ack_state(b, VHOST_USER_SET_VRING_NUM, 0, BENCH_QUEUE_SIZE), 0);
     assert_int_equal(bench_ack_addr(b, BENCH_USER + BENCH_DESC, BENCH_USER + BENCH_USED,
                                     BENCH_USER + BENCH_AVAIL, 0),

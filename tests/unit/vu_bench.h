@@ -96,6 +96,9 @@ void bench_share_memory(struct vu_bench *b);
 /* Ring 0 with kick and call fd, enabled. */
 void bench_start_ring(struct vu_bench *b);
 
+/* All three: negotiate, share memory, start the ring. */
+void bench_set_up(struct vu_bench *b);
+
 /* Put a read of one sector into the ring and kick.  Data and status are overwritten. */
 void bench_offer(struct vu_bench *b);
 uint16_t bench_used_idx(const struct vu_bench *b);

@@ -187,6 +187,13 @@ void bench_start_ring(struct vu_bench *b)
     assert_int_equal(bench_ack_state(b, VHOST_USER_SET_VRING_ENABLE, 0, 1), 0);
 }
 
+void bench_set_up(struct vu_bench *b)
+{
+    bench_negotiate(b);
+    bench_share_memory(b);
+    bench_start_ring(b);
+}
+
 void bench_offer(struct vu_bench *b)
 {
     struct vring_desc *desc = (struct vring_desc *)(b->mem + BENCH_DESC);
