@@ -292,7 +292,11 @@ static bool spin(struct lane *lane)
     enum spin_for who = lane->stats.inflight > 0 ? SPIN_FOR_IMAGE : SPIN_FOR_GUEST;
     bool has_work;
 
-    if (!lane->used || !spin_begin(&lane->spin, who, now_ns())) {
+    if (!lane->used) {
+        return false;
+    }
+    lane->now_ns = now_ns(); /* what is found without a spin must not be older than the wait */
+    if (!spin_begin(&lane->spin, who, lane->now_ns)) {
         return false;
     }
     do {

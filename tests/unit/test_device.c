@@ -564,6 +564,40 @@ static void spinning_device_needs_no_kicks_with_event_index(void **state)
     spinning_device_needs_no_kicks(state);
 }
 
+/* The guest adds a request while we submit, unseen until kicks are on again: that is no wait. */
+static unsigned eager_reap(struct backend *backend)
+{
+    struct silent *silent = containerof(backend, struct silent, backend);
+
+    if (silent->looks++ == 0 && silent->count == 1) {
+        frontend_put(frontend_prepare(silent->ring, VIRTIO_BLK_T_IN, 0, 512));
+        frontend_kick(silent->ring); /* shows it; the device wants no kick */
+    }
+    return 0;
+}
+
+static void work_that_is_there_when_we_would_sleep_was_not_waited_for(void **state)
+{
+    static const struct device_poll poll = {.max_us = 1000, .cpu_percent = 100};
+    struct backend_ops ops = silent_ops;
+    struct world *w = *state;
+    struct silent silent = {
+        .backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16},
+        .ring = &w->guest.ring[0]};
+    struct spin_history *history = &w->dev.lane.spin.history[SPIN_FOR_IMAGE];
+
+    ops.reap = eager_reap;
+    attach_instead(w, &silent.backend);
+    device_set_poll(&w->dev, &poll);
+    history->skip = 100;
+    put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
+    turns(w, 3);
+    assert_int_equal(silent.count, 2);
+    assert_int_equal(history->expect_ns, 0);
+    answer_all(&silent);
+    take_back(w, &silent.backend);
+}
+
 static void device_that_may_not_spin_is_kicked(void **state)
 {
     static const struct device_poll poll = {.max_us = 0, .cpu_percent = 100};
@@ -1386,6 +1420,7 @@ int main(void)
         in_world(image_that_signals_nothing_is_looked_at),
         in_world(spinning_device_needs_no_kicks),
         in_bare(spinning_device_needs_no_kicks_with_event_index),
+        in_world(work_that_is_there_when_we_would_sleep_was_not_waited_for),
         in_world(device_that_may_not_spin_is_kicked),
         in_world(device_that_may_not_spin_leaves_the_image_alone),
         in_world(kick_that_is_served_wakes_nobody_again),
