@@ -439,17 +439,25 @@ static void answer_all(struct silent *silent)
     }
 }
 
-static void attach_instead(struct world *w, struct backend *backend)
+/* An image of the test's own, with the first ring's guest, on a device that may spin so long. */
+static void use_silent(struct world *w, struct silent *silent, const struct backend_ops *ops,
+                       uint32_t max_us)
 {
+    const struct device_poll poll = {.max_us = max_us, .cpu_percent = 100};
+
+    *silent = (struct silent){
+        .backend = {.ops = ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16},
+        .ring = &w->guest.ring[0]};
     backend_close(device_detach(&w->dev));
-    assert_int_equal(device_attach(&w->dev, backend, NULL), 0);
+    assert_int_equal(device_attach(&w->dev, &silent->backend, NULL), 0);
+    device_set_poll(&w->dev, &poll);
 }
 
-static void take_back(struct world *w, struct backend *backend)
+static void take_back(struct world *w, struct silent *silent)
 {
     device_pause(&w->dev, PAUSE_ADMIN, NULL);
     turns(w, 2);
-    assert_ptr_equal(device_detach(&w->dev), backend);
+    assert_ptr_equal(device_detach(&w->dev), &silent->backend);
 }
 
 /* Ends at the third look after it was taken, and nobody is told. */
@@ -474,22 +482,19 @@ static void mute_queue(struct backend *backend, struct io *io)
 
 static void image_that_signals_nothing_is_looked_at(void **state)
 {
-    static const struct device_poll poll = {0};
     struct backend_ops ops = silent_ops;
     struct world *w = *state;
-    struct silent mute = {
-        .backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16}};
+    struct silent mute;
 
     ops.queue = mute_queue;
     ops.reap = mute_reap;
-    attach_instead(w, &mute.backend);
-    device_set_poll(&w->dev, &poll);
+    use_silent(w, &mute, &ops, 0);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     while (raw_ring_used_count(w->guest.ring[0].drv) == 0) {
         uv_run(&w->loop, UV_RUN_ONCE); /* sleeps, but not for ever */
     }
     reap_ok(w, 0, 1);
-    take_back(w, &mute.backend);
+    take_back(w, &mute);
 }
 
 /* An image that keeps what it gets, and how much each submit gave it. */
@@ -522,12 +527,11 @@ static void image_that_works_beside_us_starts_with_few(void **state)
     static const unsigned wanted[] = {1, 4, 5, 6};
     struct backend_ops ops = silent_ops;
     struct world *w = *state;
-    struct slow slow = {
-        .silent.backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16}};
+    struct slow slow = {.submits = 0};
 
     ops.submit = slow_submit;
     ops.reap = no_reap;
-    attach_instead(w, &slow.silent.backend);
+    use_silent(w, &slow.silent, &ops, 0);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     turns(w, 2);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, DEPTH - 1);
@@ -535,19 +539,15 @@ static void image_that_works_beside_us_starts_with_few(void **state)
     assert_int_equal(slow.submits, ARRAY_SIZE(wanted));
     assert_memory_equal(slow.given, wanted, sizeof(wanted));
     answer_all(&slow.silent);
-    take_back(w, &slow.silent.backend);
+    take_back(w, &slow.silent);
 }
 
 static void spinning_device_needs_no_kicks(void **state)
 {
-    static const struct device_poll poll = {.max_us = 1000, .cpu_percent = 100};
     struct world *w = *state;
-    struct silent silent = {
-        .backend = {.ops = &silent_ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16},
-        .ring = &w->guest.ring[0]};
+    struct silent silent;
 
-    attach_instead(w, &silent.backend);
-    device_set_poll(&w->dev, &poll);
+    use_silent(w, &silent, &silent_ops, 1000);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     turns(w, 3);
     assert_int_equal(silent.count, 1 + SILENT);
@@ -555,7 +555,7 @@ static void spinning_device_needs_no_kicks(void **state)
     assert_int_equal(w->dev.lane.stats.poll_hits, SILENT);
     assert_true(w->dev.lane.stats.poll_time_ns > 0);
     answer_all(&silent);
-    take_back(w, &silent.backend);
+    take_back(w, &silent);
 }
 
 static void spinning_device_needs_no_kicks_with_event_index(void **state)
@@ -578,24 +578,20 @@ static unsigned eager_reap(struct backend *backend)
 
 static void work_that_is_there_when_we_would_sleep_was_not_waited_for(void **state)
 {
-    static const struct device_poll poll = {.max_us = 1000, .cpu_percent = 100};
     struct backend_ops ops = silent_ops;
     struct world *w = *state;
-    struct silent silent = {
-        .backend = {.ops = &ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16},
-        .ring = &w->guest.ring[0]};
+    struct silent silent;
     struct spin_history *history = &w->dev.lane.spin.history[SPIN_FOR_IMAGE];
 
     ops.reap = eager_reap;
-    attach_instead(w, &silent.backend);
-    device_set_poll(&w->dev, &poll);
+    use_silent(w, &silent, &ops, 1000);
     history->skip = 100;
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     turns(w, 3);
     assert_int_equal(silent.count, 2);
     assert_int_equal(history->expect_ns, 0);
     answer_all(&silent);
-    take_back(w, &silent.backend);
+    take_back(w, &silent);
 }
 
 static void device_that_may_not_spin_is_kicked(void **state)
@@ -609,20 +605,16 @@ static void device_that_may_not_spin_is_kicked(void **state)
 
 static void device_that_may_not_spin_leaves_the_image_alone(void **state)
 {
-    static const struct device_poll poll = {.max_us = 0, .cpu_percent = 100};
     struct world *w = *state;
-    struct silent silent = {
-        .backend = {.ops = &silent_ops, .size = DISK_BYTES, .block_size = 512, .max_inflight = 16},
-        .ring = &w->guest.ring[0]};
+    struct silent silent;
 
-    attach_instead(w, &silent.backend);
-    device_set_poll(&w->dev, &poll);
+    use_silent(w, &silent, &silent_ops, 0);
     put_and_kick(w, 0, VIRTIO_BLK_T_IN, 1);
     turns(w, 3);
     assert_int_equal(silent.count, 1);
     assert_int_equal(w->dev.lane.stats.poll_hits + w->dev.lane.stats.poll_misses, 0);
     answer_all(&silent);
-    take_back(w, &silent.backend);
+    take_back(w, &silent);
 }
 
 /* Nobody reads the kick fd: the loop must not turn for ever on what is in it. */
