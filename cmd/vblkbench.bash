@@ -19,10 +19,11 @@ _vblkbench_control() {
     printf '%s' "${VBLK_CONTROL-}"
 }
 
-# vblkctl is asked, the one beside $1.
+# vblkctl is asked, the one beside $1.  compgen expands its words, and whoever listens may say
+# anything: only what a name may have.
 _vblkbench_disks() {
     VBLK_CONTROL=$(_vblkbench_control) "${1%vblkbench}vblkctl" --json list 2>/dev/null |
-        grep -o '{"name":"[^"]*"' | cut -d '"' -f 4
+        grep -o '{"name":"[A-Za-z0-9._-]*"' | cut -d '"' -f 4
 }
 
 # All options, or those with a value.

@@ -9,16 +9,17 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "cmd/bench/load.h"
+#include "cmd/bench/load_run.h"
 #include "cmd/bench/report.h"
-#include "cmd/lookup.h"
-#include "core/log.h"
+#include "cmd/common/lookup.h"
+#include "core/base/log.h"
+#include "core/base/std_fds.h"
 
 /* Only vblkd says which disks store nothing. */
 static int check_write(const struct bench_options *options, const struct lookup *found,
                        struct err *err)
 {
-    if (!bench_writes(options) || options->allows_write || found->is_null) {
+    if (!bench_writes(options) || options->allows_write || found->keeps_nothing) {
         return 0;
     }
     (void)err_say(err, -EPERM, "%s: --rw %s overwrites what is on the disk", options->disk,
@@ -66,8 +67,13 @@ int main(int argc, char **argv)
     struct front front;
     struct lookup found;
     struct err err = {0};
-    int ret = bench_options_parse(&options, argc, argv);
+    int ret;
 
+    if (std_fds_fill(&err) < 0) {
+        log_plain("vblkbench: %s", err.text);
+        return EXIT_FAILURE;
+    }
+    ret = bench_options_parse(&options, argc, argv);
     if (ret >= 0) {
         return ret;
     }

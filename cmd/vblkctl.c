@@ -7,8 +7,14 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "cmd/common/answer.h"
 #include "cmd/ctl/args.h"
-#include "cmd/ctl/rpc.h"
+#include "cmd/ctl/hint.h"
+#include "cmd/ctl/options.h"
+#include "cmd/common/rpc.h"
+#include "core/base/log.h"
+#include "core/base/std_fds.h"
+#include "daemon/json_memory.h"
 #include "daemon/paths.h"
 #include "daemon/protocol.h"
 
@@ -18,7 +24,7 @@ static unsigned wait_ms_of(const struct args *args)
     const json_t *asked = json_object_get(args->params, "timeout_ms");
     bool can_wait = false;
 
-    for (const struct arg *arg = args->command->options; arg->kind != ARG_END; arg++) {
+    for (const struct arg *arg = options_of(args->command); arg->kind != ARG_END; arg++) {
         can_wait = can_wait || (arg->param && arg->kind == ARG_SECONDS);
     }
     if (asked) {
@@ -35,15 +41,13 @@ static int run_call(struct rpc *rpc, const struct args *args)
         rpc_call(rpc, args->command->method, args->params, wait_ms_of(args), &result, &err);
 
     if (status != STATUS_OK) {
-        args_reword(args, &err);
-        (void)fprintf(stderr, "vblkctl: %s\n", err.text);
-    } else if (args->is_json) {
-        (void)json_dumpf(result, stdout, JSON_COMPACT);
-        printf("\n");
-    } else {
-        args->command->print(result, args);
+        return args_refused(args, status, &err);
     }
-    return status;
+    if (!args->is_json) {
+        hint_complete_answer(result, args->typed);
+    }
+    answer_print(result, args, args->command->print);
+    return STATUS_OK;
 }
 
 static int run(const struct args *args)
@@ -53,8 +57,7 @@ static int run(const struct args *args)
     int status = rpc_open(&rpc, args->control, &err);
 
     if (status != STATUS_OK) {
-        (void)fprintf(stderr, "vblkctl: %s\n", err.text);
-        return status;
+        return args_refused(args, status, &err);
     }
     status = args->command->run ? args->command->run(&rpc, args) : run_call(&rpc, args);
     rpc_close(&rpc);
@@ -65,7 +68,7 @@ static int run(const struct args *args)
 static int check_output(int status)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        (void)fprintf(stderr, "vblkctl: cannot write the output\n");
+        log_plain("vblkctl: cannot write the output");
         return status == STATUS_OK ? STATUS_REFUSED : status;
     }
     return status;
@@ -76,11 +79,17 @@ int main(int argc, char **argv)
     char control[PATH_MAX];
     struct args args;
     struct err err = {0};
-    int status = args_parse(&args, argc, argv);
+    int status;
 
+    if (std_fds_fill(&err) < 0) {
+        log_plain("vblkctl: %s", err.text);
+        return STATUS_REFUSED;
+    }
+    json_memory_install();
+    status = args_parse(&args, argc, argv);
     if (status < 0 && (!args.control || !args.control[0])) {
         if (paths_control(control, &err) < 0) {
-            (void)fprintf(stderr, "vblkctl: %s; name it by --control\n", err.text);
+            log_plain("vblkctl: %s; name it by --control", err.text);
             status = STATUS_USAGE;
         }
         args.control = control;

@@ -6,17 +6,22 @@
 
 #include <config.h>
 
-#include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/log.h"
-#include "core/mem.h"
+#include "cmd/common/argv.h"
+#include "core/base/log.h"
+#include "core/virtio/mem.h"
+#include "core/base/porter.h"
+#include "core/base/ringer.h"
+#include "core/base/std_fds.h"
+#include "core/base/text.h"
 #include "daemon/daemon.h"
+#include "daemon/json_memory.h"
 #include "daemon/limits.h"
 #include "daemon/paths.h"
+#include "daemon/signals.h"
 
 #define EXIT_USAGE 2
 
@@ -63,7 +68,7 @@ static void print_help(void)
 
 static int hint(void)
 {
-    (void)fprintf(stderr, "Try 'vblkd --help'.\n");
+    log_plain("Try 'vblkd --help'.");
     return EXIT_USAGE;
 }
 
@@ -73,17 +78,17 @@ static int set_path(char to[PATH_MAX], const char *value, const char *option)
     int len;
 
     if (value[0] == '\0') {
-        (void)fprintf(stderr, "vblkd: --%s: is empty\n", option);
+        log_plain("vblkd: --%s: is empty", option);
         return hint();
     }
     if (value[0] != '/' && !getcwd(cwd, sizeof(cwd))) {
-        (void)fprintf(stderr, "vblkd: --%s: the working directory has no path\n", option);
+        log_plain("vblkd: --%s: the working directory has no path", option);
         return hint();
     }
     len = value[0] == '/' ? snprintf(to, PATH_MAX, "%s", value)
                           : snprintf(to, PATH_MAX, "%s/%s", cwd, value);
     if (len >= PATH_MAX) {
-        (void)fprintf(stderr, "vblkd: --%s: is too long for a path\n", option);
+        log_plain("vblkd: --%s: is too long for a path", option);
         return hint();
     }
     return 0;
@@ -106,21 +111,16 @@ static int read_option(struct options *options, int letter, const char *value)
         break;
     case 'l':
         if (!log_parse_level(value, &options->level)) {
-            (void)fprintf(stderr,
-                          "vblkd: --log-level: \"%s\" is none of error, warn, info, "
-                          "debug\n",
-                          value);
+            log_plain("vblkd: --log-level: \"%s\" is none of error, warn, info, debug", value);
             return hint();
         }
         break;
     case 'V':
         printf("vblkd %s\n", PACKAGE_VERSION);
         return EXIT_SUCCESS;
-    case 'h':
+    default: /* argv_check has refused all others */
         print_help();
         return EXIT_SUCCESS;
-    default:
-        return hint();
     }
     return ret == 0 ? -1 : ret;
 }
@@ -128,17 +128,22 @@ static int read_option(struct options *options, int letter, const char *value)
 static int read_options(struct options *options, int argc, char **argv)
 {
     struct option list[ARRAY_SIZE(table) + 1] = {{0}};
+    struct err err = {0};
     int letter;
     int ret = -1;
 
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         list[i] = table[i].option;
     }
+    if (argv_check(argc, argv, list, false, &err) < 0) {
+        log_plain("vblkd: %s", err.text);
+        return hint();
+    }
     while (ret < 0 && (letter = getopt_long(argc, argv, "", list, NULL)) != -1) {
         ret = read_option(options, letter, optarg);
     }
     if (ret < 0 && optind < argc) {
-        (void)fprintf(stderr, "vblkd: unexpected argument \"%s\"\n", argv[optind]);
+        log_plain("vblkd: unexpected argument \"%s\"", argv[optind]);
         return hint();
     }
     return ret;
@@ -158,9 +163,22 @@ static int use_defaults(struct options *options)
         ret = paths_state_dir(options->state_dir, &err);
     }
     if (ret < 0) {
-        (void)fprintf(stderr, "vblkd: %s; name a place by %s\n", err.text, names);
+        log_plain("vblkd: %s; name a place by %s", err.text, names);
     }
     return ret;
+}
+
+/* Paths of sockets are told to clients and kept in the state file, both of them JSON. */
+static int check_text(const struct options *options)
+{
+    char shown[1024];
+
+    if (text_is_utf8(options->socket_dir)) {
+        return 0;
+    }
+    log_plain("vblkd: --socket-dir: \"%s\" is not UTF-8",
+              text_safe(options->socket_dir, shown, sizeof(shown)));
+    return hint();
 }
 
 int main(int argc, char **argv)
@@ -171,18 +189,37 @@ int main(int argc, char **argv)
         .socket_dir = options.socket_dir,
         .state_dir = options.state_dir,
     };
-    int ret = read_options(&options, argc, argv);
+    struct err err = {0};
+    int ret;
 
+    if (std_fds_fill(&err) < 0) {
+        log_plain("vblkd: %s", err.text);
+        return EXIT_FAILURE;
+    }
+    ret = read_options(&options, argc, argv);
     if (ret >= 0) {
         return ret;
     }
     if (use_defaults(&options) < 0) {
+        return EXIT_USAGE;
+    }
+    json_memory_install();
+    ret = check_text(&options);
+    if (ret != 0) {
+        return ret;
+    }
+    limits_raise();
+    (void)porter_init(); /* before all that opens files; what needs it says that it failed */
+    log_set_level(options.level);
+    signals_ignore();
+    if (log_start(&err) < 0) {
+        log_error("daemon: %s", err.text);
         return EXIT_FAILURE;
     }
-    log_set_level(options.level);
-    limits_raise();
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a write past RLIMIT_FSIZE fails with EFBIG */
+    limits_log();
     mem_guard_install();
-    return daemon_run(&opts);
+    ringers_install();
+    ret = daemon_run(&opts);
+    (void)log_stop(LOG_STOP_MS); /* what nobody has read by then is lost */
+    return ret;
 }

@@ -1,8 +1,7 @@
 # bash completion for vblkvm                                               -*- shell-script -*-
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Options and what may follow a disk's name are read from --help, names of disks from the
-# daemon, so that there is no list here which could grow old.
+# Options and what may follow a disk's name are read from --help, names of disks from the daemon.
 
 # What was typed for --control, so that the right daemon is asked.
 _vblkvm_control() {
@@ -19,10 +18,11 @@ _vblkvm_control() {
     printf '%s' "${VBLK_CONTROL-}"
 }
 
-# vblkctl is asked, the one beside $1.
+# vblkctl is asked, the one beside $1.  compgen expands its words, and whoever listens may say
+# anything: only what a name may have.
 _vblkvm_disks() {
     VBLK_CONTROL=$(_vblkvm_control) "${1%vblkvm}vblkctl" --json list 2>/dev/null |
-        grep -o '{"name":"[^"]*"' | cut -d '"' -f 4
+        grep -o '{"name":"[A-Za-z0-9._-]*"' | cut -d '"' -f 4
 }
 
 # The words ",KEY=" which may follow a disk.
@@ -32,7 +32,7 @@ _vblkvm_keys() {
 
 # The values of ",$2=", if they are a list.
 _vblkvm_values() {
-    "$1" --help 2>/dev/null | sed -n "s/^ *,$2=\([^ ]*|[^ ]*\).*/\1/p" | tr '|' ' '
+    [[ $2 == *[!a-z]* ]] || "$1" --help 2>/dev/null | sed -n "s/^ *,$2=\([^ ]*|[^ ]*\).*/\1/p" | tr '|' ' '
 }
 
 # What may be in the place of $2, a part of a disk; $3 is what stands before a "=".

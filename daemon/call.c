@@ -5,52 +5,95 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/text.h"
+#include "daemon/json_memory.h"
+
 json_t *call_text(const char *text)
 {
+    size_t size = strlen(text) * TEXT_ESCAPE_MAX + 1;
     json_t *value = json_string(text);
-    char *plain;
+    char *shown;
 
     if (value) {
         return value;
     }
-    plain = strdup(text);
-    for (char *c = plain; c && *c; c++) {
-        if ((unsigned char)*c >= 0x80) {
-            *c = '?';
-        }
-    }
-    value = json_string(plain ? plain : "");
-    free(plain);
+    shown = json_memory_alloc(size);
+    value = shown ? json_string(text_safe(text, shown, size)) : NULL;
+    json_memory_free(shown);
     return value;
 }
 
 /* ---- answers ---- */
 
-/* Takes over `answer`. */
-static void send_answer(struct client *client, json_t *answer)
+/* The id as JSON, if that needs no memory.  Returns false for a long one, or one to escape. */
+static bool print_id(const json_t *id, char *text, size_t size)
 {
-    char *text = json_dumps(answer, JSON_COMPACT);
+    const char *string = json_string_value(id);
+
+    if (json_is_integer(id)) {
+        (void)snprintf(text, size, "%" JSON_INTEGER_FORMAT, json_integer_value(id));
+        return true;
+    }
+    if (!string) {
+        (void)snprintf(text, size, "null");
+        return true;
+    }
+    for (const char *c = string; *c; c++) {
+        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\') {
+            return false;
+        }
+    }
+    return snprintf(text, size, "\"%s\"", string) < (int)size;
+}
+
+/* A client that is told nothing would wait for ever; one that cannot be told sees the end. */
+static void say_no_memory(struct client *client, const json_t *id)
+{
+    char id_text[80];
+    char text[256];
+
+    if (print_id(id, id_text, sizeof(id_text))) {
+        (void)snprintf(text, sizeof(text),
+                       "{\"jsonrpc\":\"2.0\",\"id\":%s,\"error\":{\"code\":%d,\"message\":\"out of "
+                       "memory; what was asked for may have been done all the same\","
+                       "\"data\":{\"errno\":\"ENOMEM\"}}}",
+                       id_text, RPC_REFUSED);
+        client_send_now(client, text);
+    } else {
+        client_close(client);
+    }
+}
+
+/* Takes over `answer`, NULL: there was no memory for it. */
+static void send_answer(struct client *client, const json_t *id, json_t *answer)
+{
+    char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 
     json_decref(answer);
-    if (text) {
-        client_send(client, text);
-        free(text);
+    if (!text || client_send(client, text) < 0) {
+        say_no_memory(client, id);
     }
+    json_memory_free(text);
 }
 
 static json_t *error_object(int code, const char *text)
 {
+    unsigned before = json_memory_failures();
     json_t *error = json_object();
 
     (void)json_object_set_new(error, "code", json_integer(code));
     (void)json_object_set_new(error, "message", call_text(text));
-    return error;
+    return json_memory_check(error, before);
 }
 
-/* `id` is lent, NULL: the request could not be read so far.  Takes over `value`. */
+/*
+ * `id` is lent, NULL: the request could not be read so far.  Takes over `value`; without it, or
+ * without memory, NULL is returned.
+ */
 static json_t *envelope(json_t *id, const char *member, json_t *value)
 {
-    json_t *answer = json_object();
+    unsigned before = json_memory_failures();
+    json_t *answer = value ? json_object() : NULL;
 
     (void)json_object_set_new(answer, "jsonrpc", json_string("2.0"));
     if (id) {
@@ -59,7 +102,7 @@ static json_t *envelope(json_t *id, const char *member, json_t *value)
         (void)json_object_set_new(answer, "id", json_null());
     }
     (void)json_object_set_new(answer, member, value);
-    return answer;
+    return json_memory_check(answer, before);
 }
 
 static void unlink_call(struct call *call)
@@ -82,7 +125,7 @@ static void end_call(struct call *call, const char *member, json_t *value)
         unlink_call(call);
     }
     if (client && call->id) {
-        send_answer(client, envelope(call->id, member, value));
+        send_answer(client, call->id, envelope(call->id, member, value));
     } else {
         json_decref(value);
     }
@@ -105,10 +148,11 @@ void call_error(struct call *call, int code, const char *text)
 
 void call_refuse(struct call *call, const struct err *err)
 {
+    unsigned before = json_memory_failures();
     json_t *error = error_object(RPC_REFUSED, err->text);
 
     (void)json_object_set_new(error, "data", json_pack("{s:s}", "errno", err_name(err->code)));
-    end_call(call, "error", error);
+    end_call(call, "error", json_memory_check(error, before));
 }
 
 void call_forget_client(struct client *client)
@@ -190,8 +234,8 @@ static void answer_bad(struct client *client, const json_t *request, const struc
 {
     json_t *id = json_object_get(request, "id");
 
-    send_answer(client,
-                envelope(is_valid_id(id) ? id : NULL, "error", error_object(err->code, err->text)));
+    id = is_valid_id(id) ? id : NULL;
+    send_answer(client, id, envelope(id, "error", error_object(err->code, err->text)));
 }
 
 static struct call *new_call(struct client *client, const json_t *request)
@@ -212,6 +256,7 @@ void call_line(struct client *client, const char *line, size_t len,
                void (*run)(struct call *call, const char *method, const json_t *params, void *arg),
                void *arg)
 {
+    unsigned before = json_memory_failures();
     json_error_t error;
     struct err err = {0};
     json_auto_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
@@ -219,6 +264,10 @@ void call_line(struct client *client, const char *line, size_t len,
     const json_t *params = json_object_get(request, "params");
     struct call *call;
 
+    if (json_memory_failures() != before) {
+        say_no_memory(client, json_object_get(request, "id"));
+        return;
+    }
     if (!request) {
         (void)err_say(&err, RPC_PARSE_ERROR, "not JSON: column %d: %s", error.column, error.text);
         answer_bad(client, NULL, &err);
@@ -230,8 +279,7 @@ void call_line(struct client *client, const char *line, size_t len,
     }
     call = new_call(client, request);
     if (!call) {
-        (void)err_say(&err, RPC_REFUSED, "out of memory");
-        answer_bad(client, request, &err);
+        say_no_memory(client, json_object_get(request, "id"));
         return;
     }
     run(call, json_string_value(json_object_get(request, "method")), params ? params : empty, arg);

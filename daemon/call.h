@@ -10,7 +10,7 @@
 
 #include <jansson.h>
 
-#include "core/err.h"
+#include "core/base/err.h"
 #include "daemon/control.h"
 
 struct call {
@@ -19,7 +19,7 @@ struct call {
     json_t *id;            /* owned; NULL: a notification, nobody wants an answer */
 };
 
-/* Takes over `result`. */
+/* Takes over `result`; NULL: there was no memory to make it, which the client is told. */
 void call_result(struct call *call, json_t *result);
 
 /* -32000 with the errno's name. */
@@ -38,5 +38,6 @@ void call_line(struct client *client, const char *line, size_t len,
 /* The client goes: its calls will be answered to nobody. */
 void call_forget_client(struct client *client);
 
-/* Text of any origin as a JSON string: what is not UTF-8 becomes '?'. */
+/* NULL without memory.  Text of any origin as a JSON string; where it is not UTF-8, as text_escape
+ * shows it. */
 json_t *call_text(const char *text);

@@ -3,14 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "daemon/call.h"
 
 /* Between two tries to accept a client when that fails. */
 #define ACCEPT_RETRY_MS 100
@@ -38,12 +36,15 @@ struct output {
 
 /* ---- file descriptors for when there are none ---- */
 
-/* As many as can be had. */
+/*
+ * As many as can be had, of what nobody else uses: a copy of the listening socket would keep it
+ * alive when another one takes its number, and whoever connects there would wait for ever.
+ */
 static void keep_spare(struct control *control)
 {
     for (unsigned i = 0; i < CONTROL_SPARE_FDS; i++) {
         if (control->spare[i] < 0) {
-            control->spare[i] = fcntl(control->opts.listener->fd, F_DUPFD_CLOEXEC, 0);
+            control->spare[i] = eventfd(0, EFD_CLOEXEC);
         }
     }
 }
@@ -102,16 +103,22 @@ static void close_client(struct client *client)
 {
     if (!client->is_closing) {
         client->is_closing = true;
-        call_forget_client(client);
+        client->control->opts.gone(client);
         uv_close((uv_handle_t *)&client->pipe, on_client_closed);
     }
 }
 
+/* Whoever asks for the end of the daemon is owed more than the answer: control_finish closes it. */
+static bool is_owed_more(const struct client *client)
+{
+    return !client->is_ending &&
+           (!client->is_at_eof || client->call_count > 0 || client->awaits_end);
+}
+
 static void close_when_done(struct client *client)
 {
-    bool owes_nothing = client->is_ending || (client->is_at_eof && client->call_count == 0);
-
-    if (owes_nothing && uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) == 0) {
+    if (!is_owed_more(client) &&
+        uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) == 0) {
         close_client(client);
     }
 }
@@ -128,7 +135,7 @@ static void stop_reading(struct client *client)
 static void end_client(struct client *client, const char *text)
 {
     stop_reading(client);
-    client_send(client, text);
+    (void)client_send(client, text); /* without memory it sees the end of the connection */
     client->is_ending = true;
     close_when_done(client);
 }
@@ -151,26 +158,30 @@ static void on_written(uv_write_t *write, int status)
     close_when_done(client);
 }
 
-void client_send(struct client *client, const char *text)
+static bool takes_output(const struct client *client)
+{
+    return !client->is_closing && !client->is_ending;
+}
+
+int client_send(struct client *client, const char *text)
 {
     size_t len = strlen(text);
     struct output *output;
     uv_buf_t buf;
 
-    if (client->is_closing || client->is_ending) {
-        return;
+    if (!takes_output(client)) {
+        return 0;
     }
     /* One answer may be larger than that; a second one then has to wait for a reader. */
     if (uv_stream_get_write_queue_size((uv_stream_t *)&client->pipe) > PROTOCOL_BACKLOG_MAX) {
         log_limited(&client->control->log, LOG_LEVEL_WARN,
                     "control: a client does not read its answers, dropped");
         close_client(client);
-        return;
+        return 0;
     }
     output = malloc(sizeof(*output) + len + 1);
     if (!output) {
-        close_client(client);
-        return;
+        return -ENOMEM;
     }
     output->client = client;
     memcpy(output->text, text, len);
@@ -178,6 +189,20 @@ void client_send(struct client *client, const char *text)
     buf = uv_buf_init(output->text, (unsigned)len + 1);
     if (uv_write(&output->write, (uv_stream_t *)&client->pipe, &buf, 1, on_written) < 0) {
         free(output);
+        close_client(client);
+    }
+    return 0;
+}
+
+void client_send_now(struct client *client, const char *text)
+{
+    char feed[] = "\n";
+    uv_buf_t bufs[] = {uv_buf_init((char *)text, (unsigned)strlen(text)), uv_buf_init(feed, 1)};
+    size_t len = bufs[0].len + bufs[1].len;
+
+    log_limited(&client->control->log, LOG_LEVEL_ERROR, "control: no memory for an answer");
+    if (takes_output(client) &&
+        uv_try_write((uv_stream_t *)&client->pipe, bufs, ARRAY_SIZE(bufs)) != (int)len) {
         close_client(client);
     }
 }
@@ -222,6 +247,11 @@ static void consume(struct client *client)
         start_reading(client);
     }
     close_when_done(client);
+}
+
+void client_close(struct client *client)
+{
+    close_client(client);
 }
 
 void client_call_ended(struct client *client)
@@ -333,7 +363,7 @@ static void on_accept_retry(uv_timer_t *timer)
 {
     struct control *control = containerof(timer, struct control, accept_retry);
 
-    (void)uv_poll_start(&control->server, UV_READABLE, on_listen);
+    (void)uv_poll_start(&control->socket.poll, UV_READABLE, on_listen);
 }
 
 /* Without an fd for it, a connection stays in the queue and the socket stays readable. */
@@ -344,7 +374,7 @@ static void accept_failed(struct control *control, int code)
     }
     log_limited(&control->log, LOG_LEVEL_ERROR, "control: cannot accept a client: %s",
                 strerror(code));
-    (void)uv_poll_stop(&control->server);
+    (void)uv_poll_stop(&control->socket.poll);
     (void)uv_timer_start(&control->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
 }
 
@@ -354,7 +384,7 @@ static void accept_failed(struct control *control, int code)
  */
 static void on_listen(uv_poll_t *poll, int status, int events)
 {
-    struct control *control = containerof(poll, struct control, server);
+    struct control *control = containerof(poll, struct control, socket.poll);
     int listener = control->opts.listener->fd;
     int fd;
 
@@ -376,13 +406,12 @@ int control_start(struct control *control, const struct control_opts *opts, stru
     memset(control->spare, -1, sizeof(control->spare));
     control->opts = *opts;
     keep_spare(control);
-    ret = uv_poll_init(opts->loop, &control->server, opts->listener->fd);
+    ret = control_socket_start(&control->socket, opts->loop, opts->listener, on_listen, err);
     if (ret < 0) {
         drop_all_spare(control);
-        return err_set(err, ret, "cannot watch %s", opts->listener->path);
+        return ret;
     }
     (void)uv_timer_init(opts->loop, &control->accept_retry); /* cannot fail */
-    (void)uv_poll_start(&control->server, UV_READABLE, on_listen);
     control->is_listening = true;
     return 0;
 }
@@ -391,8 +420,8 @@ void control_unlisten(struct control *control)
 {
     if (control->is_listening) {
         control->is_listening = false;
-        uv_close((uv_handle_t *)&control->server, NULL);
         uv_close((uv_handle_t *)&control->accept_retry, NULL);
+        control_socket_stop(&control->socket);
         drop_all_spare(control);
     }
 }

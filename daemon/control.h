@@ -9,9 +9,9 @@
 
 #include <uv.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
+#include "daemon/control_socket.h"
 #include "daemon/protocol.h"
-#include "transports/unix_socket.h"
 
 struct call;
 
@@ -28,6 +28,7 @@ struct client {
     bool is_at_eof;    /* nothing more to come; answers may still be owed */
     bool is_ending;    /* close when all is written */
     bool is_closing;   /* uv_close was called */
+    bool awaits_end;   /* it has asked for the end of the daemon, and is told how that went */
     char input[PROTOCOL_LINE_MAX + 1];
 };
 
@@ -35,6 +36,7 @@ struct control_opts {
     uv_loop_t *loop;                /* lent */
     struct unix_listener *listener; /* lent; it listens already */
     void (*line)(struct client *client, const char *line, size_t len, void *arg);
+    void (*gone)(struct client *client); /* its calls are answered to nobody from now on */
     void *arg;
 };
 
@@ -43,7 +45,7 @@ struct control_opts {
 
 struct control {
     struct control_opts opts;
-    uv_poll_t server;
+    struct control_socket socket;
     uv_timer_t accept_retry;
     int spare[CONTROL_SPARE_FDS]; /* owned, -1: in use for a client */
     struct client *clients;
@@ -63,8 +65,17 @@ void control_unlisten(struct control *control);
 /* Close all connections as soon as their answers are written; then `finished(arg)`. */
 void control_finish(struct control *control, void (*finished)(void *arg));
 
-/* Queue one line (a line feed is added).  May end the client, whose memory stays for now. */
-void client_send(struct client *client, const char *text);
+/*
+ * Queue one line (a line feed is added).  May end the client, whose memory stays for now.
+ * Returns 0, or -ENOMEM when there was no memory for it and the client knows of nothing.
+ */
+int client_send(struct client *client, const char *text);
+
+/* The same without memory, for a short line; a client that cannot take it now is closed. */
+void client_send_now(struct client *client, const char *text);
+
+/* It can be told nothing more. */
+void client_close(struct client *client);
 
 /* One of its calls has been answered: read on, or close, as the case may be. */
 void client_call_ended(struct client *client);

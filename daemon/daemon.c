@@ -2,19 +2,21 @@
 #include "daemon/daemon.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <uv.h>
 
+#include "core/base/ringer.h"
 #include "daemon/control.h"
+#include "daemon/let_go.h"
 #include "daemon/methods.h"
+#include "daemon/methods_shutdown.h"
 #include "daemon/notify.h"
 #include "daemon/paths.h"
 #include "daemon/protocol.h"
-#include "daemon/registry.h"
+#include "daemon/registry_life.h"
+#include "daemon/signals.h"
 #include "daemon/state.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
@@ -22,12 +24,17 @@
 /* The disks have PROTOCOL_SHUTDOWN_MS; past this something else hangs. */
 #define LAST_RESORT_MS (PROTOCOL_SHUTDOWN_MS + 2 * PROTOCOL_GRACE_MS)
 
+/* How often is looked for threads that a front-end keeps waiting. */
+#define RINGERS_MS 1000
+
 struct daemon {
     const struct daemon_opts *opts;
     uv_loop_t loop;
     struct mailbox mailbox;
-    uv_signal_t signals[2];
+    struct signals signals;
     uv_timer_t last_resort;
+    uv_timer_t ringers; /* looks for threads that a front-end keeps waiting */
+    struct notify notify;
     struct unix_listener listener;
     struct state *state;
     struct registry registry;
@@ -35,12 +42,16 @@ struct daemon {
     struct methods methods;
     bool has_control;
     bool is_ending;
+    struct err lost; /* at its end, code 0: nothing */
+    int status;
 };
 
 /* Threads may be stuck: nothing of theirs can be waited for or freed. */
-__attribute__((noreturn)) static void give_up(const char *why)
+__attribute__((noreturn)) static void give_up(const struct daemon *daemon, const char *why)
 {
     log_error("daemon: %s, ending without waiting any longer", why);
+    (void)log_stop(LOG_STOP_MS);
+    let_go(daemon->state);
     _exit(1);
 }
 
@@ -52,15 +63,23 @@ static void on_control_finished(void *arg)
 
     mailbox_close(&daemon->mailbox);
     uv_close((uv_handle_t *)&daemon->last_resort, NULL);
-    for (unsigned i = 0; i < ARRAY_SIZE(daemon->signals); i++) {
-        uv_close((uv_handle_t *)&daemon->signals[i], NULL);
-    }
+    uv_close((uv_handle_t *)&daemon->ringers, NULL);
+    signals_close(&daemon->signals);
+    notify_close(&daemon->notify);
 }
 
 static void on_state_stopped(void *arg)
 {
     struct daemon *daemon = arg;
 
+    daemon->state = NULL; /* freed */
+    if (daemon->registry.has_lost) {
+        (void)err_say(&daemon->lost, -EIO,
+                      "what was written to some disks may be lost, see its log");
+    }
+    if (daemon->has_control) {
+        shutdown_tell(&daemon->control, &daemon->registry, &daemon->lost);
+    }
     registry_fini(&daemon->registry);
     if (daemon->has_control) {
         control_finish(&daemon->control, on_control_finished);
@@ -72,19 +91,32 @@ static void on_state_stopped(void *arg)
 static void on_disks_stopped(void *arg, bool is_clean)
 {
     struct daemon *daemon = arg;
+    struct err err = {0};
 
+    if (keeper_lost(&daemon->registry.keeper, &err) < 0) {
+        daemon->status = EXIT_FAILURE;
+        (void)err_say(&daemon->lost, err.code, "what was changed last is lost: %s", err.text);
+        log_error("daemon: %s", daemon->lost.text);
+    }
     if (!is_clean) {
-        give_up("not all disks could be drained");
+        give_up(daemon, "not all disks could be drained");
     }
     state_stop(daemon->state, on_state_stopped, daemon);
 }
 
-static void on_last_resort(uv_timer_t *timer)
+static void on_ringers(uv_timer_t *timer)
 {
-    give_up("something does not end");
+    (void)ringers_watch();
 }
 
-static void end(void *arg)
+static void on_last_resort(uv_timer_t *timer)
+{
+    const struct daemon *daemon = containerof(timer, struct daemon, last_resort);
+
+    give_up(daemon, "something does not end");
+}
+
+static void end_daemon(void *arg)
 {
     struct daemon *daemon = arg;
 
@@ -92,7 +124,7 @@ static void end(void *arg)
         return;
     }
     daemon->is_ending = true;
-    notify_manager("STOPPING=1");
+    notify_manager(&daemon->notify, "STOPPING=1");
     log_info("daemon: ending, draining all disks");
     if (daemon->has_control) {
         control_unlisten(&daemon->control);
@@ -102,14 +134,9 @@ static void end(void *arg)
     registry_stop(&daemon->registry, on_disks_stopped, daemon);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void hurry(void *arg)
 {
-    struct daemon *daemon = handle->data;
-
-    if (daemon->is_ending) {
-        give_up("told to end for the second time");
-    }
-    end(daemon);
+    give_up(arg, "told to end for the second time");
 }
 
 /* ---- the start ---- */
@@ -129,6 +156,7 @@ static void on_restored(void *arg)
         .loop = &daemon->loop,
         .listener = &daemon->listener,
         .line = on_line,
+        .gone = call_forget_client,
         .arg = daemon,
     };
     struct err err = {0};
@@ -137,11 +165,11 @@ static void on_restored(void *arg)
         return;
     }
     if (control_start(&daemon->control, &opts, &err) < 0) {
-        give_up(err.text);
+        give_up(daemon, err.text);
     }
     daemon->has_control = true;
     log_info("daemon: ready, control socket %s", daemon->opts->control_path);
-    notify_manager("READY=1");
+    notify_manager(&daemon->notify, "READY=1");
 }
 
 static int make_dirs(const struct daemon_opts *opts, struct err *err)
@@ -160,7 +188,6 @@ static int make_dirs(const struct daemon_opts *opts, struct err *err)
 /* Handles that last as long as the loop.  What fails here fails for lack of fds or memory. */
 static int init_loop(struct daemon *daemon, struct err *err)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
     int ret = uv_loop_init(&daemon->loop);
 
     if (ret == 0) {
@@ -169,12 +196,17 @@ static int init_loop(struct daemon *daemon, struct err *err)
     if (ret == 0) {
         ret = uv_timer_init(&daemon->loop, &daemon->last_resort);
     }
-    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(daemon->signals); i++) {
-        ret = uv_signal_init(&daemon->loop, &daemon->signals[i]);
-        daemon->signals[i].data = daemon;
-        if (ret == 0) {
-            ret = uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
-        }
+    if (ret == 0) {
+        ret = uv_timer_init(&daemon->loop, &daemon->ringers);
+    }
+    if (ret == 0) {
+        ret = uv_timer_start(&daemon->ringers, on_ringers, RINGERS_MS, RINGERS_MS);
+    }
+    if (ret == 0) {
+        ret = notify_init(&daemon->notify, &daemon->loop);
+    }
+    if (ret == 0) {
+        ret = signals_init(&daemon->signals, &daemon->loop, end_daemon, hurry, daemon);
     }
     return ret < 0 ? err_set(err, ret, "event loop") : 0;
 }
@@ -192,10 +224,25 @@ static int init_registry(struct daemon *daemon, struct err *err)
     int ret;
 
     daemon->methods.registry = &daemon->registry;
-    daemon->methods.shutdown = end;
+    daemon->methods.shutdown = end_daemon;
     daemon->methods.arg = daemon;
     ret = registry_init(&daemon->registry, &opts);
     return ret < 0 ? err_set(err, ret, "cannot set up the table of disks") : 0;
+}
+
+/* The disks that are there may have guests by now: they are drained. */
+static int restore_disks(struct daemon *daemon, const struct disk_record *records, size_t count,
+                         struct err *err)
+{
+    int ret = registry_restore(&daemon->registry, records, count, on_restored, daemon, err);
+
+    if (ret == 0 || !daemon->registry.disks) {
+        return ret;
+    }
+    log_error("daemon: %s", err->text);
+    daemon->status = EXIT_FAILURE;
+    end_daemon(daemon);
+    return 0;
 }
 
 /* From here on there are threads: what fails ends the process at once. */
@@ -213,14 +260,14 @@ static int start_disks(struct daemon *daemon, struct err *err)
         ret = init_registry(daemon, err);
     }
     if (ret == 0) {
-        ret = registry_restore(&daemon->registry, records, count, on_restored, daemon, err);
+        ret = restore_disks(daemon, records, count, err);
     }
     free(records);
     return ret;
 }
 
 /* The locks first: a second daemon must not touch anything. */
-static int start(struct daemon *daemon, struct err *err)
+static int start_daemon(struct daemon *daemon, struct err *err)
 {
     const struct daemon_opts *opts = daemon->opts;
     int ret = make_dirs(opts, err);
@@ -231,6 +278,10 @@ static int start(struct daemon *daemon, struct err *err)
     ret = unix_listen(&daemon->listener, opts->control_path, 0600, err);
     if (ret < 0) {
         return ret;
+    }
+    if (daemon->listener.took_over) {
+        log_warn("daemon: the one before was killed, or crashed: a guest that waits for requests "
+                 "it had in flight hangs until it is reset");
     }
     ret = state_open(&daemon->state, opts->state_dir, err);
     if (ret == 0) {
@@ -251,13 +302,18 @@ int daemon_run(const struct daemon_opts *opts)
     struct err err = {0};
 
     daemon.opts = opts;
-    if (start(&daemon, &err) < 0) {
-        (void)fprintf(stderr, "vblkd: %s\n", err.text);
-        (void)fflush(NULL);
+    if (start_daemon(&daemon, &err) < 0) {
+        log_error("daemon: %s", err.text);
+        (void)log_stop(LOG_STOP_MS);
         _exit(1); /* threads may have been started: they end with the process */
     }
     (void)uv_run(&daemon.loop, UV_RUN_DEFAULT); /* until every handle is closed */
     (void)uv_loop_close(&daemon.loop);
+    if (daemon.registry.has_lost) {
+        log_error(
+            "daemon: all disks drained, ended; what was written to some may be lost, see above");
+        return 1;
+    }
     log_info("daemon: all disks drained, ended");
-    return 0;
+    return daemon.status;
 }

@@ -7,7 +7,7 @@
  * Thread: control, which is the main thread.
  */
 
-#include "core/err.h"
+#include "core/base/err.h"
 
 struct daemon_opts {
     const char *control_path;
@@ -18,6 +18,6 @@ struct daemon_opts {
 /*
  * Run until told to end.  Returns the exit status: 0 when all disks were drained, 1 when not,
  * or when it could not start (a sentence about that goes to standard error).
- * Before: SIGPIPE ignored, mem_guard_install, limits raised.
+ * Before: signals_ignore, mem_guard_install, limits raised.
  */
 int daemon_run(const struct daemon_opts *opts);

@@ -1,55 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/disk_config.h"
 
-#include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "core/engine.h"
-
-static const char *const image_types[] = {"file", "null", NULL};
-
-#define STRING(member)                                                    \
-    .type = PARAM_STRING, .offset = offsetof(struct disk_config, member), \
-    .size = sizeof(((struct disk_config *)NULL)->member)
-#define INTEGER(member) .type = PARAM_INTEGER, .offset = offsetof(struct disk_config, member)
-#define BOOLEAN(member) .type = PARAM_BOOL, .offset = offsetof(struct disk_config, member)
-
-static const struct param image_params[] = {
-    {"type", STRING(image.type), .is_required = true, .choices = image_types,
-     .help = "file: a regular file or a block device; null: no bytes are kept"},
-    {"path", STRING(image.path), .help = "file: absolute path of the image"},
-    {"size", INTEGER(image.size), .min = 0, .max = INT64_MAX,
-     .help = "bytes; null: the disk's size; file: only with create"},
-    {"cache", STRING(image.cache), .text = "none", .choices = cache_mode_names,
-     .help = "as QEMU defines them"},
-    {"create", BOOLEAN(image.create), .help = "file: make it, sparse; it must not exist"},
-    {"delay_ms", INTEGER(image.delay_ms), .min = 0, .max = 3600000,
-     .help = "null: how long each request takes, in milliseconds"},
-    {.name = NULL},
-};
-
-/* VIRTIO 1.2, 5.2.4 "Device configuration layout"; block sizes as blk_opts_resolve allows them. */
-const struct param disk_config_params[] = {
-    {"name", STRING(name), .is_required = true,
-     .help = "letters, digits, '.', '_' and '-', beginning with a letter or digit"},
-    {"image", .type = PARAM_OBJECT, .is_required = true, .members = image_params,
-     .help = "where the bytes are"},
-    {"readonly", BOOLEAN(readonly), .help = "the guest cannot write"},
-    {"serial", STRING(serial), .help = "what the guest reads as serial number [the name]"},
-    {"queues", INTEGER(queues), .value = 16, .min = 1, .max = BLK_MAX_QUEUES,
-     .help = "the most queues that a front-end may use"},
-    {"queue_size", INTEGER(queue_size), .value = RING_MAX_SIZE, .min = 2, .max = RING_MAX_SIZE,
-     .is_power_of_2 = true, .help = "the largest queue that a front-end may set"},
-    {"logical_block_size", INTEGER(logical_block_size), .min = 0, .max = 32768,
-     .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
-    {"physical_block_size", INTEGER(physical_block_size), .min = 0, .max = 1 << 20,
-     .is_power_of_2 = true, .help = "bytes [as the image suggests]"},
-    SETTINGS_PARAMS(offsetof(struct disk_config, settings), false),
-    {"socket", STRING(socket), .help = "absolute path of the vhost-user socket [DIR/NAME.sock]"},
-    {.name = NULL},
-};
+#include "core/block/engine.h"
+#include "core/base/text.h"
+#include "daemon/plane.h"
 
 static bool is_alphanumeric(char c)
 {
@@ -73,32 +32,10 @@ static int check_name(const char *name, struct err *err)
     return 0;
 }
 
-static int check_file(const struct image_config *image, struct err *err)
-{
-    if (image->path[0] == '\0') {
-        return err_say(err, -EINVAL, "image.path: is missing");
-    }
-    if (image->path[0] != '/') {
-        return err_say(err, -EINVAL, "image.path: \"%s\" is not absolute", image->path);
-    }
-    if (image->create && image->size == 0) {
-        return err_say(err, -EINVAL, "image.size: is missing, create needs it");
-    }
-    if (!image->create && image->size != 0) {
-        return err_say(err, -EINVAL,
-                       "image.size: goes with create only, "
-                       "an image that exists has its size");
-    }
-    if (image->delay_ms != 0) {
-        return err_say(err, -EINVAL, "image.delay_ms: goes with type \"null\" only");
-    }
-    return 0;
-}
-
 /* `engine` "": none is asked for. */
 static int check_engine(const struct image_config *image, const char *engine, struct err *err)
 {
-    if (strcmp(image->type, "null") == 0 && engine[0] && strcmp(engine, "auto") != 0) {
+    if (!image_type_of(image)->has_file && engine[0] && strcmp(engine, "auto") != 0) {
         return err_say(err, -EINVAL, "engine: \"%s\" goes with images of type \"file\" only",
                        engine);
     }
@@ -114,22 +51,41 @@ static int check_threads(const struct disk_config *config, int64_t threads, stru
     (void)err_say(err, -EINVAL, "threads: %d are more than the %d queue%s of the disk",
                   (int)threads, (int)config->queues, config->queues == 1 ? "" : "s");
     err_hint(err, "each serves one queue at least: up to %d are of use",
-             (int)min_of(config->queues, (int64_t)DEVICE_MAX_LANES));
+             (int)min_of(config->queues, (int64_t)LANES_MAX));
     return -EINVAL;
 }
 
-static int check_null(const struct image_config *image, struct err *err)
+/* What no image can make right; the rest is seen when it is open. */
+static int check_blocks(const struct disk_config *config, struct err *err)
 {
-    if (image->path[0] != '\0') {
-        return err_say(err, -EINVAL, "image.path: goes with type \"file\" only");
+    int64_t logical = config->logical_block_size;
+    int64_t physical = config->physical_block_size;
+
+    if (logical != 0 && logical < SECTOR_SIZE) {
+        return err_say(err, -EINVAL, "logical_block_size: must be at least 512");
     }
-    if (image->create) {
-        return err_say(err, -EINVAL, "image.create: goes with type \"file\" only");
+    if (physical != 0 && physical < SECTOR_SIZE) {
+        return err_say(err, -EINVAL, "physical_block_size: must be at least 512");
     }
-    if (image->size == 0) {
-        return err_say(err, -EINVAL, "image.size: is missing");
+    if (physical != 0 && physical < logical) {
+        return err_say(err, -EINVAL,
+                       "physical_block_size: %" PRId64 " is below the logical block size, %" PRId64,
+                       physical, logical);
     }
     return 0;
+}
+
+/* Of an image that has none yet; a file that is there has its size. */
+static int check_size(const struct disk_config *config, struct err *err)
+{
+    int64_t block = config->logical_block_size ? config->logical_block_size : SECTOR_SIZE;
+
+    if (config->image.size % block == 0) {
+        return 0;
+    }
+    return err_say(err, -EINVAL,
+                   "image.size: %" PRId64 " bytes are not whole blocks of %" PRId64 " bytes",
+                   config->image.size, block);
 }
 
 static int complete_socket(struct disk_config *config, const char *socket_dir, struct err *err)
@@ -148,7 +104,33 @@ static int complete_socket(struct disk_config *config, const char *socket_dir, s
     if (config->socket[0] != '/') {
         return err_say(err, -EINVAL, "socket: \"%s\" is not absolute", config->socket);
     }
+    if (!text_is_utf8(config->socket)) {
+        return err_say(err, -EINVAL, "socket: \"%s\" is not UTF-8", config->socket);
+    }
     return 0;
+}
+
+/* FNV-1a, 32 bits.  Source: RFC 9923, 2 "FNV Basics". */
+static uint32_t hash(uint32_t sum, const char *text)
+{
+    while (*text) {
+        sum = (sum ^ (uint8_t)*text++) * 16777619u;
+    }
+    return sum;
+}
+
+#define HASH_BEGIN 2166136261u
+
+void disk_config_default_serial(struct disk_config *config, unsigned attempt)
+{
+    uint32_t sum = hash(HASH_BEGIN + attempt, config->name);
+
+    if (attempt == 0 && strlen(config->name) <= BLK_SERIAL_BYTES) {
+        (void)snprintf(config->serial, sizeof(config->serial), "%s", config->name);
+    } else {
+        (void)snprintf(config->serial, sizeof(config->serial), "%.11s-%08" PRIx32, config->name,
+                       sum);
+    }
 }
 
 int disk_config_complete(struct disk_config *config, const char *socket_dir, struct err *err)
@@ -156,8 +138,7 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     int ret = check_name(config->name, err);
 
     if (ret == 0) {
-        ret = strcmp(config->image.type, "null") == 0 ? check_null(&config->image, err)
-                                                      : check_file(&config->image, err);
+        ret = image_type_of(&config->image)->check(&config->image, err);
     }
     if (ret == 0) {
         ret = check_engine(&config->image, config->settings.engine, err);
@@ -165,18 +146,21 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     if (ret == 0) {
         ret = check_threads(config, config->settings.threads, err);
     }
-    if (ret == 0 && config->logical_block_size != 0 && config->logical_block_size < 512) {
-        ret = err_say(err, -EINVAL, "logical_block_size: must be at least 512");
+    if (ret == 0) {
+        ret = check_blocks(config, err);
     }
-    if (ret == 0 && config->physical_block_size != 0 && config->physical_block_size < 512) {
-        ret = err_say(err, -EINVAL, "physical_block_size: must be at least 512");
+    if (ret == 0) {
+        ret = check_size(config, err);
+    }
+    if (ret == 0 && config->readonly && config->image.create) {
+        ret = err_say(err, -EINVAL,
+                      "readonly: does not go with a new file, nobody could write to it");
     }
     if (ret == 0) {
         ret = complete_socket(config, socket_dir, err);
     }
     if (ret == 0 && config->serial[0] == '\0') {
-        (void)snprintf(config->serial, sizeof(config->serial), "%.*s", BLK_SERIAL_BYTES,
-                       config->name);
+        disk_config_default_serial(config, 0);
     }
     return ret;
 }
@@ -198,37 +182,31 @@ static int check_build(const char *engine, struct err *err)
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err)
 {
-    int ret;
+    int ret = check_engine(&config->image, change->engine, err);
 
-    if (!settings_is_change(change)) {
-        return err_say(err, -EINVAL, "no setting is given, at least one is needed");
-    }
-    ret = check_engine(&config->image, change->engine, err);
     if (ret == 0) {
         ret = check_build(change->engine, err);
     }
     return ret < 0 ? ret : check_threads(config, change->threads, err);
 }
 
+static bool is_on(const char *choice)
+{
+    return strcmp(choice, "on") == 0;
+}
+
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)
 {
-    bool is_known;
-
     memset(opts, 0, sizeof(*opts));
     (void)snprintf(opts->name, sizeof(opts->name), "%s", config->name);
     (void)snprintf(opts->socket_path, sizeof(opts->socket_path), "%s", config->socket);
     (void)snprintf(opts->serial, sizeof(opts->serial), "%s", config->serial);
-    opts->image.type = config->image.type;
-    opts->image.path = config->image.path;
-    opts->image.size = (uint64_t)config->image.size;
-    opts->image.delay_ms = (uint32_t)config->image.delay_ms;
-    opts->image.create = config->image.create;
+    image_config_opts(&config->image, &opts->image);
     opts->image.is_readonly = config->readonly;
-    is_known = cache_mode_parse(config->image.cache, &opts->image.cache);
-    assert(is_known); /* the table allows no other */
-    (void)is_known;
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
+    opts->geometry.discard_block = is_on(config->discard) ? UINT32_MAX : 0;
+    opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
     opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;
@@ -236,8 +214,9 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
 
 void disk_config_created(struct disk_config *config)
 {
-    if (strcmp(config->image.type, "file") == 0) {
-        config->image.create = false;
-        config->image.size = 0;
+    const struct image_type *type = image_type_of(&config->image);
+
+    if (type->opened) {
+        type->opened(&config->image);
     }
 }

@@ -2,46 +2,26 @@
 #pragma once
 
 /*
- * What was asked of a disk: the parameters of disk.add, and what the state file keeps.
- * Plain values without pointers.  Thread: control.
+ * What was asked of a disk, struct disk_config: what rows cannot say is checked, what nobody said
+ * is filled in, and the disk's thread is given it.
+ * Thread: control.
  */
 
-#include <linux/limits.h>
+#include "daemon/disk_params.h"
 
-#include "daemon/params.h"
-#include "daemon/plane.h"
-#include "daemon/settings.h"
-
-struct image_config {
-    char type[8];
-    char path[PATH_MAX];
-    char cache[16];
-    int64_t size;
-    int64_t delay_ms;
-    bool create;
-};
-
-struct disk_config {
-    char name[DISK_NAME_BYTES];
-    char socket[UNIX_PATH_BYTES];
-    char serial[BLK_SERIAL_BYTES + 1];
-    struct image_config image;
-    struct settings settings;
-    bool readonly;
-    int64_t queues;
-    int64_t queue_size;
-    int64_t logical_block_size;  /* 0: as the image suggests */
-    int64_t physical_block_size; /* 0: as the image suggests */
-};
-
-/* For params_read into a struct disk_config, or into a struct that begins with one. */
-extern const struct param disk_config_params[];
+struct plane_opts;
 
 /*
  * Check what a table cannot say, and fill in what depends on the name.
  * Returns 0, or -EINVAL with a text that names the member.
  */
 int disk_config_complete(struct disk_config *config, const char *socket_dir, struct err *err);
+
+/*
+ * The serial of a disk that was given none: its name where that fits and `attempt` is 0, else the
+ * beginning of it and a hash of all of it, another one with each attempt.
+ */
+void disk_config_default_serial(struct disk_config *config, unsigned attempt);
 
 /* -EINVAL when the change asks for what a disk of this kind does not have. */
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
@@ -50,5 +30,5 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
 /* `config` is lent to `opts`: its image's path. */
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts);
 
-/* The image was made and has its size: what must not be done again is forgotten. */
+/* The image is open: what must not be done again, to make it or to look what it is, is settled. */
 void disk_config_created(struct disk_config *config);

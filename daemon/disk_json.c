@@ -4,6 +4,10 @@
 #include <string.h>
 
 #include "daemon/call.h"
+#include "daemon/disk_params.h"
+#include "daemon/disk_warnings.h"
+#include "daemon/json_memory.h"
+#include "daemon/params.h"
 
 static void set(json_t *object, const char *name, json_t *value)
 {
@@ -15,7 +19,14 @@ static void set_integer(json_t *object, const char *name, uint64_t value)
     set(object, name, json_integer((json_int_t)value));
 }
 
-static void set_engine(json_t *object, const struct plane_lane_info *lane)
+/* Of its shape: null while nobody knows, as a disk that is added has none before its image is open.
+ */
+static void set_shape(json_t *object, const char *name, uint64_t value, bool is_known)
+{
+    set(object, name, is_known ? json_integer((json_int_t)value) : json_null());
+}
+
+static void set_engine(json_t *object, const struct device_lane_info *lane)
 {
     set(object, "engine", json_string(lane->engine));
     set(object, "engine_reason", call_text(lane->engine_reason));
@@ -25,10 +36,10 @@ static json_t *engines_json(const struct plane_info *info)
 {
     json_t *list = json_array();
 
-    for (unsigned i = 0; i < info->lane_count; i++) {
+    for (unsigned i = 0; i < info->device.lane_count; i++) {
         json_t *object = json_object();
 
-        set_engine(object, &info->lane[i]);
+        set_engine(object, &info->device.lane[i]);
         (void)json_array_append_new(list, object);
     }
     return list;
@@ -37,25 +48,26 @@ static json_t *engines_json(const struct plane_info *info)
 static json_t *image_json(const struct disk *disk, const struct plane_info *info)
 {
     const struct image_config *image = &disk->record.config.image;
-    json_t *object = json_object();
+    bool has_file = image_type_of(image)->has_file;
+    json_t *object = params_tell(image_params, image);
 
-    set(object, "type", json_string(image->type));
-    if (image->path[0]) {
-        set(object, "path", call_text(image->path));
-        set(object, "cache", json_string(image->cache));
-    } else {
-        set_integer(object, "delay_ms", (uint64_t)image->delay_ms);
+    if (has_file) {
+        set(object, "format", json_string(image->format[0] ? image->format : "raw"));
     }
     if (info) {
         set(object, "open", json_boolean(info->has_image));
+    }
+    if (info && has_file) {
+        set(object, "fate", json_string(image_fate_name(info->fate.kind)));
     }
     if (info && info->has_image) {
         set_integer(object, "size", info->image_size);
         set_integer(object, "block_size", info->image_block);
         set_integer(object, "physical_block_size", info->image_physical_block);
-        set_integer(object, "max_inflight", info->image_max_inflight);
-        if (info->lane[0].engine[0]) {
-            set_engine(object, &info->lane[0]);
+        set_integer(object, "max_inflight", info->device.lane[0].max_inflight);
+        set_integer(object, "flushing_ns", info->sync_age_ns);
+        if (info->device.lane[0].engine[0]) {
+            set_engine(object, &info->device.lane[0]);
             set(object, "engines", engines_json(info));
         }
     }
@@ -76,33 +88,37 @@ static json_t *client_json(const struct plane_info *info)
     return object;
 }
 
-static void set_settings(json_t *object, const struct settings *settings)
+/* What was asked for, where no fact stands for it: by the rows, so that none is left out. */
+static void set_rest(json_t *object, const struct param *table, const void *target)
 {
-    set_integer(object, "poll_us", (uint64_t)settings->poll_us);
-    set_integer(object, "poll_cpu", (uint64_t)settings->poll_cpu);
-    set(object, "engine", json_string(settings->engine));
-    set_integer(object, "threads", (uint64_t)settings->threads);
+    json_auto_t *asked = params_write(table, target);
+
+    (void)json_object_update_missing(object, asked); /* fails without memory only */
 }
 
 /* `info` NULL: what control itself knows. */
 static json_t *base_json(const struct disk *disk, const char *state, const char *reason,
                          const struct plane_info *info)
 {
+    unsigned before = json_memory_failures();
     const struct disk_config *config = &disk->record.config;
+    uint64_t size = info ? info->geometry.size : (uint64_t)disk->record.size;
     json_t *object = json_object();
 
     set(object, "name", json_string(config->name));
     set(object, "state", json_string(state));
     set(object, "reason", reason[0] ? call_text(reason) : json_null());
-    set_integer(object, "size", info ? info->geometry.size : (uint64_t)disk->record.size);
+    set(object, "warnings", info ? disk_warnings(config->image.path, info) : json_array());
+    set_shape(object, "size", size, size > 0);
     set(object, "readonly", json_boolean(config->readonly));
     set(object, "socket", call_text(config->socket));
     set(object, "client", client_json(info));
     set_integer(object, "queues", (uint64_t)config->queues);
-    set_integer(object, "queues_running", info ? info->rings_running : 0);
-    set_settings(object, info ? &info->settings : &config->settings);
+    set_integer(object, "queues_running", info ? info->device.rings_running : 0);
+    set_integer(object, "queues_broken", info ? info->device.rings_broken : 0);
+    set_rest(object, settings_params, info ? &info->settings : &config->settings);
     set(object, "image", image_json(disk, info));
-    return object;
+    return json_memory_check(object, before);
 }
 
 json_t *disk_json_stuck(const struct disk *disk, const char *reason)
@@ -110,9 +126,16 @@ json_t *disk_json_stuck(const struct disk *disk, const char *reason)
     return base_json(disk, "stuck", reason, NULL);
 }
 
+/* It runs, and yet somebody waits for answers that do not come. */
+static bool is_broken(const struct plane_info *info)
+{
+    return info->state == PLANE_RUNNING && info->device.rings_broken > 0;
+}
+
 json_t *disk_json_list(const struct disk *disk, const struct plane_info *info)
 {
-    return base_json(disk, plane_state_name(info->state), info->reason, info);
+    return base_json(disk, is_broken(info) ? "broken" : plane_state_name(info->state), info->reason,
+                     info);
 }
 
 /* The pause reasons in words. */
@@ -127,6 +150,7 @@ static json_t *paused_json(unsigned mask)
         {PAUSE_MESSAGE, "front-end message"},
         {PAUSE_EXIT, "removal"},
         {PAUSE_MOVE, "change of threads"},
+        {PAUSE_IMAGE, "change of the image"},
     };
     json_t *list = json_array();
 
@@ -142,19 +166,19 @@ static json_t *oldest_json(const struct plane_info *info)
 {
     json_t *object;
 
-    if (!info->has_oldest) {
+    if (!info->device.has_oldest) {
         return json_null();
     }
     object = json_object();
-    set(object, "type", json_string(stats_type_name(info->oldest.kind)));
-    set_integer(object, "offset", info->oldest.offset);
-    set_integer(object, "length", info->oldest.length);
-    set_integer(object, "age_ns", info->oldest.age_ns);
-    set_integer(object, "ring", info->oldest.ring);
+    set(object, "type", json_string(stats_type_name(info->device.oldest.kind)));
+    set_integer(object, "offset", info->device.oldest.offset);
+    set_integer(object, "length", info->device.oldest.length);
+    set_integer(object, "age_ns", info->device.oldest.age_ns);
+    set_integer(object, "ring", info->device.oldest.ring);
     return object;
 }
 
-static json_t *ring_json(const struct plane_ring_info *ring)
+static json_t *ring_json(const struct device_ring_info *ring)
 {
     json_t *object = json_object();
 
@@ -163,8 +187,9 @@ static json_t *ring_json(const struct plane_ring_info *ring)
     set(object, "enabled", json_boolean(ring->is_enabled));
     set(object, "running", json_boolean(ring->is_running));
     set_integer(object, "inflight", ring->inflight);
+    set_integer(object, "held", ring->held);
     set_integer(object, "thread", ring->lane);
-    set_integer(object, "last_avail", ring->last_avail);
+    set_integer(object, "last_avail", ring->base);
     set_integer(object, "used", ring->used);
     set(object, "fault", ring->is_broken && ring->fault ? json_string(ring->fault) : json_null());
     return object;
@@ -174,8 +199,8 @@ static json_t *rings_json(const struct plane_info *info)
 {
     json_t *list = json_array();
 
-    for (unsigned i = 0; i < info->ring_count; i++) {
-        (void)json_array_append_new(list, ring_json(&info->ring[i]));
+    for (unsigned i = 0; i < info->device.ring_count; i++) {
+        (void)json_array_append_new(list, ring_json(&info->device.ring[i]));
     }
     return list;
 }
@@ -184,8 +209,8 @@ static json_t *thread_ids_json(const struct plane_info *info)
 {
     json_t *list = json_array();
 
-    for (unsigned i = 0; i < info->lane_count; i++) {
-        (void)json_array_append_new(list, json_integer(info->lane[i].tid));
+    for (unsigned i = 0; i < info->device.lane_count; i++) {
+        (void)json_array_append_new(list, json_integer(info->device.lane[i].tid));
     }
     return list;
 }
@@ -194,32 +219,56 @@ static json_t *memory_json(const struct plane_info *info)
 {
     json_t *object = json_object();
 
-    set_integer(object, "regions", info->regions);
-    set_integer(object, "bytes", info->memory_bytes);
-    set(object, "lost", json_boolean(info->has_lost_memory));
+    set_integer(object, "regions", info->device.regions);
+    set_integer(object, "bytes", info->device.memory_bytes);
+    set(object, "lost", json_boolean(info->device.has_lost_memory));
     return object;
+}
+
+static const char *zeroes_name(enum blk_zeroes zeroes)
+{
+    static const char *const names[] = {
+        [BLK_ZEROES_OFF] = "off", [BLK_ZEROES_KEEP] = "keep", [BLK_ZEROES_UNMAP] = "unmap"};
+
+    return names[zeroes];
 }
 
 json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
 {
+    unsigned before = json_memory_failures();
     const struct disk_config *config = &disk->record.config;
+    const struct plane_geometry *geometry = &info->geometry;
+    bool is_known = geometry->size > 0;
     json_t *object = disk_json_list(disk, info);
+    json_auto_t *warnings = daemon_warnings(&disk->registry->keeper);
 
-    set(object, "serial", call_text(config->serial));
-    set_integer(object, "queue_size", (uint64_t)config->queue_size);
-    set_integer(object, "logical_block_size", info->geometry.logical_block);
-    set_integer(object, "physical_block_size", info->geometry.physical_block);
-    set_integer(object, "opt_io_size", info->geometry.opt_io);
+    (void)json_array_extend(json_object_get(object, "warnings"), warnings);
+    set_rest(object, disk_params, config);
+    set_shape(object, "logical_block_size", geometry->logical_block, is_known);
+    set_shape(object, "physical_block_size", geometry->physical_block, is_known);
+    set_shape(object, "opt_io_size", geometry->opt_io, is_known);
+    set_shape(object, "discard_block_size", geometry->discard_block, is_known);
+    set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
     set(object, "listening", json_boolean(info->is_listening));
-    set_integer(object, "features", info->features);
-    set(object, "paused_by", paused_json(info->pause_mask));
-    set_integer(object, "inflight", info->stats.inflight);
+    set_integer(object, "features", info->device.features);
+    set(object, "paused_by", paused_json(info->device.pause_mask));
+    set_integer(object, "inflight", info->device.stats.inflight);
+    set_integer(object, "held", info->device.stats.held);
     set(object, "oldest", oldest_json(info));
     set(object, "memory", memory_json(info));
     set_integer(object, "thread", (uint64_t)worker_tid(&disk->plane.worker));
     set(object, "thread_ids", thread_ids_json(info));
     set(object, "rings", rings_json(info));
-    return object;
+    return json_memory_check(object, before);
+}
+
+json_t *disk_json_added(const struct disk *disk, const struct plane_info *info)
+{
+    unsigned before = json_memory_failures();
+    json_t *object = disk_json_show(disk, info);
+
+    disk_warnings_of_new(json_object_get(object, "warnings"), info);
+    return json_memory_check(object, before);
 }
 
 static json_t *requests_json(const struct stats_requests *requests)
@@ -233,9 +282,24 @@ static json_t *requests_json(const struct stats_requests *requests)
     return object;
 }
 
+static json_t *batches_json(const struct device_info *device)
+{
+    json_t *list = json_array();
+
+    for (unsigned i = 0; i < device->lane_count; i++) {
+        json_t *object = json_object();
+
+        set_integer(object, "reads", device->lane[i].batch_reads);
+        set_integer(object, "writes", device->lane[i].batch_writes);
+        (void)json_array_append_new(list, object);
+    }
+    return list;
+}
+
 json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
 {
-    const struct stats *stats = &info->stats;
+    unsigned before = json_memory_failures();
+    const struct stats *stats = &info->device.stats;
     json_t *object = json_object();
     json_t *requests = json_object();
 
@@ -248,14 +312,19 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "invalid", stats->invalid);
     set_integer(object, "inflight", stats->inflight);
     set_integer(object, "inflight_max", stats->inflight_max);
+    set_integer(object, "held", stats->held);
     set_integer(object, "kicks", stats->kicks);
     set_integer(object, "interrupts", stats->interrupts);
     set_integer(object, "interrupts_suppressed", stats->interrupts_suppressed);
+    set_integer(object, "late_interrupts", stats->late_interrupts);
     set_integer(object, "poll_hits", stats->poll_hits);
     set_integer(object, "poll_misses", stats->poll_misses);
     set_integer(object, "poll_time_ns", stats->poll_time_ns);
     set_integer(object, "submissions", stats->submissions);
     set_integer(object, "submitted", stats->submitted);
     set_integer(object, "merged", stats->merged);
-    return object;
+    set_integer(object, "bounced", stats->bounced);
+    set_integer(object, "freed", stats->freed);
+    set(object, "batches", batches_json(&info->device));
+    return json_memory_check(object, before);
 }

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/base/base.h"
+#include "core/base/log.h"
 #include "daemon/protocol.h"
 
 /* Kept free for control: its clients, the state file, and what a front-end sends at once. */
@@ -26,10 +28,17 @@ void limits_raise(void)
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
-        if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-            log_warn("daemon: cannot raise the limit of open files to %" PRIu64,
-                     (uint64_t)limit.rlim_max);
-        }
+        (void)setrlimit(RLIMIT_NOFILE, &limit); /* limits_log tells how far it got */
+    }
+}
+
+void limits_log(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        log_warn("daemon: cannot raise the limit of open files to %" PRIu64,
+                 (uint64_t)limit.rlim_max);
     }
     log_info("daemon: at most %" PRIu64 " open files", fd_limit());
 }
@@ -53,10 +62,10 @@ static uint64_t fds_spare(uint64_t limit)
 }
 
 /* With half of the spare files: what could be added must come back. */
-int limits_check_all(size_t disks, uint64_t files, struct err *err)
+int limits_check_all(size_t count, uint64_t files, struct err *err)
 {
     uint64_t limit = fd_limit();
-    uint64_t need = fds_in_use(limit) + files + fds_spare(limit) / 2;
+    uint64_t need = fds_in_use(limit) + fds_spare(limit) / 2 + files;
 
     if (need <= limit) {
         return 0;
@@ -64,7 +73,7 @@ int limits_check_all(size_t disks, uint64_t files, struct err *err)
     (void)err_say(err, -EMFILE,
                   "no room for %zu disks: they need %" PRIu64 " open files, and %" PRIu64
                   " are allowed",
-                  disks, need, limit);
+                  count, need, limit);
     limits_hint(err);
     return -EMFILE;
 }

@@ -5,10 +5,16 @@
  * What the process may have of files and threads, and what to say when it is not enough.
  */
 
-#include "core/err.h"
+#include <stddef.h>
+#include <stdint.h>
 
-/* Raise the limit of open files as far as it goes, and log it.  Before there are threads. */
+#include "core/base/err.h"
+
+/* Raise the limit of open files as far as it goes.  Before any are opened. */
 void limits_raise(void);
+
+/* Log how far that was. */
+void limits_log(void);
 
 /*
  * Is there room for `what`, such as "one more disk", so that control clients and the state file
@@ -18,9 +24,10 @@ void limits_raise(void);
 int limits_check(const char *name, const char *what, struct err *err);
 
 /*
- * The same at the start of the daemon: is there room for `disks` that open `files`?
+ * The same at the start of the daemon, for all disks of the table, which need `files`: one that
+ * comes up without files for its control socket could not be told to end.
  */
-int limits_check_all(size_t disks, uint64_t files, struct err *err);
+int limits_check_all(size_t count, uint64_t files, struct err *err);
 
 /* Append what to raise to an error of a limit; nothing to others.  Thread: any. */
 void limits_hint(struct err *err);

@@ -9,13 +9,23 @@
 
 #include <config.h>
 
+#include "daemon/disk_warnings.h"
+#include "daemon/json_memory.h"
+#include "daemon/methods_disk.h"
+#include "daemon/methods_shutdown.h"
+#include "daemon/params.h"
+
 static const struct param no_params[] = {{NULL}};
 
 /* ---- daemon.* ---- */
 
 static void run_ping(struct methods *methods, struct call *call, const void *target)
 {
-    call_result(call, json_pack("{s:i}", "pid", (int)getpid()));
+    unsigned before = json_memory_failures();
+    json_t *result = json_pack("{s:i, s:o}", "pid", (int)getpid(), "warnings",
+                               daemon_warnings(&methods->registry->keeper));
+
+    call_result(call, json_memory_check(result, before));
 }
 
 static void run_version(struct methods *methods, struct call *call, const void *target)
@@ -25,19 +35,13 @@ static void run_version(struct methods *methods, struct call *call, const void *
                                 "libuv", uv_version_string(), "jansson", jansson_version_str()));
 }
 
-/* The answer comes first: when the connection closes, the daemon has ended. */
-static void run_shutdown(struct methods *methods, struct call *call, const void *target)
-{
-    call_result(call, json_pack("{s:i}", "pid", (int)getpid()));
-    methods->shutdown(methods->arg);
-}
-
 static void run_methods(struct methods *methods, struct call *call, const void *target);
 
 static const struct method daemon_methods[] = {
     {"daemon.ping", no_params, 0, "answer", run_ping},
     {"daemon.version", no_params, 0, "versions of the daemon and of the protocol", run_version},
-    {"daemon.shutdown", no_params, 0, "drain all disks and end the daemon", run_shutdown},
+    {"daemon.shutdown", shutdown_params, sizeof(struct shutdown_target),
+     "drain all disks and end the daemon", run_shutdown},
     {"daemon.methods", no_params, 0, "this table", run_methods},
     {NULL},
 };
@@ -46,6 +50,7 @@ static const struct method *const tables[] = {disk_methods, daemon_methods};
 
 static void run_methods(struct methods *methods, struct call *call, const void *target)
 {
+    unsigned before = json_memory_failures();
     json_t *list = json_array();
 
     for (unsigned i = 0; i < ARRAY_SIZE(tables); i++) {
@@ -56,7 +61,7 @@ static void run_methods(struct methods *methods, struct call *call, const void *
                                                         "help", method->help, "params", params));
         }
     }
-    call_result(call, json_pack("{s:o}", "methods", list));
+    call_result(call, json_memory_check(json_pack("{s:o}", "methods", list), before));
 }
 
 /* ---- dispatch ---- */

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "daemon/methods.h"
+#include "daemon/methods_disk.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/disk_ask.h"
 #include "daemon/disk_json.h"
+#include "daemon/disk_params.h"
+#include "daemon/json_memory.h"
+#include "daemon/registry_life.h"
 
 struct target {
     char name[DISK_NAME_BYTES];
     struct settings change;
     bool force;
+    bool new_image;
     int64_t timeout_ms;
 };
 
@@ -19,26 +24,34 @@ struct target {
 #define TIMEOUT_PARAM                                                                           \
     .name = "timeout_ms", .type = PARAM_INTEGER, .offset = offsetof(struct target, timeout_ms), \
     .value = PROTOCOL_DRAIN_MS, .max = PROTOCOL_DRAIN_MS_MAX,                                   \
-    .help = "how long to wait for requests in flight; what was begun goes on"
+    .help = "how long to wait for requests in flight, and the flush; what was begun goes on"
 
 static const struct param no_params[] = {{NULL}};
 static const struct param name_params[] = {{NAME_PARAM, .is_required = true}, {NULL}};
 static const struct param stats_params[] = {{NAME_PARAM}, {NULL}};
+static const struct param start_params[] = {
+    {NAME_PARAM, .is_required = true},
+    {"new_image", .type = PARAM_BOOL, .offset = offsetof(struct target, new_image),
+     .help = "also with another file or device than the one that was open last"},
+    {NULL},
+};
 static const struct param stop_params[] = {
     {NAME_PARAM, .is_required = true},
+    {"force", .type = PARAM_BOOL, .offset = offsetof(struct target, force),
+     .help = "also while the image was deleted or replaced"},
     {TIMEOUT_PARAM},
     {NULL},
 };
 static const struct param remove_params[] = {
     {NAME_PARAM, .is_required = true},
     {"force", .type = PARAM_BOOL, .offset = offsetof(struct target, force),
-     .help = "also while a front-end is connected"},
+     .help = "also while a front-end is connected, or the image was deleted or replaced"},
     {TIMEOUT_PARAM},
     {NULL},
 };
 static const struct param set_params[] = {
     {NAME_PARAM, .is_required = true},
-    SETTINGS_PARAMS(offsetof(struct target, change), true),
+    SETTINGS_ROW(struct target, change, .is_change = true),
     {NULL},
 };
 
@@ -56,10 +69,10 @@ static struct disk *find_disk(struct methods *methods, struct call *call, const 
     return disk;
 }
 
-/* Nothing was asked: say why at once. */
+/* Nothing was asked: say why at once.  What the parameters themselves allow no disk is -EINVAL. */
 static void answer_refused(struct call *call, int ret, const struct err *err)
 {
-    if (ret == -EINVAL || ret == -ENAMETOOLONG) {
+    if (ret == -EINVAL) {
         call_error(call, RPC_INVALID_PARAMS, err->text);
     } else if (ret < 0) {
         call_refuse(call, err);
@@ -75,6 +88,15 @@ static void on_shown(struct op *op)
     }
 }
 
+static void on_added(struct op *op)
+{
+    if (op->err.code < 0) {
+        call_refuse(op->arg, &op->err);
+    } else {
+        call_result(op->arg, disk_json_added(op->disk, op->info));
+    }
+}
+
 static void run_add(struct methods *methods, struct call *call, const void *target)
 {
     struct disk_config *config = malloc(sizeof(*config));
@@ -85,7 +107,7 @@ static void run_add(struct methods *methods, struct call *call, const void *targ
         ret = err_set(&err, -ENOMEM, "disk.add");
     } else {
         *config = *(const struct disk_config *)target;
-        ret = registry_add(methods->registry, config, on_shown, call, &err);
+        ret = registry_add(methods->registry, config, on_added, call, &err);
     }
     free(config);
     answer_refused(call, ret, &err);
@@ -97,12 +119,13 @@ static void run_show(struct methods *methods, struct call *call, const void *tar
     struct err err = {0};
 
     if (disk) {
-        answer_refused(call, registry_info(disk, on_shown, call, &err), &err);
+        answer_refused(call, disk_info(disk, true, on_shown, call, &err), &err);
     }
 }
 
 static void on_changed(struct op *op)
 {
+    unsigned before = json_memory_failures();
     json_t *result;
 
     if (op->err.code < 0) {
@@ -111,16 +134,17 @@ static void on_changed(struct op *op)
     }
     result = disk_json_show(op->disk, op->info);
     (void)json_object_set_new(result, "changed", json_boolean(op->has_changed));
-    call_result(op->arg, result);
+    call_result(op->arg, json_memory_check(result, before));
 }
 
 static void run_start(struct methods *methods, struct call *call, const void *target)
 {
-    struct disk *disk = find_disk(methods, call, ((const struct target *)target)->name);
+    const struct target *asked = target;
+    struct disk *disk = find_disk(methods, call, asked->name);
     struct err err = {0};
 
     if (disk) {
-        answer_refused(call, registry_start(disk, on_changed, call, &err), &err);
+        answer_refused(call, disk_start(disk, asked->new_image, on_changed, call, &err), &err);
     }
 }
 
@@ -131,7 +155,8 @@ static void run_stop(struct methods *methods, struct call *call, const void *tar
     struct err err = {0};
 
     if (disk) {
-        int ret = registry_stop_disk(disk, (uint32_t)asked->timeout_ms, on_changed, call, &err);
+        int ret =
+            disk_stop(disk, asked->force, (uint32_t)asked->timeout_ms, on_changed, call, &err);
 
         answer_refused(call, ret, &err);
     }
@@ -140,11 +165,17 @@ static void run_stop(struct methods *methods, struct call *call, const void *tar
 static void run_set(struct methods *methods, struct call *call, const void *target)
 {
     const struct target *asked = target;
-    struct disk *disk = find_disk(methods, call, asked->name);
+    struct disk *disk;
     struct err err = {0};
 
-    if (disk) {
-        answer_refused(call, registry_set(disk, &asked->change, on_changed, call, &err), &err);
+    if (!settings_is_change(&asked->change)) {
+        call_error(call, RPC_INVALID_PARAMS, "no setting is given, at least one is needed");
+        return;
+    }
+    disk = find_disk(methods, call, asked->name);
+    /* What does not fit this disk may fit another. */
+    if (disk && disk_set(disk, &asked->change, on_changed, call, &err) < 0) {
+        call_refuse(call, &err);
     }
 }
 
@@ -164,8 +195,8 @@ static void run_remove(struct methods *methods, struct call *call, const void *t
     struct err err = {0};
 
     if (disk) {
-        int ret = registry_remove(disk, asked->force, (uint32_t)asked->timeout_ms, on_removed, call,
-                                  &err);
+        int ret =
+            disk_remove(disk, asked->force, (uint32_t)asked->timeout_ms, on_removed, call, &err);
 
         answer_refused(call, ret, &err);
     }
@@ -173,106 +204,21 @@ static void run_remove(struct methods *methods, struct call *call, const void *t
 
 /* ---- all disks, asked side by side ---- */
 
-/* The answers so far, in the order of the table.  Freed when the last has come. */
-struct gather {
-    struct call *call;
-    json_t *list;
-    unsigned pending;
-    json_t *(*of)(const struct disk *disk, const struct plane_info *info);
-    json_t *(*stuck)(const struct disk *disk, const char *reason);
-};
-
-struct gather_slot {
-    struct gather *gather;
-    size_t index;
-};
-
-/* Places of disks that were removed meanwhile. */
-static void drop_empty(json_t *list)
-{
-    for (size_t i = json_array_size(list); i > 0; i--) {
-        if (json_is_null(json_array_get(list, i - 1))) {
-            (void)json_array_remove(list, i - 1);
-        }
-    }
-}
-
-static void gather_end(struct gather *gather)
-{
-    gather->pending--;
-    if (gather->pending == 0) {
-        drop_empty(gather->list);
-        call_result(gather->call, json_pack("{s:o}", "disks", gather->list));
-        free(gather);
-    }
-}
-
-static void gather_put(struct gather_slot *slot, const struct disk *disk,
-                       const struct plane_info *info, const struct err *err)
-{
-    struct gather *gather = slot->gather;
-
-    if (info) {
-        (void)json_array_set_new(gather->list, slot->index, gather->of(disk, info));
-    } else if (err->code != -ENODEV) {
-        (void)json_array_set_new(gather->list, slot->index, gather->stuck(disk, err->text));
-    }
-    free(slot);
-    gather_end(gather);
-}
-
-static void on_gathered(struct op *op)
-{
-    gather_put(op->arg, op->disk, op->info, &op->err);
-}
-
-static void gather_disk(struct gather *gather, struct disk *disk)
-{
-    struct gather_slot *slot = malloc(sizeof(*slot));
-    struct err err = {0};
-
-    if (!slot) {
-        return;
-    }
-    slot->gather = gather;
-    slot->index = json_array_size(gather->list);
-    (void)json_array_append_new(gather->list, json_null());
-    gather->pending++;
-    if (registry_info(disk, on_gathered, slot, &err) < 0) {
-        gather_put(slot, disk, NULL, &err);
-    }
-}
-
-static void gather_all(struct methods *methods, struct call *call, const struct gather *how)
-{
-    struct gather *gather = malloc(sizeof(*gather));
-    struct err err = {0};
-
-    if (!gather) {
-        (void)err_set(&err, -ENOMEM, "list of disks");
-        call_refuse(call, &err);
-        return;
-    }
-    *gather = *how;
-    gather->call = call;
-    gather->list = json_array();
-    gather->pending = 1; /* ours, until all have been asked */
-    for (struct disk *disk = methods->registry->disks; disk; disk = disk->next) {
-        gather_disk(gather, disk);
-    }
-    gather_end(gather);
-}
-
 static void run_list(struct methods *methods, struct call *call, const void *target)
 {
-    static const struct gather how = {.of = disk_json_list, .stuck = disk_json_stuck};
+    static const struct gather_kind kind = {
+        .has_warnings = true, .of = disk_json_list, .stuck = disk_json_stuck, .looks = true};
 
-    gather_all(methods, call, &how);
+    gather_all(&methods->gather, methods->registry, call, &kind);
 }
 
 static json_t *stats_stuck(const struct disk *disk, const char *reason)
 {
-    return json_pack("{s:s, s:o}", "name", disk->record.config.name, "error", call_text(reason));
+    unsigned before = json_memory_failures();
+    json_t *object =
+        json_pack("{s:s, s:o}", "name", disk->record.config.name, "error", call_text(reason));
+
+    return json_memory_check(object, before);
 }
 
 static void on_stats(struct op *op)
@@ -286,34 +232,35 @@ static void on_stats(struct op *op)
 
 static void run_stats(struct methods *methods, struct call *call, const void *target)
 {
-    static const struct gather how = {.of = disk_json_stats, .stuck = stats_stuck};
+    static const struct gather_kind kind = {.of = disk_json_stats, .stuck = stats_stuck};
     const char *name = ((const struct target *)target)->name;
     struct disk *disk;
     struct err err = {0};
 
     if (!name[0]) {
-        gather_all(methods, call, &how);
+        gather_all(&methods->gather, methods->registry, call, &kind);
         return;
     }
     disk = find_disk(methods, call, name);
     if (disk) {
-        answer_refused(call, registry_info(disk, on_stats, call, &err), &err);
+        answer_refused(call, disk_info(disk, false, on_stats, call, &err), &err);
     }
 }
 
 const struct method disk_methods[] = {
-    {"disk.add", disk_config_params, sizeof(struct disk_config),
+    {"disk.add", disk_params, sizeof(struct disk_config),
      "open an image and listen for a front-end", run_add},
     {"disk.remove", remove_params, sizeof(struct target),
-     "take no more requests, answer those in flight, close everything", run_remove},
+     "take no more requests, answer those in flight, flush the image, close everything",
+     run_remove},
     {"disk.list", no_params, 0, "all disks", run_list},
     {"disk.show", name_params, sizeof(struct target), "all that is known of one disk", run_show},
     {"disk.stats", stats_params, sizeof(struct target), "counters of one disk, or of all",
      run_stats},
-    {"disk.start", name_params, sizeof(struct target),
+    {"disk.start", start_params, sizeof(struct target),
      "open the image again and go on where stop left off", run_start},
     {"disk.stop", stop_params, sizeof(struct target),
-     "take no more requests, answer those in flight, close the image", run_stop},
+     "take no more requests, answer those in flight, flush and close the image", run_stop},
     {"disk.set", set_params, sizeof(struct target), "change settings, all of those given or none",
      run_set},
     {NULL},

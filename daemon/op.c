@@ -2,47 +2,22 @@
 #include "daemon/op.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "daemon/limits.h"
-#include "daemon/state_table.h"
+#include "daemon/plane_thread.h"
+#include "daemon/stuck.h"
 
-/* The state letter of /proc/PID/task/TID/stat, '?' when it cannot be told. */
-static char thread_state(pid_t tid)
-{
-    char path[64];
-    char stat[256] = "";
-    const char *end;
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", (int)tid);
-    file = fopen(path, "re");
-    if (!file) {
-        return '?';
-    }
-    if (!fgets(stat, sizeof(stat), file)) {
-        stat[0] = '\0';
-    }
-    (void)fclose(file);
-    end = strrchr(stat, ')'); /* the name in parentheses may have any character */
-    return end && end[1] == ' ' ? end[2] : '?';
-}
+/* Past that control is late itself; and what an op that is due is given then, once. */
+#define EXCUSE_MS 500
 
 int op_refuse_stuck(const struct disk *disk, struct err *err)
 {
-    const struct image_config *image = &disk->record.config.image;
-    pid_t awaited = atomic_load_explicit(&disk->plane.dev.awaited, memory_order_relaxed);
-    pid_t tid = awaited ? awaited : worker_tid(&disk->plane.worker);
-    const char *on = image->path[0] ? " on " : "";
+    const struct disk_config *config = &disk->record.config;
+    pid_t awaited = atomic_load_explicit(&disk->plane.awaited, memory_order_relaxed);
 
-    return err_say(err, -ETIMEDOUT,
-                   "%s: the disk's thread does not answer; it may be stuck in a system call%s%s "
-                   "(state %c in /proc/%d/task/%d)",
-                   disk->record.config.name, on, image->path, thread_state(tid), (int)getpid(),
-                   (int)tid);
+    return stuck_refuse(config->name, awaited ? awaited : worker_tid(&disk->plane.worker),
+                        config->image.path, err);
 }
 
 static void say_late(struct op *op)
@@ -57,14 +32,37 @@ static void say_late(struct op *op)
     }
 }
 
+static void push_op(struct op **list, struct op *op)
+{
+    op->next = *list;
+    op->link = list;
+    if (op->next) {
+        op->next->link = &op->next;
+    }
+    *list = op;
+}
+
+static void pull_op(struct op *op)
+{
+    *op->link = op->next;
+    if (op->next) {
+        op->next->link = op->link;
+    }
+}
+
 static void end_late(struct op *op)
 {
+    pull_op(op);
+    push_op(&op->registry->late, op);
     op->is_late = true;
     op->disk->late_ops += op->is_saving ? 0 : 1;
     op->info = NULL;
     say_late(op);
     if (op->done) {
         op->done(op);
+    }
+    if (op->request.verb == PLANE_OPEN && !op->is_saving) {
+        op->registry->opened(op, &op->err);
     }
 }
 
@@ -90,45 +88,58 @@ static void stop_timer(struct registry *registry)
     uv_timer_stop(&registry->timer);
 }
 
-/* `done` may ask for more, so the walk starts again after each. */
+/* Returns true when the op has some time left, or is given some. */
+static bool is_in_time(struct op *op, uint64_t now, bool excuse)
+{
+    if (op->deadline_ns <= now && excuse && !op->is_excused) {
+        op->is_excused = true;
+        op->deadline_ns = now + EXCUSE_MS * NS_PER_MS;
+    }
+    return op->deadline_ns > now;
+}
+
+/* Move those that are late to registry->due.  Returns the earliest deadline of the others. */
+static uint64_t sort_out(struct registry *registry, uint64_t now, bool excuse)
+{
+    uint64_t earliest = UINT64_MAX;
+    struct op *next;
+
+    for (struct op *op = registry->ops; op; op = next) {
+        next = op->next;
+        if (is_in_time(op, now, excuse)) {
+            earliest = min_of(earliest, op->deadline_ns);
+        } else {
+            pull_op(op);
+            push_op(&registry->due, op);
+        }
+    }
+    return earliest;
+}
+
+/*
+ * What has been answered is not late, though control comes to it only now.  And when the timer
+ * itself is late (the process was stopped, or a callback took long) the disks' threads may have
+ * had no time either.  `done` may ask for more, which is on registry->ops.
+ */
 static void on_timer(uv_timer_t *timer)
 {
     struct registry *registry = containerof(timer, struct registry, timer);
-    uint64_t now = now_ns();
-    uint64_t earliest = UINT64_MAX;
-    struct op *op = registry->ops;
+    uint64_t since = registry->timer_ns;
+    uint64_t now;
 
+    mailbox_run(registry->opts.mailbox);
     stop_timer(registry);
-    while (op) {
-        if (!op->is_late && op->deadline_ns <= now) {
-            end_late(op);
-            op = registry->ops;
-            earliest = UINT64_MAX;
-        } else {
-            earliest = op->is_late ? earliest : min_of(earliest, op->deadline_ns);
-            op = op->next;
-        }
+    now = now_ns();
+    arm_timer(registry, sort_out(registry, now, now > since + EXCUSE_MS * NS_PER_MS));
+    while (registry->due) {
+        end_late(registry->due);
     }
-    arm_timer(registry, earliest);
 }
 
-static void push_op(struct op *op)
+/* `op` is zeroed memory, which the op takes over, or NULL. */
+static struct op *begin_op(struct op *op, struct disk *disk, enum plane_verb verb,
+                           uint64_t within_ms, void (*done)(struct op *op))
 {
-    struct registry *registry = op->registry;
-
-    op->next = registry->ops;
-    op->link = &registry->ops;
-    if (op->next) {
-        op->next->link = &op->next;
-    }
-    registry->ops = op;
-}
-
-struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
-                  void (*done)(struct op *op), void *arg)
-{
-    struct op *op = calloc(1, sizeof(*op));
-
     if (!op) {
         return NULL;
     }
@@ -137,20 +148,42 @@ struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
     op->request.verb = verb;
     op->deadline_ns = now_ns() + within_ms * NS_PER_MS;
     op->done = done;
-    op->arg = arg;
-    push_op(op);
+    push_op(&op->registry->ops, op);
+    op->registry->op_count++;
     disk->ops++;
     arm_timer(op->registry, op->deadline_ns);
+    return op;
+}
+
+struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
+                  void (*done)(struct op *op), void *arg)
+{
+    struct op *op = begin_op(calloc(1, sizeof(*op)), disk, verb, within_ms, done);
+
+    if (op) {
+        op->arg = arg;
+    }
+    return op;
+}
+
+struct op *op_new_own(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
+                      void (*done)(struct op *op))
+{
+    struct op *op = disk->own ? disk->own : calloc(1, sizeof(*op));
+
+    disk->own = NULL;
+    op = begin_op(op, disk, verb, within_ms, done);
+    if (op) {
+        op->is_own = true;
+    }
     return op;
 }
 
 /* The timer may run for an op that has gone; that costs less than to look for the next. */
 static void unlink_op(struct op *op)
 {
-    *op->link = op->next;
-    if (op->next) {
-        op->next->link = op->link;
-    }
+    pull_op(op);
+    op->registry->op_count--;
     op->disk->ops--;
     if (!op->registry->ops) {
         stop_timer(op->registry);
@@ -164,8 +197,9 @@ void op_drop(struct op *op)
 }
 
 /* The answer is complete: tell whoever waits, unless it was late. */
-static void finish(struct op *op)
+static void end_op(struct op *op)
 {
+    struct registry *registry = op->registry;
     struct disk *disk = op->disk;
 
     unlink_op(op);
@@ -173,112 +207,70 @@ static void finish(struct op *op)
         op->done(op);
     }
     free(op);
-    registry_release(disk);
+    registry->released(disk);
 }
 
-static void on_saved(struct state_save *save)
+static const char *what_will_be(enum plane_verb verb)
 {
-    struct op *op = containerof(save, struct op, save);
-
-    if (save->err.code < 0) {
-        log_error("%s", save->err.text);
-        if (op->err.code == 0) {
-            (void)err_say(&op->err, save->err.code,
-                          "%s: it was done, but will not outlast the daemon: %s",
-                          op->disk->record.config.name, save->err.text);
-        }
+    switch (verb) {
+    case PLANE_OPEN:
+        return "the disk will not be there";
+    case PLANE_REMOVE:
+        return "the disk will be there again";
+    default:
+        return "it will be as it was before";
     }
-    finish(op);
 }
 
-static size_t count_kept(const struct registry *registry)
+/* Each of those whose table is not there is told so, not the first one alone. */
+static void on_kept(struct keep *keep, const struct err *err)
 {
-    size_t count = 0;
+    struct op *op = containerof(keep, struct op, keep);
 
-    for (const struct disk *disk = registry->disks; disk; disk = disk->next) {
-        count += disk->is_kept && !disk->is_removing;
+    if (err->code < 0 && op->err.code == 0) {
+        (void)err_say(
+            &op->err, err->code,
+            "%s: it was done, but %s when vblkd is started again: %s; vblkd goes on trying",
+            op->disk->record.config.name, what_will_be(op->request.verb), err->text);
     }
-    return count;
-}
-
-/* Rows are kept: with many disks, to write all of them anew for each change takes too long. */
-static const char *row_of(struct disk *disk)
-{
-    if (!disk->row) {
-        disk->row = state_table_row(&disk->record);
-    }
-    return disk->row;
-}
-
-/* The answer waits until the table is on stable storage. */
-static void save_table(struct op *op)
-{
-    struct registry *registry = op->registry;
-    const char **rows = calloc(count_kept(registry) + 1, sizeof(*rows));
-    size_t count = 0;
-
-    if (!rows) {
-        (void)err_set(&op->err, -ENOMEM, "%s", state_path(registry->opts.state));
-        finish(op);
-        return;
-    }
-    for (struct disk *disk = registry->disks; disk; disk = disk->next) {
-        if (disk->is_kept && !disk->is_removing) {
-            rows[count++] = row_of(disk);
-        }
-    }
-    op->is_saving = true;
-    op->save.done = on_saved;
-    state_save(registry->opts.state, rows, count, &op->save);
-    free(rows);
-}
-
-static void keep_geometry(struct disk *disk, const struct plane_info *info)
-{
-    disk->record.size = (int64_t)info->geometry.size;
-    disk->record.logical_block = info->geometry.logical_block;
-    disk->record.physical_block = info->geometry.physical_block;
-    disk->record.opt_io = info->geometry.opt_io;
-}
-
-/* Its client was told that the disk was not added: so be it. */
-static void take_back(struct disk *disk)
-{
-    struct err err = {0};
-
-    log_warn("%s: opened too late, removed again", disk->record.config.name);
-    if (registry_take_back(disk, &err) < 0) {
-        log_error("%s: %s", disk->record.config.name, err.text);
-    }
+    end_op(op);
 }
 
 static bool opened(struct op *op)
 {
     struct disk *disk = op->disk;
+    bool is_other;
 
     if (op->err.code < 0) {
         return false;
     }
-    keep_geometry(disk, &op->request.info);
-    if (disk->is_kept) {
-        return false; /* from the state file */
+    is_other = registry_keep_image(disk, &op->request.info);
+    if (disk->is_kept) { /* from the state file: other when it is the first time in this boot */
+        op->is_unasked = true;
+        return is_other;
     }
     if (op->is_late) {
-        take_back(disk);
-        return false;
+        return false; /* its client was told that the disk was not added */
     }
     disk_config_created(&disk->record.config);
     disk->is_kept = true;
     return true;
 }
 
+/* Past our time-out it goes on, so it counts; past one of a file system it has failed. */
 static bool started(struct op *op)
 {
-    if (op->err.code < 0) {
+    struct disk_record *record = &op->disk->record;
+    bool was_stopped = record->is_stopped;
+
+    if (op->err.code < 0 && !op->request.goes_on) {
         return false;
     }
-    keep_geometry(op->disk, &op->request.info);
-    op->disk->record.is_stopped = false;
+    record->is_stopped = false;
+    if (op->err.code < 0) {
+        return was_stopped;
+    }
+    (void)registry_keep_image(op->disk, &op->request.info);
     return true;
 }
 
@@ -287,16 +279,20 @@ static bool stopped(struct op *op)
 {
     bool was_stopped = op->disk->record.is_stopped;
 
-    if (op->err.code < 0 && op->err.code != -ETIMEDOUT) {
+    if (op->err.code < 0 && op->err.code != -ETIMEDOUT && !op->request.is_done) {
         return false;
     }
     op->disk->record.is_stopped = true;
     return !was_stopped;
 }
 
+/* At the end of the daemon disks go and stay in the table. */
 static bool removed(struct op *op)
 {
-    if (op->err.code < 0 && op->err.code != -ETIMEDOUT) {
+    if (op->is_own) {
+        return false;
+    }
+    if (op->err.code < 0 && op->err.code != -ETIMEDOUT && !op->request.is_done) {
         return false;
     }
     op->disk->is_removing = true;
@@ -311,10 +307,15 @@ static bool settings_changed(struct op *op)
            op->disk->is_kept;
 }
 
-/* What the answer means for the table.  Returns true when it must be written. */
+static bool may_change(enum plane_verb verb)
+{
+    return verb != PLANE_INFO && verb != PLANE_LOOK && verb != PLANE_HURRY;
+}
+
+/* What the answer means for the table.  Returns true when it is otherwise than before. */
 static bool apply(struct op *op)
 {
-    if (op->request.verb != PLANE_INFO) {
+    if (may_change(op->request.verb)) {
         free(op->disk->row); /* the record may change */
         op->disk->row = NULL;
     }
@@ -334,20 +335,50 @@ static bool apply(struct op *op)
     }
 }
 
+/* The answer waits until the table is on stable storage, with what is not there from before. */
+static void keep(struct op *op, bool has_changed)
+{
+    struct keeper *keeper = &op->registry->keeper;
+    bool is_done = op->err.code == 0 && may_change(op->request.verb) && !op->is_own;
+
+    if (has_changed) {
+        keeper_change(keeper);
+    }
+    if (op->is_unasked) {
+        keeper_soon(keeper);
+        end_op(op);
+    } else if (has_changed || (is_done && keeper_is_dirty(keeper))) {
+        op->is_saving = true;
+        op->keep.done = on_kept;
+        keeper_wait(keeper, &op->keep);
+    } else {
+        end_op(op);
+    }
+}
+
 static void on_answered(struct plane_request *request)
 {
     struct op *op = containerof(request, struct op, request);
+    bool has_changed;
 
     op->disk->late_ops -= op->is_late;
     op->err = request->err;
     limits_hint(&op->err);
     op->info = request->err.code == 0 ? &request->info : NULL;
     op->has_changed = request->has_changed;
-    if (apply(op) && !op->registry->is_stopping) {
-        save_table(op);
-    } else {
-        finish(op);
+    op->disk->fate = request->info.fate;
+    op->disk->image_fd = request->info.image_fd;
+    op->disk->is_left |= request->is_left;
+    has_changed = apply(op);
+    if (op->request.verb == PLANE_OPEN) {
+        op->registry->opened(op, NULL);
     }
+    keep(op, has_changed);
+}
+
+void op_grant(struct op *op)
+{
+    on_answered(&op->request);
 }
 
 void op_send(struct op *op)

@@ -2,8 +2,8 @@
 #pragma once
 
 /*
- * The life of a struct op: sent, back with the answer or past its deadline, saved, freed.
- * Only the registry uses it.  Thread: control.
+ * The life of a struct op: sent, back with the answer or past its deadline, kept, freed.
+ * Thread: control.
  */
 
 #include "daemon/registry.h"
@@ -12,7 +12,14 @@
 struct op *op_new(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
                   void (*done)(struct op *op), void *arg);
 
+/* The same with the memory that was set aside for this, if that is not in use yet. */
+struct op *op_new_own(struct disk *disk, enum plane_verb verb, uint64_t within_ms,
+                      void (*done)(struct op *op));
+
 void op_send(struct op *op);
+
+/* Instead of that: it is as if the disk's thread had done it. */
+void op_grant(struct op *op);
 
 /* One that was not sent. */
 void op_drop(struct op *op);

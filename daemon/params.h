@@ -2,64 +2,46 @@
 #pragma once
 
 /*
- * The members that a JSON object may have, declared once in a table: read into a plain
- * struct, checked by name, written back, and described to those who ask.
- * Thread: control.
+ * A table of parameters (core/base/param.h) as JSON: an object is read into a plain struct and
+ * checked by name, written back, and the table is described to those who ask.
+ * Thread: control; params_merge and params_say: any.
  */
 
 #include <jansson.h>
-#include <stdint.h>
 
-#include "core/base.h"
-#include "core/err.h"
-
-enum param_type {
-    PARAM_STRING,  /* char[size] in the target */
-    PARAM_BOOL,    /* bool */
-    PARAM_INTEGER, /* int64_t */
-    PARAM_OBJECT,  /* members at the same target */
-};
-
-struct param {
-    const char *name; /* NULL ends a table */
-    enum param_type type;
-    bool is_required;
-    bool is_power_of_2;  /* or `value`, where that is 0 */
-    bool has_no_default; /* string or integer: reads as absent when it is not given */
-    size_t offset;       /* of the field in the target */
-    size_t size;         /* PARAM_STRING: of the field, final NUL included */
-    int64_t value;       /* PARAM_INTEGER: when it is not given */
-    int64_t min;
-    int64_t max;
-    const char *text;           /* PARAM_STRING: when it is not given, NULL: "" */
-    const char *const *choices; /* PARAM_STRING: NULL: any text; ends with NULL */
-    const struct param *members;
-    const char *help;
-};
+#include "core/base/err.h"
+#include "core/base/param.h"
 
 /*
  * Fill `target` from `object`, defaults included.  `where` names the object in error texts,
  * "" for the outermost.  Returns 0, or -EINVAL with a text that names the member and what is
- * allowed.
+ * allowed.  What only another kind has is refused, unless it is as when nobody says.
  */
 int params_read(const json_t *object, const struct param *table, const char *where, void *target,
                 struct err *err);
 
 /*
- * The object that params_read reads as `target`.  Defaults are written out, so that the same
- * values come back when a later version has others.
+ * The object that params_read reads as `target`.  Defaults are written out, also of what other
+ * kinds have, so that the same values come back when a later version has others.  NULL without
+ * memory, or when a string is not UTF-8: never an object that lacks a member.
  */
 json_t *params_write(const struct param *table, const void *target);
 
-/* How an integer without a default reads when it is not given; a string reads as "". */
-#define PARAM_ABSENT INT64_MIN
+/* Only what is told of `target` (is_told).  NULL without memory. */
+json_t *params_tell(const struct param *table, const void *target);
+
+/* The name of a member in which the targets differ, NULL when there is none. */
+const char *params_differ(const struct param *table, const void *a, const void *b);
 
 /*
- * Of flat tables of integers and strings without defaults.  params_merge copies what is not
- * absent, and returns true when the target is otherwise than before.
+ * Of a change, a target that was read with is_change.  params_merge copies what is not absent,
+ * and returns true when the target is otherwise than before.
  */
-bool params_has_any(const struct param *table, const void *target);
+bool params_has_any(const struct param *table, const void *change);
 bool params_merge(const struct param *table, void *target, const void *change);
+
+/* For a log line: "poll-us 100, engine auto". */
+void params_say(const struct param *table, const void *target, char *text, size_t size);
 
 /* The table itself, for people and tests: an array of objects. */
 json_t *params_describe(const struct param *table);

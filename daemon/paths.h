@@ -8,8 +8,8 @@
 
 #include <linux/limits.h>
 
-#include "core/base.h"
-#include "core/err.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
 
 /*
  * Root: /run/vblk and /var/lib/vblk; else $XDG_RUNTIME_DIR/vblk and ${XDG_STATE_HOME:-

@@ -13,16 +13,27 @@
  *      |   not there)
  *      '----> FAILED     start: RUNNING, or still FAILED; stop: STOPPED
  *
+ * The image is being closed in STOPPING and REMOVING, behind the drain, and in all of those in
+ * which a start has failed.
+ *
+ *   OPENING --it is added, and fails or is removed--> GONE
  *   any --remove--> REMOVING --drained, all closed--> GONE --plane_end--> the thread ends
  */
 
-#include "core/device.h"
-#include "daemon/settings.h"
+#include "core/device/device.h"
+#include "core/device/device_sync.h"
+#include "core/base/errand.h"
+#include "core/block/image_fate.h"
+#include "core/block/image_loss.h"
+#include "daemon/disk_params.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user.h"
 
-#define DISK_NAME_BYTES 64 /* the final NUL included */
+struct image_closing;
+struct image_opening;
+struct node;
+struct plane;
 
 enum plane_state {
     PLANE_OPENING,
@@ -40,39 +51,27 @@ struct plane_geometry {
     uint32_t logical_block;
     uint32_t physical_block;
     uint32_t opt_io;
+    uint32_t discard_block;
+    enum blk_zeroes zeroes;
 };
 
 /* Never changed after plane_init; read by both threads. */
 struct plane_opts {
     char name[DISK_NAME_BYTES];
     char socket_path[UNIX_PATH_BYTES];
-    struct backend_opts image;      /* path: lent for the plane's life; without its engine */
-    struct plane_geometry geometry; /* 0: as the image has it */
+    struct image_opts image;        /* path: lent for the plane's life; without its engine */
+    struct plane_geometry geometry; /* 0: as the image has it; of discards and zeroes the most */
+    struct image_id image_id;       /* restored: of the image that it had open last */
     struct settings settings;       /* to begin with */
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
     unsigned queue_size;
     bool is_restored; /* geometry is complete; the disk exists even when its image does not open */
     bool is_stopped;  /* restored only: leave it stopped */
-};
+    bool is_writethrough; /* restored only: its driver has asked for it */
 
-struct plane_ring_info {
-    unsigned index;
-    unsigned lane; /* which of the disk's threads serves it */
-    unsigned size;
-    unsigned inflight;
-    uint16_t last_avail;
-    uint16_t used;
-    bool is_enabled;
-    bool is_running;
-    bool is_broken;
-    const char *fault; /* constant text, NULL: none */
-};
-
-struct plane_lane_info {
-    pid_t tid;       /* the kernel's number of the thread */
-    char engine[16]; /* that runs, "": the image is closed, or has none */
-    char engine_reason[128];
+    /* Keep plane->cache.is_writethrough, then plane_cache_kept.  Runs on the control thread. */
+    void (*keep_cache)(struct plane *plane);
 };
 
 /* A copy of all that people ask about. */
@@ -82,28 +81,23 @@ struct plane_info {
     struct plane_geometry geometry;
     bool is_readonly;
     bool is_listening;
+    char socket_fault[256]; /* why the socket is not in its place, "": it is */
     bool has_image;
     uint64_t image_size;
     uint32_t image_block;
     uint32_t image_physical_block;
-    unsigned image_max_inflight;
+    struct image_loss loss;   /* of the image that is open, or was open last */
+    struct image_id image_id; /* of the same */
+    struct image_fate fate;   /* as of the latest look */
+    uint64_t look_age_ns;     /* of one that is not back, 0: none is under way */
+    int image_fd;             /* while it is open */
+    uint64_t sync_age_ns;     /* of the flush before it is closed, 0: none is under way */
+    char note[128]; /* what was odd about the image when the disk was added, "": nothing */
     struct settings settings;
     bool has_peer;
     struct vhost_user_peer peer;
-    uint64_t features;
-    unsigned pause_mask;
-    unsigned rings_running;
-    unsigned regions;
-    uint64_t memory_bytes;
-    bool has_lost_memory;
-    bool has_oldest;
-    struct device_oldest oldest;
+    struct device_info device;
     uint64_t time_ns; /* monotonic, when this was copied */
-    struct stats stats;
-    unsigned lane_count;
-    struct plane_lane_info lane[DEVICE_MAX_LANES];
-    unsigned ring_count;
-    struct plane_ring_info ring[BLK_MAX_QUEUES];
 };
 
 enum plane_verb {
@@ -113,6 +107,8 @@ enum plane_verb {
     PLANE_STOP,
     PLANE_REMOVE,
     PLANE_SET,
+    PLANE_LOOK,  /* after the socket */
+    PLANE_HURRY, /* of a disk that is being added: the daemon ends */
 };
 
 #define PLANE_NO_TIMEOUT UINT32_MAX
@@ -128,19 +124,101 @@ struct plane_request {
 
     /* Asked. */
     enum plane_verb verb;
-    bool force;             /* remove: also with a front-end connected */
-    bool undo;              /* remove: with the image that the disk made when it was added */
-    uint32_t timeout_ms;    /* stop, remove, set: how long to wait for what is in flight */
+    bool force;      /* stop, remove: whatever speaks against it */
+    bool wants_look; /* info: with what has become of the image's file */
+    bool decides;    /* info: by that, so it waits as long as a stop would */
+    bool undo;       /* remove: with the image that the disk made when it was added */
+    bool new_image;  /* start: also with another image than it had open last */
+    bool is_exit;    /* remove, hurry: the daemon ends, after `timeout_ms` in any case */
+    uint32_t
+        timeout_ms; /* open, start, stop, remove, set: how long to wait for what is in flight */
     struct settings change; /* set */
 
     /* Answered.  `err.code` is 0 or -errno. */
     struct err err;
+    bool is_done;     /* stop, remove: it was done, whatever `err` says */
+    bool goes_on;     /* start: it is under way still, and `err` says why */
     bool has_changed; /* start, stop, set: it was not so before */
+    bool is_left;     /* remove, hurry: it was done, but its image may be in use still */
+    bool is_blind;    /* info, stop, remove: there was no thread to look at the image's file */
     struct plane_info info;
 
-    /* The disk thread's, while the request waits for a drain. */
+    /* The disk thread's, while the request waits for a drain, or for a look at the image. */
     struct plane_request *next;
+    void (*then)(struct plane *plane, struct plane_request *request); /* after the look */
+    void (*late)(struct plane *plane, struct plane_request *request); /* its time has passed */
+    uint64_t asked_ns;
     uint64_t deadline_ns;
+};
+
+/* Looks at what has become of the image's file (plane_look.h). */
+struct plane_look {
+    struct errand errand;
+    void (*done)(struct plane *plane);
+    bool is_busy; /* the errand is under way */
+    uint64_t begun_ns;
+    struct node *node;       /* whose file is looked at: a count, the errand's */
+    struct image_fate found; /* the errand's while it is under way */
+    struct image_fate latest;
+};
+
+/* The flush before the image is closed (plane_sync.h). */
+struct plane_sync {
+    struct device_sync flush;
+    struct drain drain;
+    void (*done)(struct plane *plane); /* who waits for it, NULL: nobody */
+    enum pause_reason reason;
+    bool is_due;              /* it has not begun */
+    uint64_t since_ns;        /* when it was asked for */
+    struct image_loss failed; /* the first of ours that failed since the image was opened */
+};
+
+/* The image that is being closed (plane_close.h). */
+struct plane_close {
+    struct image_opening *opening;     /* of an image that is closed once it is there, or NULL */
+    struct image_closing *closing;     /* NULL: none is */
+    void (*done)(struct plane *plane); /* who waits for it, NULL: nobody */
+    uint64_t begun_ns;
+    bool unmake;  /* what is opened, see image_unmake */
+    bool is_left; /* nobody waited for its end */
+};
+
+/* What tells control that the disk runs after all, or does not (plane_resumed.h). */
+struct plane_resumed {
+    struct message message;
+    bool is_busy; /* the message is under way */
+    bool is_due;  /* once more, when it is back */
+
+    /* What it tells; control's while it is under way. */
+    bool runs;
+    struct plane_info info;
+};
+
+/* What the driver has said of its cache, until it is kept (plane_cache.h). */
+struct plane_cache {
+    struct message message;
+    struct device_sync flush;
+    bool is_busy; /* the flush, or the message, is under way */
+    bool is_due;  /* once more, when the message is back */
+
+    /* Control's while the message is under way. */
+    bool is_writethrough;
+    struct err err; /* code 0: it is kept */
+};
+
+/* How far a start is that somebody waits for, or was told of (plane_opening.h). */
+enum plane_start_phase {
+    PLANE_START_NONE,
+    PLANE_START_WAITS, /* until the image that a stop closes is closed */
+    PLANE_START_OPENS, /* the image */
+    PLANE_START_FAILS, /* what was opened could not be taken, and is being closed */
+};
+
+struct plane_start {
+    enum plane_start_phase phase;
+    bool is_restore; /* it is the daemon's start that wants it */
+    bool is_told;    /* somebody was told that it goes on */
+    bool may_differ; /* and it may be another image than was open last */
 };
 
 struct plane {
@@ -150,39 +228,40 @@ struct plane {
     /* Runs on the control thread, before removers are told: nothing is left but the thread. */
     void (*gone)(struct plane *plane);
     void (*ended)(struct plane *plane);
+    void (*resumed)(struct plane *plane);
     struct message gone_message;
     struct message end_message;
+
+    /* The kernel's number of the thread that this one waits for, 0: none.  Thread: any. */
+    _Atomic pid_t awaited;
 
     /* The disk thread's. */
     enum plane_state state;
     char reason[512];
+    char socket_fault[256];
     struct settings settings;
-    struct device dev;
+    struct device *dev;    /* owned, NULL: not there yet, or no longer */
     struct vhost_user *vu; /* owned, NULL: not listening */
     uv_timer_t timer;      /* the earliest deadline of those who wait */
     struct drain stop_drain;
     struct drain remove_drain;
     struct drain move_drain;
+    struct image_id image_id; /* of the image that is open, or was open last */
+    struct plane_look look;
+    struct plane_sync sync;
+    struct image_loss loss;        /* of the image that was open last, while none is */
     struct plane_request *waiting; /* for STOPPING or REMOVING to end, or `moving` */
     struct plane_request *moving;  /* whose rings go to other threads when all is drained */
     bool undo;                     /* the removal is one */
-    struct plane_request *opening; /* open that failed, until its handles are closed */
+    bool is_exit;                  /* it is the end of the daemon */
+    bool is_stop_forced;           /* the stop that is under way */
+    bool is_stop_told;             /* of the same: somebody was told that it goes on */
+    struct plane_resumed again;
+    struct plane_cache cache;
+    struct plane_close close;
+    struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */
+    struct plane_start start;
+    struct err refusal; /* why nothing came of the opening, until its image is closed */
 };
-
-/*
- * Start the disk's thread.  `opts` is copied.
- * gone   after a removal, or after an open that failed: call plane_end
- * ended  the thread is joined: the memory may go
- * Thread: control.
- */
-int plane_start(struct plane *plane, const struct plane_opts *opts, struct mailbox *control,
-                void (*gone)(struct plane *plane), void (*ended)(struct plane *plane),
-                struct err *err);
-
-/* The first request must be PLANE_OPEN; none after plane_end.  Thread: control. */
-void plane_send(struct plane *plane, struct plane_request *request);
-
-/* Once, after `gone`.  Thread: control. */
-void plane_end(struct plane *plane);
 
 const char *plane_state_name(enum plane_state state);

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "core/block/image.h"
+#include "daemon/plane_cache.h"
+#include "daemon/plane_look.h"
 #include "daemon/plane_set.h"
+#include "daemon/protocol.h"
 
 /*
  * Operations at once that an AIO context is made for; what is more waits in its turn.  The
@@ -16,9 +19,9 @@
  */
 #define MAX_INFLIGHT 256u
 
-static struct backend_opts image_opts(const struct plane *plane)
+static struct image_opts image_opts(const struct plane *plane)
 {
-    struct backend_opts opts = plane->opts.image;
+    struct image_opts opts = plane->opts.image;
     bool is_known = engine_parse(plane->settings.engine, &opts.engine);
 
     assert(is_known); /* the table of settings allows no other */
@@ -27,59 +30,60 @@ static struct backend_opts image_opts(const struct plane *plane)
     return opts;
 }
 
-/* Say which image it is about, for errors of those who do not know its name. */
-static void name_image(const struct plane *plane, struct err *err)
+/* What a guest finds changed under it is worse than a disk that does not start. */
+static int check_id(const struct plane *plane, const struct image *image, struct err *err)
 {
-    struct err what = *err;
+    const struct image_id *id = &image_facts(image)->id;
+    char now[IMAGE_ID_BYTES];
+    char before[IMAGE_ID_BYTES];
 
-    if (plane->opts.image.path) {
-        (void)err_say(err, what.code, "image %s: %s", plane->opts.image.path, what.text);
+    if (image_id_same(id, &plane->image_id)) {
+        return 0;
     }
+    image_id_say(id, now);
+    image_id_say(&plane->image_id, before);
+    (void)err_say(err, -ESTALE, "it is not the one that the disk had open: it is %s, and was %s%s",
+                  now, before, strcmp(now, before) == 0 ? ", made at another time" : "");
+    image_name_err(image, err);
+    err_hint(err, "put that back, or " PROTOCOL_IF_MEANT "start %s --new-image", plane->opts.name);
+    return -ESTALE;
 }
 
-int plane_open_image(struct plane *plane, struct err *err)
+int plane_begin_image(struct plane *plane, image_opened *opened, struct err *err)
 {
-    struct backend_opts opts = image_opts(plane);
-    struct backend *backend;
-    int ret;
+    struct image_opts opts = image_opts(plane);
+    int ret = plane_set_threads(plane, err);
 
-    ret = plane_set_threads(plane, err);
     if (ret < 0) {
         return ret;
     }
     opts.create = false; /* done when the disk was added */
-    if (strcmp(opts.type, "file") == 0) {
-        opts.size = 0;
+    opts.probe = false;  /* by now the guest may have written anything */
+    return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
+                               err);
+}
+
+int plane_begin_new(struct plane *plane, image_opened *opened, struct err *err)
+{
+    struct image_opts opts = image_opts(plane);
+
+    opts.is_new = true;
+    return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
+                               err);
+}
+
+int plane_take_image(struct plane *plane, struct image *image, bool may_differ, struct err *err)
+{
+    int ret = may_differ ? 0 : check_id(plane, image, err);
+
+    if (ret == 0) {
+        ret = device_attach(plane->dev, image, err);
     }
-    ret = backend_open(&backend, &opts, err);
-    if (ret < 0) {
-        return ret;
-    }
-    ret = device_attach(&plane->dev, backend, err);
-    if (ret < 0) {
-        name_image(plane, err);
-        backend_close(backend);
+    if (ret >= 0) {
+        plane->image_id = image_facts(image)->id;
+        plane_look_opened(plane);
     }
     return ret;
-}
-
-void plane_close_image(struct plane *plane)
-{
-    struct backend *backend = plane->dev.lane.backend ? device_detach(&plane->dev) : NULL;
-
-    if (backend) {
-        backend_close(backend);
-    }
-}
-
-void plane_unmake_image(const struct plane *plane)
-{
-    const struct backend_opts *image = &plane->opts.image;
-
-    if (image->create && unlink(image->path) < 0) {
-        log_warn("%s: cannot delete the image %s that it made: %s", plane->opts.name, image->path,
-                 strerror(errno));
-    }
 }
 
 int plane_listen(struct plane *plane, struct err *err)
@@ -87,24 +91,29 @@ int plane_listen(struct plane *plane, struct err *err)
     struct vhost_user_opts opts = {
         .name = plane->opts.name,
         .socket_path = plane->opts.socket_path,
+        .keep_cache = plane->opts.keep_cache ? plane_cache_keep : NULL,
+        .arg = plane,
     };
 
-    return vhost_user_start(&plane->vu, &plane->worker.loop, &plane->dev, &opts, err);
+    return vhost_user_start(&plane->vu, &plane->worker.loop, plane->dev, &opts, err);
 }
 
-int plane_init_device(struct plane *plane, const struct backend *backend, struct err *err)
+int plane_init_device(struct plane *plane, const struct image *image, struct err *err)
 {
     const struct plane_opts *opts = &plane->opts;
     struct device_opts device_opts = {
         .name = opts->name,
         .queues = opts->queues,
         .queue_size_max = opts->queue_size,
+        .awaited = &plane->awaited,
     };
     struct blk_opts blk_opts = {
         .capacity = opts->geometry.size,
         .logical_block = opts->geometry.logical_block,
         .physical_block = opts->geometry.physical_block,
         .opt_io = opts->geometry.opt_io,
+        .discard_block = opts->geometry.discard_block,
+        .zeroes = opts->geometry.zeroes,
         .queues = opts->queues,
         .seg_max = blk_seg_max(opts->queue_size),
         .is_readonly = opts->image.is_readonly,
@@ -113,53 +122,21 @@ int plane_init_device(struct plane *plane, const struct backend *backend, struct
     int ret = 0;
 
     (void)snprintf(blk_opts.serial, sizeof(blk_opts.serial), "%s", opts->serial);
-    if (backend) {
-        ret = blk_opts_resolve(&blk_opts, backend, err);
+    if (image) {
+        ret = blk_opts_resolve(&blk_opts, image_facts(image), err);
         if (ret < 0) {
-            name_image(plane, err);
+            image_name_err(image, err);
         }
     }
     if (ret == 0) {
-        ret = device_init(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);
+        ret = device_new(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);
     }
     if (ret == 0) {
         plane_set_poll(plane);
+        plane_set_huge(plane);
+        device_set_writeback(plane->dev, !opts->is_writethrough);
+        device_set_batch(plane->dev, (unsigned)plane->settings.batch);
         plane->state = PLANE_STOPPED;
     }
-    return ret;
-}
-
-int plane_open_new(struct plane *plane, struct err *err)
-{
-    struct backend_opts opts = image_opts(plane);
-    struct backend *backend;
-    int ret = backend_open(&backend, &opts, err);
-
-    if (ret < 0) {
-        return ret;
-    }
-    ret = plane_init_device(plane, backend, err);
-    if (ret < 0) {
-        goto close_backend;
-    }
-    ret = plane_set_threads(plane, err);
-    if (ret < 0) {
-        goto close_backend;
-    }
-    ret = device_attach(&plane->dev, backend, err);
-    if (ret < 0) {
-        goto close_backend;
-    }
-    ret = plane_listen(plane, err);
-    if (ret < 0) {
-        goto detach;
-    }
-    return 0;
-
-detach:
-    (void)device_detach(&plane->dev);
-close_backend:
-    backend_close(backend);
-    plane_unmake_image(plane); /* the next try shall find what this one did */
     return ret;
 }

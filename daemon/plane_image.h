@@ -3,31 +3,32 @@
 
 /*
  * A disk's outside resources: the image that may come and go, the device and the socket
- * that stay.  Opening may block, which is why each disk has a thread.
+ * that stay.
  * Thread: the disk's.
  */
 
+#include "core/block/image_opening.h"
 #include "daemon/plane.h"
 
-/* Open it anew for a device that is there.  Returns as device_attach does. */
-int plane_open_image(struct plane *plane, struct err *err);
+/*
+ * Begin to open it anew for a device that is there, on a thread of its own: `opened` gets it, or
+ * plane->image_opening is abandoned.
+ */
+int plane_begin_image(struct plane *plane, image_opened *opened, struct err *err);
 
-/* Nothing may be in flight; nothing happens when it is closed. */
-void plane_close_image(struct plane *plane);
+/* The same for a disk that is added: there is no device yet, and a file may be made. */
+int plane_begin_new(struct plane *plane, image_opened *opened, struct err *err);
 
-/* Delete the file if this disk made it when it was added; what it holds is nobody's. */
-void plane_unmake_image(const struct plane *plane);
+/*
+ * Give what was opened to the device.  Returns as device_attach does, and -ESTALE for another file
+ * or device than the one that was open last, unless that `may_differ`.
+ */
+int plane_take_image(struct plane *plane, struct image *image, bool may_differ, struct err *err);
 
 int plane_listen(struct plane *plane, struct err *err);
 
 /*
- * `backend` NULL: the geometry is known from the last time.
+ * `image` NULL: the geometry is known from the last time.
  * After success the state is STOPPED.
  */
-int plane_init_device(struct plane *plane, const struct backend *backend, struct err *err);
-
-/*
- * Image, device and socket of a disk that is added.  After a failure the device may be there
- * all the same (the state is no longer OPENING) and has to be closed.
- */
-int plane_open_new(struct plane *plane, struct err *err);
+int plane_init_device(struct plane *plane, const struct image *image, struct err *err);

@@ -4,96 +4,54 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The backend's texts go with it. */
-static void fill_text(char *to, size_t size, const char *text)
-{
-    (void)snprintf(to, size, "%s", text ? text : "");
-}
+#include "core/block/image.h"
+#include "daemon/plane_close.h"
+#include "daemon/plane_look.h"
+#include "daemon/plane_sync.h"
 
 static void fill_image(const struct device *dev, struct plane_info *info)
 {
-    const struct backend *backend = dev->lane.backend;
-    const struct blk_opts *blk = &dev->blk.opts;
+    const struct node_facts *image = device_image(dev) ? image_facts(device_image(dev)) : NULL;
+    const struct blk_opts *blk = &info->device.blk;
 
     info->geometry.size = blk->capacity;
     info->geometry.logical_block = blk->logical_block;
     info->geometry.physical_block = blk->physical_block;
     info->geometry.opt_io = blk->opt_io;
+    info->geometry.discard_block = blk->discard_block;
+    info->geometry.zeroes = blk->zeroes;
     info->is_readonly = blk->is_readonly;
-    if (backend) {
+    if (image) {
         info->has_image = true;
-        info->image_size = backend->size;
-        info->image_block = backend->block_size;
-        info->image_physical_block = backend->physical_block;
-        info->image_max_inflight = backend->max_inflight;
+        info->image_size = image->size;
+        info->image_block = image->block_size;
+        info->image_physical_block = image->physical_block;
+        (void)snprintf(info->note, sizeof(info->note), "%s", image->note ? image->note : "");
     }
 }
 
-static void fill_memory(const struct device *dev, struct plane_info *info)
+static void fill_loss(const struct plane *plane, struct plane_info *info)
 {
-    const struct mem *mem = &dev->mem;
+    const struct image *image = device_image(plane->dev);
 
-    info->regions = mem->count;
-    for (unsigned i = 0; i < mem->count; i++) {
-        info->memory_bytes += mem->region[i].layout.size;
-    }
-    info->has_lost_memory = dev->has_lost_memory || mem_guard_tripped();
+    info->image_id = plane->image_id;
+    info->image_fd = plane_look_fd(plane);
+    info->fate = plane_look_latest(plane);
+    info->look_age_ns = plane_look_age_ns(plane);
+    info->loss = image ? image_lost(image) : plane->loss;
+    info->sync_age_ns = plane_sync_age_ns(plane);
 }
 
-/* Rings that the front-end has never mentioned are left out. */
-static void fill_rings(const struct device *dev, struct plane_info *info)
+/* What is under way goes before what was. */
+static const char *reason_of(const struct plane *plane)
 {
-    info->rings_running = device_rings_running(dev);
-    for (unsigned i = 0; i < dev->queues; i++) {
-        const struct device_ring *ring = &dev->ring[i];
-
-        if (ring->size == 0 && !ring->ring.is_started) {
-            continue;
-        }
-        info->ring[info->ring_count++] = (struct plane_ring_info){
-            .index = i,
-            .lane = ring->lane->index,
-            .size = ring->size,
-            .inflight = ring->ring.inflight,
-            .last_avail = ring->ring.last_avail,
-            .used = ring->ring.used_idx,
-            .is_enabled = ring->is_enabled,
-            .is_running = ring->ring.is_started,
-            .is_broken = ring->ring.is_broken,
-            .fault = ring->ring.fault,
-        };
+    if (plane->image_opening || plane->close.opening) {
+        return "its image is being opened";
     }
-}
-
-static void fill_lane(const struct lane *lane, struct plane_lane_info *info)
-{
-    info->tid = lane->tid;
-    if (lane->backend) {
-        fill_text(info->engine, sizeof(info->engine), lane->backend->engine);
-        fill_text(info->engine_reason, sizeof(info->engine_reason), lane->backend->engine_reason);
+    if (plane->start.phase == PLANE_START_FAILS) {
+        return "its image could not be taken, and is being closed";
     }
-}
-
-static void fill_lanes(const struct device *dev, struct plane_info *info)
-{
-    info->lane_count = dev->lane_count;
-    for (unsigned i = 0; i < dev->lane_count; i++) {
-        fill_lane(dev->lanes[i], &info->lane[i]);
-    }
-}
-
-static void fill_device(struct device *dev, struct plane_info *info)
-{
-    device_park(dev);
-    fill_lanes(dev, info);
-    fill_image(dev, info);
-    fill_memory(dev, info);
-    fill_rings(dev, info);
-    info->features = dev->features;
-    info->pause_mask = dev->pause_mask;
-    info->has_oldest = device_oldest(dev, &info->oldest);
-    device_stats(dev, &info->stats);
-    device_unpark(dev);
+    return plane_is_closing(plane) ? "its image is being closed" : plane->reason;
 }
 
 void plane_info_fill(struct plane *plane, struct plane_info *info)
@@ -102,13 +60,16 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     info->state = plane->state;
     info->time_ns = now_ns();
     info->settings = plane->settings;
-    (void)snprintf(info->reason, sizeof(info->reason), "%s", plane->reason);
+    (void)snprintf(info->reason, sizeof(info->reason), "%s", reason_of(plane));
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
         return; /* there is no device */
     }
-    fill_device(&plane->dev, info);
+    device_info(plane->dev, &info->device);
+    fill_image(plane->dev, info);
+    fill_loss(plane, info);
     if (plane->vu) {
-        info->is_listening = plane->state != PLANE_REMOVING;
+        info->is_listening = plane->state != PLANE_REMOVING && !plane->socket_fault[0];
+        (void)snprintf(info->socket_fault, sizeof(info->socket_fault), "%s", plane->socket_fault);
         info->has_peer = vhost_user_peer(plane->vu, &info->peer);
     }
 }

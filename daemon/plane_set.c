@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_set.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
+#include "core/base/log.h"
 #include "daemon/limits.h"
+#include "daemon/protocol.h"
 
 /* An image keeps the engine that it was opened with; asking for what it has is no change. */
 static int check_engine(const struct plane *plane, const char *engine, struct err *err)
 {
-    if (!plane->dev.lane.backend || strcmp(engine, plane->settings.engine) == 0) {
+    if ((!device_image(plane->dev) && !plane->image_opening) ||
+        strcmp(engine, plane->settings.engine) == 0) {
         return 0;
     }
     (void)err_say(err, -EBUSY, "%s: engine: cannot become %s while the image is open",
                   plane->opts.name, engine);
-    err_hint(err, "first 'vblkctl stop %s', afterwards 'vblkctl start %s'", plane->opts.name,
+    err_hint(err, PROTOCOL_FIRST "stop %s', " PROTOCOL_AFTERWARDS "start %s'", plane->opts.name,
              plane->opts.name);
     return -EBUSY;
 }
@@ -26,15 +30,30 @@ void plane_set_poll(struct plane *plane)
         .cpu_percent = (uint32_t)plane->settings.poll_cpu,
     };
 
-    device_set_poll(&plane->dev, &poll);
+    device_set_poll(plane->dev, &poll);
 }
 
-bool plane_set_moves(const struct plane *plane, const struct settings *change)
+void plane_set_huge(struct plane *plane)
+{
+    enum huge_use use = HUGE_AUTO;
+    bool is_known = huge_use_parse(plane->settings.huge_bounce, &use);
+
+    assert(is_known); /* the table of settings allows no other */
+    (void)is_known;
+    device_set_huge(plane->dev, use);
+}
+
+unsigned plane_set_lanes(const struct plane *plane, const struct settings *change)
 {
     struct settings settings = plane->settings;
 
     (void)settings_apply(&settings, change);
-    return settings.threads != (int64_t)plane->dev.lane_count;
+    return (unsigned)settings.threads;
+}
+
+bool plane_set_moves(const struct plane *plane, const struct settings *change)
+{
+    return plane_set_lanes(plane, change) != device_lane_count(plane->dev);
 }
 
 static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
@@ -42,10 +61,10 @@ static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
     struct err why = {0};
     int ret;
 
-    if (threads == plane->dev.lane_count) {
+    if (threads == device_lane_count(plane->dev)) {
         return 0;
     }
-    ret = device_set_lanes(&plane->dev, threads, &why);
+    ret = device_set_lanes(plane->dev, threads, &why);
     if (ret < 0) {
         (void)err_say(err, ret, "%s: threads: %u cannot be had: %s", plane->opts.name, threads,
                       why.text);
@@ -77,12 +96,19 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
     }
     plane->settings = settings;
     if (*has_changed) {
-        log_info("%s: set to poll-us %d, poll-cpu %d, engine %s, threads %d", plane->opts.name,
-                 (int)settings.poll_us, (int)settings.poll_cpu, settings.engine,
-                 (int)settings.threads);
+        char text[SETTINGS_TEXT_BYTES];
+
+        settings_say(&settings, text);
+        log_info("%s: set to %s", plane->opts.name, text);
     }
     if (settings.poll_us != before.poll_us || settings.poll_cpu != before.poll_cpu) {
         plane_set_poll(plane); /* forgets what polling has learned */
+    }
+    if (strcmp(settings.huge_bounce, before.huge_bounce) != 0) {
+        plane_set_huge(plane);
+    }
+    if (settings.batch != before.batch) {
+        device_set_batch(plane->dev, (unsigned)settings.batch);
     }
     return 0;
 }

@@ -16,7 +16,13 @@
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err);
 
-/* Does it move rings to other threads?  Then it needs the disk drained, with PAUSE_MOVE. */
+/* How many threads there are to be after it. */
+unsigned plane_set_lanes(const struct plane *plane, const struct settings *change);
+
+/*
+ * Does it move rings to other threads?  Then it needs the disk drained, with PAUSE_MOVE, and no I/O
+ * of our own on threads that end.
+ */
 bool plane_set_moves(const struct plane *plane, const struct settings *change);
 
 /*
@@ -27,3 +33,4 @@ int plane_set_threads(struct plane *plane, struct err *err);
 
 /* Tell a new device what the settings are. */
 void plane_set_poll(struct plane *plane);
+void plane_set_huge(struct plane *plane);

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_wait.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-
+#include "core/block/image_sync.h"
 #include "daemon/plane_info.h"
-#include "daemon/plane_move.h"
+#include "daemon/plane_look.h"
 
 static void run_answer(struct message *message)
 {
@@ -22,6 +19,16 @@ void plane_reply(struct plane *plane, struct plane_request *request)
     mailbox_send(plane->worker.control, &request->message);
 }
 
+void plane_wait_go_on(struct plane *plane, struct plane_request *request)
+{
+    void (*then)(struct plane * plane, struct plane_request * request) = request->then;
+
+    request->then = NULL;
+    then(plane, request);
+}
+
+static void on_timer(uv_timer_t *timer);
+
 /* One timer for all: set for the earliest deadline, rounded up so that it has passed by then. */
 static void arm_timer(struct plane *plane)
 {
@@ -36,78 +43,76 @@ static void arm_timer(struct plane *plane)
         return;
     }
     uv_update_time(&plane->worker.loop);
-    uv_timer_start(&plane->timer, plane_on_timer,
+    uv_timer_start(&plane->timer, on_timer,
                    earliest > now ? (earliest - now + NS_PER_MS - 1) / NS_PER_MS : 0, 0);
 }
 
-void plane_wait(struct plane *plane, struct plane_request *request)
+static void push(struct plane *plane, struct plane_request *request, uint64_t deadline_ns)
 {
-    request->deadline_ns = UINT64_MAX;
-    if (request->timeout_ms != PLANE_NO_TIMEOUT) {
-        request->deadline_ns = now_ns() + request->timeout_ms * NS_PER_MS;
-    }
+    request->deadline_ns = deadline_ns;
     request->next = plane->waiting;
     plane->waiting = request;
     arm_timer(plane);
 }
 
-/* "the oldest a write of 4096 bytes at offset 8192, for 12.3 s" */
-static void say_oldest(struct device *dev, char *text, size_t size)
+/* A look takes no more of its time than what everybody is granted for it. */
+void plane_wait(struct plane *plane, struct plane_request *request,
+                void (*late)(struct plane *plane, struct plane_request *request))
 {
-    struct device_oldest oldest;
-    const char *kind;
-    char range[64] = "";
+    bool is_patient = request->timeout_ms == PLANE_NO_TIMEOUT;
+    uint64_t begun_ns = now_ns();
 
-    if (!device_oldest(dev, &oldest)) {
-        (void)snprintf(text, size, "all of them answered by now");
-        return;
+    request->late = late;
+    if (request->asked_ns) {
+        begun_ns = min_of(begun_ns, request->asked_ns + PLANE_LOOK_DECIDE_MS * NS_PER_MS);
     }
-    kind = oldest.kind == STATS_OTHER ? "request" : stats_type_name(oldest.kind);
-    if (oldest.kind == STATS_READ || oldest.kind == STATS_WRITE) {
-        (void)snprintf(range, sizeof(range), " of %" PRIu64 " bytes at offset %" PRIu64,
-                       oldest.length, oldest.offset);
-    }
-    (void)snprintf(text, size, "the oldest a %s%s, for %.1f s", kind, range,
-                   (double)oldest.age_ns / NS_PER_S);
+    push(plane, request, is_patient ? UINT64_MAX : begun_ns + request->timeout_ms * NS_PER_MS);
 }
 
-static const char *what_goes_on(const struct plane *plane, const struct plane_request *request)
+void plane_wait_until(struct plane *plane, struct plane_request *request, uint64_t deadline_ns,
+                      void (*then)(struct plane *plane, struct plane_request *request))
 {
-    if (request->verb == PLANE_SET) {
-        return "nothing is changed, the disk goes on as before";
-    }
-    return plane->state == PLANE_REMOVING ? "the removal goes on" : "the disk goes on draining";
+    request->then = then;
+    push(plane, request, deadline_ns);
 }
 
-static void answer_late(struct plane *plane, struct plane_request *request)
+void plane_wait_hurry(struct plane *plane, uint64_t deadline_ns)
 {
-    struct stats stats;
-    char oldest[160];
-
-    if (request->verb == PLANE_SET) {
-        plane_move_cancel(plane);
+    for (struct plane_request *request = plane->waiting; request; request = request->next) {
+        if (request->is_exit || request->verb == PLANE_OPEN) {
+            request->deadline_ns = min_of(request->deadline_ns, deadline_ns);
+        }
     }
-    device_stats(&plane->dev, &stats);
-    say_oldest(&plane->dev, oldest, sizeof(oldest));
-    (void)err_say(&request->err, -ETIMEDOUT, "%s: still draining: %u in flight, %s; %s",
-                  plane->opts.name, (unsigned)stats.inflight, oldest, what_goes_on(plane, request));
-    plane_reply(plane, request);
+    arm_timer(plane);
 }
 
-void plane_on_timer(uv_timer_t *timer)
+/* The next whose time has passed is taken off the list; what is done with it may change that. */
+static struct plane_request *take_late(struct plane *plane, uint64_t now)
+{
+    struct plane_request **link = &plane->waiting;
+    struct plane_request *request;
+
+    while (*link && (*link)->deadline_ns > now) {
+        link = &(*link)->next;
+    }
+    request = *link;
+    if (request) {
+        *link = request->next;
+    }
+    return request;
+}
+
+static void on_timer(uv_timer_t *timer)
 {
     struct plane *plane = containerof(timer, struct plane, timer);
-    struct plane_request **link = &plane->waiting;
+    struct plane_request *request;
     uint64_t now = now_ns();
 
-    while (*link) {
-        struct plane_request *request = *link;
-
-        if (request->deadline_ns <= now) {
-            *link = request->next;
-            answer_late(plane, request);
+    while ((request = take_late(plane, now))) {
+        if (request->then) {
+            plane_wait_go_on(plane, request);
         } else {
-            link = &request->next;
+            request->late(plane, request);
         }
     }
     arm_timer(plane);
@@ -125,23 +130,106 @@ void plane_wait_answer(struct plane *plane, struct plane_request *request)
     arm_timer(plane);
 }
 
-void plane_wait_end(struct plane *plane, enum plane_verb verb, int code, const char *text)
+bool plane_wait_has_asker(const struct plane *plane)
+{
+    const struct plane_request *request = plane->waiting;
+
+    while (request && !request->then) {
+        request = request->next;
+    }
+    return request != NULL;
+}
+
+static bool is_asker(const struct plane_request *request, uint64_t begun_ns)
+{
+    bool only_tells = request->verb == PLANE_INFO && !request->decides;
+
+    return request->then && (only_tells || request->asked_ns <= begun_ns);
+}
+
+/* The list has the newest first, and they go on in the order in which they came. */
+struct plane_request *plane_wait_take_asker(struct plane *plane, uint64_t begun_ns)
+{
+    struct plane_request **oldest = NULL;
+    struct plane_request *request = NULL;
+
+    for (struct plane_request **link = &plane->waiting; *link; link = &(*link)->next) {
+        if (is_asker(*link, begun_ns)) {
+            oldest = link;
+        }
+    }
+    if (oldest) {
+        request = *oldest;
+        *oldest = request->next;
+    }
+    return request;
+}
+
+/* Take the next off the list that waits for `verb` to be done; NULL: there is none. */
+static struct plane_request *take_waiting(struct plane *plane, enum plane_verb verb)
 {
     struct plane_request **link = &plane->waiting;
+    struct plane_request *request;
 
-    while (*link) {
-        struct plane_request *request = *link;
-
-        if (request->verb != verb) {
-            link = &request->next;
-            continue;
-        }
+    while (*link && ((*link)->verb != verb || (*link)->then)) {
+        link = &(*link)->next;
+    }
+    request = *link;
+    if (request) {
         *link = request->next;
-        if (code < 0) {
-            (void)err_say(&request->err, code, "%s: %s", plane->opts.name, text);
-        } else {
-            request->has_changed = true;
-        }
+    }
+    return request;
+}
+
+void plane_wait_refuse(struct plane *plane, enum plane_verb verb, const struct err *err)
+{
+    struct plane_request *request;
+
+    while ((request = take_waiting(plane, verb))) {
+        request->err = *err;
+        plane_reply(plane, request);
+    }
+    arm_timer(plane);
+}
+
+void plane_wait_end(struct plane *plane, enum plane_verb verb, int code, const char *text)
+{
+    struct err err;
+
+    (void)err_say(&err, code, "%s: %s", plane->opts.name, text);
+    plane_wait_refuse(plane, verb, &err);
+}
+
+/*
+ * What was done is no success where bytes were lost, nor where the image is not free; but the end
+ * of the daemon is not for that.
+ */
+static void say_end(const struct plane *plane, const struct plane_request *request, struct err *err)
+{
+    char what[256];
+
+    if (plane->close.is_left && !request->is_exit) {
+        (void)err_say(err, -ETIMEDOUT,
+                      "%s: it was done, but its image may be in use until its file system answers",
+                      plane->opts.name);
+        err_hint(err, "do not use it elsewhere before (%.200s)", plane->opts.image.path);
+    }
+    if (plane->loss.code < 0) {
+        image_loss_say(&plane->loss, what, sizeof(what));
+        (void)err_say(err, plane->loss.code, "%s: it was done, but %s", plane->opts.name, what);
+        err_hint(err, "see to the host's file system, and check the guest's");
+    }
+}
+
+void plane_wait_done(struct plane *plane, enum plane_verb verb)
+{
+    struct plane_request *request;
+
+    while ((request = take_waiting(plane, verb))) {
+        request->has_changed = true;
+        request->is_done = true;
+        request->is_left = plane->close.is_left;
+        say_end(plane, request, &request->err);
         plane_reply(plane, request);
     }
     arm_timer(plane);

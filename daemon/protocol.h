@@ -26,6 +26,23 @@
 #define RPC_INVALID_PARAMS (-32602)
 #define RPC_REFUSED (-32000)
 
+/* What the daemon says at its end, without being asked, to those who asked for that. */
+#define PROTOCOL_ENDED "daemon.ended"
+
+/*
+ * How what the daemon says begins a command of vblkctl that is to be typed, up to what follows
+ * "vblkctl ".  vblkctl knows it by that, and adds how the daemon is reached.
+ */
+#define PROTOCOL_FIRST "first 'vblkctl "
+#define PROTOCOL_AFTERWARDS "afterwards 'vblkctl "
+#define PROTOCOL_IF_MEANT "if this one is meant: vblkctl "
+
+/* All of them, of an array. */
+#define PROTOCOL_COMMANDS                                      \
+    {                                                          \
+        PROTOCOL_FIRST, PROTOCOL_AFTERWARDS, PROTOCOL_IF_MEANT \
+    }
+
 /* How long stop and remove wait for requests in flight when they are not told. */
 #define PROTOCOL_DRAIN_MS 30000
 #define PROTOCOL_DRAIN_MS_MAX 86400000
@@ -35,6 +52,9 @@
  * for requests in flight), what it opens.
  */
 #define PROTOCOL_INFO_MS 1000
+
+/* The same where something is decided by what has become of its image. */
+#define PROTOCOL_EXAMINE_MS 3000
 #define PROTOCOL_SET_MS 5000
 #define PROTOCOL_MOVE_MS 3000
 #define PROTOCOL_OPEN_MS 30000

@@ -4,27 +4,46 @@
 /*
  * The disks by name, as control sees them: which there are, what was asked of each, and who
  * waits for which answer.  The disks' threads do the work; nothing here waits for them.
+ * How they come and go is in registry_life.h, what is asked of them in disk_ask.h.
  * Owned by the daemon.  Thread: control.
  */
 
 #include "daemon/disk_config.h"
-#include "daemon/state.h"
+#include "daemon/keeper.h"
+#include "daemon/plane.h"
+#include "daemon/socket_watch.h"
 
 /*
  * One disk.  Owned by the registry from registry_add until its thread has ended and no op of
- * it is under way.
+ * it is under way; at the end of the daemon until registry_fini, as it belongs into the table.
  */
 struct disk {
     struct disk *next;
     struct registry *registry; /* parent */
     struct disk_record record;
-    char *row;         /* owned: the record as the state file has it, NULL: not made yet */
-    bool is_kept;      /* it belongs into the state file */
-    bool is_removing;  /* a removal was accepted */
-    bool has_ended;    /* its thread was joined */
-    unsigned ops;      /* under way */
-    unsigned late_ops; /* of those, on the disk's thread past their deadline */
+    char *row;          /* owned: the record as the state file has it, NULL: not made yet */
+    struct op *own;     /* owned: set aside for what the daemon itself asks, NULL: in use */
+    bool is_opening;    /* the first time */
+    bool ends_then;     /* when that is over: the daemon ends */
+    bool is_kept;       /* it belongs into the state file */
+    bool is_removing;   /* a removal was accepted */
+    bool is_taken_back; /* it was not opened in time */
+    bool is_gone;       /* its thread was told to end */
+    bool is_absent;     /* it could not be restored, and is in the table until it is removed */
+    bool is_left;       /* it went, and its image may be in use until its file system answers */
+    bool has_ended;     /* its thread was joined */
+    bool is_looking;    /* after its socket: it was asked to */
+    bool look_again;    /* something has happened since */
+    bool must_look;     /* the socket is not in its place, or that is not known */
+    int directory;      /* of the socket, as `watch` numbers it; -1: not watched */
+    unsigned ops;       /* under way, with a keep of the cache */
+    unsigned late_ops;  /* of those, on the disk's thread past their deadline */
     struct plane plane;
+    struct keep cache_keep; /* the keeper's while the table is written for plane.cache */
+
+    /* Of its image, as its thread said last. */
+    struct image_fate fate;
+    int image_fd;
 };
 
 /*
@@ -34,14 +53,17 @@ struct disk {
  */
 struct op {
     struct plane_request request; /* the disk thread's until it is answered */
-    struct state_save save;
-    struct registry *registry; /* parent */
-    struct disk *disk;         /* stays as long as the op */
-    struct op *next;           /* registry->ops */
-    struct op **link;          /* what points to it there */
+    struct keep keep;             /* the keeper's while is_saving */
+    struct registry *registry;    /* parent */
+    struct disk *disk;            /* stays as long as the op */
+    struct op *next;              /* of the registry's list that it is on */
+    struct op **link;             /* what points to it there */
     uint64_t deadline_ns;
+    bool is_own; /* the daemon's, not of a client */
     bool is_saving;
-    bool is_late; /* past its deadline: `done` has run */
+    bool is_late;    /* past its deadline: `done` has run */
+    bool is_unasked; /* what it changes nobody has asked for, and nobody waits for it */
+    bool is_excused; /* its deadline was put off, as control was late */
 
     /* For `done`, which runs once, not later than the deadline. */
     struct err err;                /* code 0: it was done */
@@ -65,53 +87,46 @@ struct registry {
     struct disk *disks; /* in the order in which they were added */
     struct disk *dying; /* no longer in the table; their threads are ending */
     struct op *ops;     /* under way */
-    uv_timer_t timer;   /* not later than the earliest deadline among them */
+    struct op *due;     /* just found to be late */
+    struct op *late;    /* past their deadlines, not answered yet */
+    unsigned op_count;  /* on these three lists */
+    uv_timer_t timer;   /* not later than the earliest deadline of `ops` */
     uint64_t timer_ns;  /* when that is, UINT64_MAX: it does not run */
+    struct keeper keeper;
+    struct socket_watch watch; /* of the disks' sockets */
+    uv_timer_t look_timer;     /* runs while a disk needs it */
+    char boot[BOOT_ID_BYTES];  /* of the host */
     unsigned restoring;
     void (*restored)(void *arg);
+
+    /* Of an open: it was answered (`late` NULL), or will not be in time. */
+    void (*opened)(struct op *op, const struct err *late);
+    void (*released)(struct disk *disk); /* an op of it has ended */
+
     bool is_stopping;
-    bool has_hung; /* a disk did not end in time */
+    bool has_stopped; /* all but the table */
+    bool has_hung;    /* a disk did not end in time */
+    bool has_lost;    /* a disk ended, and what was written to it may be lost */
     unsigned ending;
     void (*stopped)(void *arg, bool is_clean);
     void *arg;
 };
 
-int registry_init(struct registry *registry, const struct registry_opts *opts);
-
-/* After registry_stop has said that all is clean. */
-void registry_fini(struct registry *registry);
-
-/*
- * Bring back the disks of the state file, side by side; `restored(arg)` when each is there or
- * has missed its deadline.  What cannot be opened exists all the same, and says why.
- * Returns -errno, with some of them started, when the table cannot be brought back.
- */
-int registry_restore(struct registry *registry, const struct disk_record *records, size_t count,
-                     void (*restored)(void *arg), void *arg, struct err *err);
-
-/* End all disks, front-ends connected or not; what is in flight is answered first. */
-void registry_stop(struct registry *registry, void (*stopped)(void *arg, bool is_clean), void *arg);
-
 /* NULL with -ENOENT in `err` when there is none. */
 struct disk *registry_find(const struct registry *registry, const char *name, struct err *err);
 
+/* -EEXIST or -EADDRINUSE: the name, or the socket, is another disk's. */
+int registry_refuse_taken(const struct registry *registry, const struct disk_config *config,
+                          struct err *err);
+
 /*
- * Ask.  Returns 0 and calls `done` later, or refuses with -errno in `err` and never calls it.
- * registry_add: `config` is completed here, and copied.
+ * What the disk's thread says of the image goes into the table.  Returns true when it is another
+ * one than before, or has another size, as far as that says.
  */
-int registry_add(struct registry *registry, struct disk_config *config, void (*done)(struct op *op),
-                 void *arg, struct err *err);
-int registry_info(struct disk *disk, void (*done)(struct op *op), void *arg, struct err *err);
-int registry_start(struct disk *disk, void (*done)(struct op *op), void *arg, struct err *err);
-int registry_stop_disk(struct disk *disk, uint32_t timeout_ms, void (*done)(struct op *op),
-                       void *arg, struct err *err);
-int registry_set(struct disk *disk, const struct settings *change, void (*done)(struct op *op),
-                 void *arg, struct err *err);
-int registry_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),
-                    void *arg, struct err *err);
+bool registry_keep_image(struct disk *disk, const struct plane_info *info);
 
-/* Remove a disk that was opened too late, as if it had never been asked for. */
-int registry_take_back(struct disk *disk, struct err *err);
-
-/* An op of the disk has ended: free the disk when it was the last, and its thread has ended. */
-void registry_release(struct disk *disk);
+/*
+ * A guest finds disks by their serials, so one that we choose is no other disk's.  One that was
+ * asked for may be: it is another guest's business.
+ */
+void registry_choose_serial(const struct registry *registry, struct disk_config *config);

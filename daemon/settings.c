@@ -1,14 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/settings.h"
 
-static const struct param table[] = {SETTINGS_PARAMS(0, true), {NULL}};
+#include "core/block/image_opts.h"
+#include "core/device/device_choice.h"
+#include "daemon/params.h"
+
+const struct param settings_params[] = {
+    {"poll_us", PARAM_INTEGER, .offset = offsetof(struct settings, poll_us),
+     .value = DEVICE_POLL_US_DEFAULT, .max = DEVICE_POLL_US_MAX, .unit = "us",
+     .help = "look for work so many us before sleeping"},
+    {"poll_cpu", PARAM_INTEGER, .offset = offsetof(struct settings, poll_cpu),
+     .value = DEVICE_POLL_CPU_DEFAULT, .min = 1, .max = 100, .unit = "%",
+     .help = "percent of a core that this may take"},
+    {"batch", PARAM_INTEGER, .offset = offsetof(struct settings, batch), .max = DEVICE_BATCH_MAX,
+     .help = "requests given to the image at a time, 0: learned"},
+    {"huge_bounce", PARAM_STRING, .offset = offsetof(struct settings, huge_bounce),
+     .size = sizeof(((struct settings *)NULL)->huge_bounce), .text = "auto",
+     .choices = huge_use_names, .word = "WHEN",
+     .help = "large requests go through huge pages of vblkd's"},
+    {"engine", PARAM_STRING, .offset = offsetof(struct settings, engine),
+     .size = sizeof(((struct settings *)NULL)->engine), .text = "auto", .choices = engine_names,
+     .word = "ENGINE", .help = "how the image is accessed"},
+    {"threads", PARAM_INTEGER, .offset = offsetof(struct settings, threads), .value = 1, .min = 1,
+     .max = LANES_MAX, .help = "threads that serve the queues"},
+    {.name = NULL},
+};
 
 bool settings_is_change(const struct settings *change)
 {
-    return params_has_any(table, change);
+    return params_has_any(settings_params, change);
 }
 
 bool settings_apply(struct settings *settings, const struct settings *change)
 {
-    return params_merge(table, settings, change);
+    return params_merge(settings_params, settings, change);
+}
+
+void settings_say(const struct settings *settings, char text[SETTINGS_TEXT_BYTES])
+{
+    params_say(settings_params, settings, text, SETTINGS_TEXT_BYTES);
 }

@@ -10,7 +10,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/file_lock.h"
 #include "daemon/state_table.h"
+#include "daemon/worker.h"
 
 #define TABLE_NAME "disks.json"
 #define TABLE_NEW_NAME "disks.json.new"
@@ -26,6 +28,7 @@ struct state {
     void *arg;
     int dir_fd;
     int lock_fd;
+    bool is_writing; /* as far as control knows */
     char path[PATH_MAX + 16];
     char new_path[PATH_MAX + 16];
 };
@@ -111,11 +114,30 @@ static int write_all(int fd, const char *text, size_t len)
     return 0;
 }
 
+/* Is that what the file has? */
+static int read_back(int fd, const char *text, size_t len)
+{
+    char part[4096];
+
+    for (size_t at = 0; at < len; at += sizeof(part)) {
+        size_t want = min_of(len - at, sizeof(part));
+        ssize_t got = pread(fd, part, want, (off_t)at);
+
+        if (got < 0) {
+            return -errno;
+        }
+        if ((size_t)got != want || memcmp(part, text + at, want) != 0) {
+            return -EIO;
+        }
+    }
+    return 0;
+}
+
 /* On stable storage before the rename, or a crash could leave the name with an empty file. */
 static int write_new(const struct state *state, const char *text)
 {
     /* Not openat: ThreadSanitizer does not know it, and takes a reused fd for a shared one. */
-    int fd = open(state->new_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(state->new_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int ret;
 
     if (fd < 0) {
@@ -124,6 +146,9 @@ static int write_new(const struct state *state, const char *text)
     ret = write_all(fd, text, strlen(text));
     if (ret == 0 && fsync(fd) < 0) {
         ret = -errno;
+    }
+    if (ret == 0) {
+        ret = read_back(fd, text, strlen(text));
     }
     if (close(fd) < 0 && ret == 0) {
         ret = -errno;
@@ -138,6 +163,9 @@ static int replace_table(const struct state *state, const char *text)
     if (ret == 0 && rename(state->new_path, state->path) < 0) {
         ret = -errno;
     }
+    if (ret < 0) {
+        (void)unlink(state->new_path); /* on a full file system it is in the way of the next */
+    }
     if (ret == 0 && fsync(state->dir_fd) < 0) {
         ret = -errno;
     }
@@ -150,13 +178,14 @@ static void run_saved(struct message *message)
 
     free(save->text);
     save->text = NULL;
+    save->state->is_writing = false;
     save->done(save);
 }
 
 static void run_save(struct message *message)
 {
     struct state_save *save = containerof(message, struct state_save, message);
-    int ret = save->text ? replace_table(save->state, save->text) : -ENOMEM;
+    int ret = replace_table(save->state, save->text);
 
     save->err.code = 0;
     if (ret < 0) {
@@ -175,10 +204,11 @@ static void run_end(struct message *message)
 
 /* ---- the control thread's side ---- */
 
-void state_save(struct state *state, const char *const *rows, size_t count, struct state_save *save)
+void state_save(struct state *state, char *text, struct state_save *save)
 {
     save->state = state;
-    save->text = state_table_text(rows, count);
+    save->text = text;
+    state->is_writing = true;
     save->message.run = run_save;
     mailbox_send(&state->writer.mailbox, &save->message);
 }
@@ -206,29 +236,50 @@ void state_stop(struct state *state, void (*stopped)(void *arg), void *arg)
     mailbox_send(&state->writer.mailbox, &state->end_message);
 }
 
-/* The lock file keeps its name: whoever comes next must find the same inode. */
-static int lock_dir(struct state *state, const char *dir, struct err *err)
+static void note_holder(int lock_fd)
+{
+    char pid[16];
+
+    (void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+    (void)!ftruncate(lock_fd, 0); /* what it says is for people; the locks are what counts */
+    (void)!pwrite(lock_fd, pid, strlen(pid), 0);
+}
+
+static int refuse_dir(int lock_fd, const char *dir, struct err *err)
 {
     char holder[16] = "";
 
-    state->lock_fd = openat(state->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (state->lock_fd < 0) {
+    (void)!pread(lock_fd, holder, sizeof(holder) - 1, 0); /* for the message only */
+    return err_say(err, -EADDRINUSE, "the state directory %s is in use by another vblkd%s%s", dir,
+                   holder[0] ? ", process " : "", holder);
+}
+
+/*
+ * Two locks: one on the directory, which cannot be deleted like a file while it holds the table,
+ * and one on a file in it, for file systems that lock no directories (NFS).  Whoever comes next
+ * must find both free.
+ */
+static int lock_dir(const char *dir, int dir_fd, int *lock_fd, struct err *err)
+{
+    int fd = openat(dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int ret;
+
+    if (fd < 0) {
         return err_set(err, -errno, "cannot open %s/" LOCK_NAME, dir);
     }
-    if (flock(state->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-        int code = -errno;
-
-        (void)!pread(state->lock_fd, holder, sizeof(holder) - 1, 0); /* for the message only */
-        close(state->lock_fd);
-        if (code != -EWOULDBLOCK) {
-            return err_set(err, code, "cannot lock %s", dir);
-        }
-        return err_say(err, -EADDRINUSE, "the state directory %s is in use by another vblkd%s%s",
-                       dir, holder[0] ? ", process " : "", holder);
+    ret = file_lock(fd);
+    if (ret < 0) {
+        ret = ret == -EWOULDBLOCK ? refuse_dir(fd, dir, err)
+                                  : err_set(err, ret, "cannot lock %s", dir);
+    } else if (file_lock(dir_fd) == -EWOULDBLOCK) {
+        ret = refuse_dir(fd, dir, err);
     }
-    (void)snprintf(holder, sizeof(holder), "%d", (int)getpid());
-    (void)!ftruncate(state->lock_fd, 0); /* what it says is for people; the lock is what counts */
-    (void)!pwrite(state->lock_fd, holder, strlen(holder), 0);
+    if (ret < 0) {
+        close(fd);
+        return ret;
+    }
+    note_holder(fd);
+    *lock_fd = fd;
     return 0;
 }
 
@@ -247,7 +298,7 @@ int state_open(struct state **out, const char *dir, struct err *err)
     }
     (void)snprintf(state->path, sizeof(state->path), "%s/" TABLE_NAME, dir);
     (void)snprintf(state->new_path, sizeof(state->new_path), "%s/" TABLE_NEW_NAME, dir);
-    ret = lock_dir(state, dir, err);
+    ret = lock_dir(dir, state->dir_fd, &state->lock_fd, err);
     if (ret < 0) {
         goto close_dir;
     }
@@ -266,6 +317,14 @@ void state_free(struct state *state)
     close(state->lock_fd);
     close(state->dir_fd);
     free(state);
+}
+
+void state_let_go(const struct state *state)
+{
+    if (!state->is_writing) {
+        (void)flock(state->dir_fd, LOCK_UN);
+        (void)flock(state->lock_fd, LOCK_UN);
+    }
 }
 
 const char *state_path(const struct state *state)

@@ -3,25 +3,14 @@
 
 /*
  * The disk table on stable storage: DIR/disks.json, read at start, replaced as a whole after
- * each change, so that there is always either the table before it or the one after.  A lock
- * on DIR/lock keeps two daemons apart.
+ * each change, so that there is always either the table before it or the one after.  Locks
+ * on DIR and on DIR/lock keep two daemons apart.
  * Files are written by a thread of its own: a file system that hangs must not hold up the
  * control loop.  Everything else is the control thread's.
  */
 
-#include "daemon/disk_config.h"
-
-#define STATE_VERSION 1
-
-/* One disk of the table. */
-struct disk_record {
-    struct disk_config config; /* first: disk_config_params apply */
-    bool is_stopped;
-    int64_t size; /* bytes; with the blocks, what the guest must see again */
-    int64_t logical_block;
-    int64_t physical_block;
-    int64_t opt_io;
-};
+#include "core/base/mailbox.h"
+#include "daemon/disk_record.h"
 
 struct state;
 
@@ -47,17 +36,19 @@ int state_read(const struct state *state, struct disk_record **records, size_t *
 /* Start the writer; from here on state_stop ends the life of the state. */
 int state_start(struct state *state, struct mailbox *control, struct err *err);
 
-/*
- * Write the table of `count` rows (state_table_row), which are lent until this returns; `done`
- * runs on the control thread.  A row that is NULL fails the whole of it.
- */
-void state_save(struct state *state, const char *const *rows, size_t count,
-                struct state_save *save);
+/* Write the table, and free `text`; `done` runs on the control thread.  One at a time. */
+void state_save(struct state *state, char *text, struct state_save *save);
 
 /* After the last `done`: end the writer, unlock, free; then `stopped(arg)`. */
 void state_stop(struct state *state, void (*stopped)(void *arg), void *arg);
 
 /* The same for a state that was not started. */
 void state_free(struct state *state);
+
+/*
+ * For a process that cannot end in order: unlock, unless the writer is at work, which may replace
+ * the table whenever its file system answers.
+ */
+void state_let_go(const struct state *state);
 
 const char *state_path(const struct state *state);

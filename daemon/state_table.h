@@ -2,11 +2,14 @@
 #pragma once
 
 /*
- * The disk table as text: what the state file holds.
+ * The disk table as text: what the state file holds.  What is read is checked as parameters of
+ * the control protocol are, and what is written is read back first.
  * Thread: control.
  */
 
-#include "daemon/state.h"
+#include "daemon/disk_record.h"
+
+#define STATE_VERSION 1
 
 /*
  * `*records` is the caller's to free; `path` is for error texts.
@@ -15,8 +18,12 @@
 int state_table_parse(const char *path, const char *text, size_t len, struct disk_record **records,
                       size_t *count, struct err *err);
 
-/* One disk of the table, a line.  The caller frees it; NULL without memory. */
-char *state_table_row(const struct disk_record *record);
+/*
+ * One disk of the table, a line, which was read back and is what `record` says.  The caller frees
+ * it.  NULL with -ENOMEM, -EILSEQ (text that is not UTF-8), or -EINVAL (a record that would be
+ * refused).
+ */
+char *state_table_row(const struct disk_record *record, struct err *err);
 
 /*
  * The table of `count` rows.  The caller frees it.  NULL without memory, or without one of the

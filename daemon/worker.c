@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "core/thread.h"
+#include "core/base/thread.h"
 #include "daemon/limits.h"
 
 /*

@@ -14,9 +14,9 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#include "core/base.h"
-#include "core/err.h"
-#include "core/mailbox.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
+#include "core/base/mailbox.h"
 
 struct worker {
     uv_loop_t loop;

@@ -264,6 +264,11 @@ def test_defaults():
                 assert f"{low} to {high}" in texts[option], f"{command} {option}: {low}-{high}"
 
 
+def option_of(path):
+    """image.size is the option --size, poll_us --poll-us"""
+    return path.rpartition(".")[2].replace("_", "-")
+
+
 def test_settings():
     """settings are the same in set --help, in vblkctl(1), in add and in the daemon"""
     settings = help_lines(COMMANDS["set"], "Settings")
@@ -274,15 +279,39 @@ def test_settings():
         option = "--" + setting.replace("=", " ")
         assert add.get(option) == text, f"{setting}: add --help has {add.get(option)}"
     methods = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}
-    defaults = {param["name"]: param["default"] for param in methods["disk.add"]
+    defaults = {path: param["default"] for path, param in flat(methods["disk.add"])
                 if "default" in param}
-    for param in methods["disk.set"]:
+    known = {path: param for path, param in flat(methods["disk.set"])
+             if path != "name" and "members" not in param}
+    for path, param in known.items():
         if "min" in param:
-            wanted = f"{param['min']}-{param['max']} [{defaults[param['name']]}]"
-            assert wanted in add[f"--{param['name'].replace('_', '-')} N"], \
-                f"{param['name']}: the daemon has {wanted}"
-    same("settings", "--help", [s.partition("=")[0].replace("-", "_") for s in settings],
-         "the daemon", {p["name"] for p in methods["disk.set"]} - {"name"})
+            wanted = f"{param['min']}-{param['max']} [{defaults[path]}]"
+            assert wanted in add[f"--{option_of(path)} N"], f"{path}: the daemon has {wanted}"
+    same("settings", "--help", [s.partition("=")[0] for s in settings],
+         "the daemon", [option_of(path) for path in known])
+
+
+def test_params_of_add():
+    """each parameter of disk.add is an operand or an option of add, or a word of the image"""
+    methods = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}
+    options = {option.split()[0] for option in own_options("add")}
+    operands = help_lines(COMMANDS["add"], "Operands")
+    page = "".join(plain(item) + " " + plain(text) for item, text in section_of("add").items
+                   if plain(item).startswith("null:"))
+    assert page, "the page is written otherwise than this test expects"
+    known = set()
+    for path, param in flat(methods["disk.add"]):
+        option = option_of(path)
+        if param.get("members") or path in ("name", "image.type", "image.path"):
+            continue
+        if "--" + option in options:
+            known.add("--" + option)
+            continue
+        assert f",{option}=" in operands["IMAGE"], f"vblkctl does not have {path}"
+        assert f",{option}=" in page, f"vblkctl(1) does not have {path}"
+        has_range = "min" not in param or f"{param['min']} to {param['max']}" in page
+        assert has_range, f"vblkctl(1): {path}"
+    same("add", "--help", options, "the daemon", known)
 
 
 def test_since():
@@ -473,6 +502,10 @@ def test_result_names_of_source():
     text = (SRC / "daemon/disk_json.c").read_text()
     names = set(re.findall(r'\bset(?:_integer)?\(\w+, "(\w+)"', text))
     assert len(names) > 30, "the source is written otherwise than this test expects"
+    text = (SRC / "daemon/disk_warnings.c").read_text()
+    warnings = set(re.findall(r'\badd\(list, "(\w+)"', text))
+    assert warnings, "the source is written otherwise than this test expects"
+    names |= warnings
     known = codes(PROTOCOL_PAGE.raw)
     known |= {code.rpartition(".")[2] for code in known}
     assert names <= known, f"not documented: {sorted(names - known)}"
@@ -481,7 +514,8 @@ def test_result_names_of_source():
 def test_documented_results():
     """the source has every member of results that vblkd-protocol(7) has"""
     source = "".join(p.read_text() for p in (SRC / "daemon").glob("*.c"))
-    for path in "core/backend.c", "core/stats.c", "cmd/vblkctl.c":
+    for path in ("core/block/image_opts.c", "core/block/image_type.c", "core/base/stats.c",
+                 "cmd/vblkctl.c"):
         source += (SRC / path).read_text()
     for section in PROTOCOL_PAGE.subsections("METHODS"):
         params = documented_params(section)
@@ -545,8 +579,13 @@ def test_aio_slots():
 # ---- what is installed ----
 
 
+def makefiles():
+    paths = [SRC / "Makefile.am", *sorted(SRC.glob("**/local.mk"))]
+    return "\n".join(path.read_text() for path in paths)
+
+
 def makefile_words(name):
-    text = (SRC / "Makefile.am").read_text().replace("\\\n", " ")
+    text = makefiles().replace("\\\n", " ")
     return re.findall(rf"^{name} \+?= *(.*)$", text, re.M)[0].split()
 
 
@@ -562,8 +601,18 @@ def test_pages_are_installed():
     pods = ["man/" + name for name in PAGES]
     installed = makefile_words("dist_man_MANS")
     same("pages", "dist_man_MANS", [name + ".pod" for name in installed], "man/", pods)
-    text = (SRC / "Makefile.am").read_text()
+    text = makefiles()
     assert all(name in text for name in pods), "a page is not in EXTRA_DIST"
+
+
+def test_example_filter():
+    """the filter of vblkd-images(7) is the one that the tests run"""
+    page = "".join(block + "\n" for block in PAGES["vblkd-images.7.pod"].section("A FILTER").verbatim)
+    shown = [line.strip() for line in page.splitlines() if line.strip()]
+    for name in "node_count.h", "node_count.c":
+        text = (SRC / "tests/unit" / name).read_text().replace("#pragma once\n", "")
+        for line in text.splitlines()[1:]:
+            assert not line.strip() or line.strip() in shown, f"{name}: {line}"
 
 
 def test_form():
@@ -576,6 +625,16 @@ def test_form():
         missing = [head for head in wanted if head not in heads]
         assert not missing, f"{page.path.name}: {missing}"
         assert plain(page.section("NAME").raw).startswith(page.name + " - "), page.path.name
+
+
+def test_items():
+    """nothing in the title of an item has quotes that are not to be typed"""
+    for page in PAGES.values():
+        for _, _, section in page.sections:
+            for item, _ in section.items:
+                # man(1) shows C<> in quotes: a word of its own may have them.
+                quoted = re.search(r"C<[^<>]*>[\w\[]|[\w\]>:=]C<|C<[^<>]*>[A-Z]<", item)
+                assert not quoted, f"{page.path.name}: {item}"
 
 
 def test_links():
@@ -710,10 +769,11 @@ def test_settings_of_performance():
 
 COMPLETE = """
 complete() { [ "$1" != -F ] || function=$2; }
-compopt() { :; }
+compopt() { $compopt "$@"; }
 . "$1"
-program=$2
-shift 2
+compopt=$2
+program=$3
+shift 3
 COMP_WORDS=("$program" "$@")
 COMP_CWORD=$#
 "$function" "$program" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
@@ -721,13 +781,14 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def completion(*words, program=VBLKCTL):
+def completion(*words, program=VBLKCTL, compopt=":"):
     script = SRC / "cmd" / (program.name + ".bash")
     if not script.exists():
         raise Skip("there is no completion")
     if not shutil.which("bash"):
         raise Skip("needs bash")
-    return output("bash", "-c", COMPLETE, "complete", script, program, *words).split()
+    return output("bash", "-c", COMPLETE, "complete", script, compopt, program,
+                  *words).split()
 
 
 def test_completion_commands():
@@ -746,23 +807,36 @@ def test_completion_options():
 
 def test_completion_flags():
     """the completion knows which options have no value"""
-    flags = {o for text in COMMANDS.values() for o in help_lines(text, "Options")
-             if " " not in o}
-    for flag in flags & set(GLOBALS):
+    for command, text in COMMANDS.items():
+        for option in help_lines(text, "Options"):
+            words = completion(command, option.split()[0], "--")
+            assert bool(words) == (" " not in option), f"{command} {option}: {words}"
+    for flag in (option for option in GLOBALS if " " not in option):
         same(flag, "--help", COMMANDS, "completion", completion(flag, ""))
-    text = (SRC / "cmd/vblkctl.bash").read_text()
-    assert all(flag in text for flag in flags), f"one of {sorted(flags)}"
 
 
 def test_completion_values():
-    """the completion knows the same cache modes and engines"""
-    add = next(m for m in DAEMON.call("daemon.methods")["methods"] if m["name"] == "disk.add")
-    params = dict(flat(add["params"]))
-    same("--cache", "the daemon", params["image.cache"]["values"],
-         "completion", completion("add", "--cache", ""))
-    for words in ("add", "--engine"), ("set", "docs", "engine", "="):
-        same("engine", "the daemon", params["engine"]["values"],
-             "completion", completion(*words, ""))
+    """the completion knows the values of options and settings, and paths"""
+    methods = {m["name"]: m["params"] for m in DAEMON.call("daemon.methods")["methods"]}
+    for path, param in flat(methods["disk.add"]):
+        option = option_of(path)
+        if f"--{option} " in COMMANDS["add"] and option != "socket" and param["type"] != "boolean":
+            same(option, "the daemon", param.get("values", []),
+                 "completion", completion("add", "--" + option, ""))
+    for param in methods["disk.set"]:
+        if param["name"] != "name":
+            same(param["name"], "the daemon", param.get("values", []), "completion",
+                 completion("set", "docs", param["name"].replace("_", "-"), "=", ""))
+    for words in ("--control",), ("--control", "="), ("add", "--socket"):
+        same(words, "this directory", [DAEMON.dir + "/image"],
+             "completion", completion(*words, DAEMON.dir + "/im"))
+
+
+def test_completion_images():
+    """the completion knows the types of images, which a space must not follow"""
+    same("IMAGE", "--help", ["null:"], "completion", completion("add", "a", "nul"))
+    assert "nospace" in completion("add", "a", "nul", compopt="echo"), "a space follows null:"
+    assert "nospace" not in completion("add", "a", DAEMON.dir + "/im", compopt="echo")
 
 
 def test_completion_settings():

@@ -1,27 +1,38 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* accept4 */
 #include "transports/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
-#define LOCK_SUFFIX ".lock"
-#define LOCK_PATH_BYTES (UNIX_PATH_BYTES + sizeof(LOCK_SUFFIX))
+#include "core/base/file_lock.h"
+#include "core/base/porter.h"
+
+#define LOCK_PATH_BYTES (UNIX_PATH_BYTES + sizeof(UNIX_LOCK_SUFFIX))
 
 /* Whoever gives up the lock unlinks its file, so an attempt may find that its file is gone. */
 #define LOCK_ATTEMPTS 100
+
+/*
+ * To find out whether somebody listens, 20 ms apart.  A loop that serves others asks once, and
+ * again by its clock.
+ */
+#define ALIVE_ATTEMPTS 5
+#define ALIVE_AT_ONCE 1
 
 #define BACKLOG 16
 
 static void lock_path(char *to, const char *path)
 {
-    snprintf(to, LOCK_PATH_BYTES, "%s" LOCK_SUFFIX, path);
+    snprintf(to, LOCK_PATH_BYTES, "%s" UNIX_LOCK_SUFFIX, path);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -53,17 +64,18 @@ static int lock_open_failed(const char *lock, struct err *err)
 /* One attempt: the locked fd, or -errno; -EAGAIN when the file was unlinked meanwhile. */
 static int lock_once(const char *path, const char *lock, struct err *err)
 {
-    int code;
     int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int code;
 
     if (fd < 0) {
         return lock_open_failed(lock, err);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        code = errno == EWOULDBLOCK
+    code = file_lock(fd);
+    if (code < 0) {
+        code = code == -EWOULDBLOCK
                    ? err_say(err, -EADDRINUSE, "%s: another process listens there (it holds %s)",
                              path, lock)
-                   : err_set(err, -errno, "cannot lock %s", lock);
+                   : err_set(err, code, "cannot lock %s", lock);
         close(fd);
         return code;
     }
@@ -102,8 +114,38 @@ static void lock_give_up(int fd, const char *path)
     close(fd);
 }
 
-/* The lock is ours, so a socket that is there has no listener any more. */
-static int remove_stale(const char *path, struct err *err)
+/* Does a process take connections at `path`?  A daemon that is just dying does so for a moment. */
+static bool is_alive(const char *path, unsigned attempts)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    const struct timespec moment = {.tv_nsec = 20000000};
+    bool is_taken = true;
+
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    for (unsigned attempt = 0; is_taken && attempt < attempts; attempt++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (attempt > 0) {
+            (void)nanosleep(&moment, NULL);
+        }
+        is_taken = fd >= 0 && (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 ||
+                               errno == EAGAIN); /* its queue is full */
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+    return is_taken;
+}
+
+static bool is_socket(const char *path)
+{
+    struct stat st;
+
+    return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+/* The lock is ours, so a socket that is there has no listener, unless its lock was deleted. */
+static int remove_stale(const char *path, unsigned attempts, struct err *err)
 {
     struct stat st;
 
@@ -114,6 +156,9 @@ static int remove_stale(const char *path, struct err *err)
         return err_say(err, -EEXIST, "%s is there and is no socket; move it or choose another path",
                        path);
     }
+    if (is_alive(path, attempts)) {
+        return err_say(err, -EADDRINUSE, "%s: another process listens there", path);
+    }
     if (unlink(path) < 0 && errno != ENOENT) {
         return err_set(err, -errno, "cannot remove the stale socket %s", path);
     }
@@ -121,27 +166,40 @@ static int remove_stale(const char *path, struct err *err)
 }
 
 /*
- * Bind with `mode` from the first moment: Linux gives the file the mode of the socket's inode,
+ * The owner that an administrator gave the file which has gone.  Without the right to that it gets
+ * no mode that was meant for him.
+ */
+static void set_owner(const struct unix_listener *l, mode_t *mode)
+{
+    if (l->is_known && lchown(l->path, l->uid, l->gid) < 0) {
+        *mode &= S_IRWXU;
+    }
+}
+
+/*
+ * Bind with the mode from the first moment: Linux gives the file the mode of the socket's inode,
  * less the umask.  Where the umask was in the way, chmod before anybody can connect.
  * Source: Linux, net/unix/af_unix.c, unix_bind_bsd().
  */
-static int bind_with_mode(struct unix_listener *l, const char *path, mode_t mode, struct err *err)
+static int bind_with_mode(struct unix_listener *l, struct err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    mode_t mode = l->mode;
     struct stat st;
 
-    memcpy(addr.sun_path, path, strlen(path) + 1);
+    memcpy(addr.sun_path, l->path, strlen(l->path) + 1);
     if (fchmod(l->fd, mode) < 0) {
-        return err_set(err, -errno, "cannot set the mode of %s", path);
+        return err_set(err, -errno, "cannot set the mode of %s", l->path);
     }
     if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        return err_set(err, -errno, "cannot bind %s", path);
+        return err_set(err, -errno, "cannot bind %s", l->path);
     }
-    if (lstat(path, &st) < 0 ||
-        ((st.st_mode & 07777) != mode && (chmod(path, mode) < 0 || lstat(path, &st) < 0))) {
-        int code = err_set(err, -errno, "cannot set the mode of %s", path);
+    set_owner(l, &mode);
+    if (lstat(l->path, &st) < 0 ||
+        ((st.st_mode & 07777) != mode && (chmod(l->path, mode) < 0 || lstat(l->path, &st) < 0))) {
+        int code = err_set(err, -errno, "cannot set the mode of %s", l->path);
 
-        (void)unlink(path);
+        (void)unlink(l->path);
         return code;
     }
     l->dev = st.st_dev;
@@ -164,19 +222,65 @@ static int check_path(const char *path, struct err *err)
     return 0;
 }
 
-/* Unlink the socket, but not one that somebody else has put in its place. */
-static void unlink_ours(const struct unix_listener *l)
+static bool has_socket(const struct unix_listener *l)
 {
     struct stat st;
 
-    if (lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino) {
+    return lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+}
+
+/* Returns false when it has gone. */
+static bool note_owner(struct unix_listener *l)
+{
+    struct stat st;
+
+    if (lstat(l->path, &st) < 0 || st.st_dev != l->dev || st.st_ino != l->ino) {
+        return false;
+    }
+    l->mode = st.st_mode & 07777;
+    l->uid = st.st_uid;
+    l->gid = st.st_gid;
+    l->is_known = true;
+    return true;
+}
+
+/* Unlink the socket, but not one that somebody else has put in its place. */
+static void unlink_ours(const struct unix_listener *l)
+{
+    if (has_socket(l)) {
         (void)unlink(l->path); /* what stays is stale, and taken over as such */
     }
 }
 
+/* A socket at l->path, where none is; l->fd, l->dev and l->ino are set. */
+static int make_socket(struct unix_listener *l, struct err *err)
+{
+    int ret;
+
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->fd < 0) {
+        return err_set(err, -errno, "no socket for %s", l->path);
+    }
+    ret = bind_with_mode(l, err);
+    if (ret < 0) {
+        goto close_fd;
+    }
+    if (listen(l->fd, BACKLOG) < 0) {
+        ret = err_set(err, -errno, "cannot listen on %s", l->path);
+        goto unlink_path;
+    }
+    return 0;
+
+unlink_path:
+    unlink_ours(l);
+close_fd:
+    close(l->fd);
+    return ret;
+}
+
 int unix_listen(struct unix_listener *listener, const char *path, mode_t mode, struct err *err)
 {
-    struct unix_listener l = {.fd = -1, .lock_fd = -1};
+    struct unix_listener l = {.fd = -1, .lock_fd = -1, .mode = mode};
     int ret = check_path(path, err);
 
     *listener = l;
@@ -188,32 +292,121 @@ int unix_listen(struct unix_listener *listener, const char *path, mode_t mode, s
     if (l.lock_fd < 0) {
         return l.lock_fd;
     }
-    ret = remove_stale(path, err);
+    l.took_over = is_socket(path);
+    ret = remove_stale(path, ALIVE_ATTEMPTS, err);
+    if (ret == 0) {
+        ret = make_socket(&l, err);
+    }
     if (ret < 0) {
-        goto unlock;
-    }
-    l.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (l.fd < 0) {
-        ret = err_set(err, -errno, "no socket for %s", path);
-        goto unlock;
-    }
-    ret = bind_with_mode(&l, path, mode, err);
-    if (ret < 0) {
-        goto close_fd;
-    }
-    if (listen(l.fd, BACKLOG) < 0) {
-        ret = err_set(err, -errno, "cannot listen on %s", path);
-        goto unlink_path;
+        lock_give_up(l.lock_fd, path);
+        return ret;
     }
     *listener = l;
     return 0;
+}
 
-unlink_path:
-    unlink_ours(&l);
-close_fd:
+static bool has_lock(const struct unix_listener *l)
+{
+    char lock[LOCK_PATH_BYTES];
+
+    lock_path(lock, l->path);
+    return is_file_at(l->lock_fd, lock);
+}
+
+bool unix_listener_is_in_place(struct unix_listener *listener)
+{
+    return has_lock(listener) && note_owner(listener);
+}
+
+/* The lock first, as always: whoever has it may touch the socket. */
+static int mend_lock(struct unix_listener *l, struct err *err)
+{
+    int fd;
+
+    if (has_lock(l)) {
+        return 0;
+    }
+    fd = lock_take(l->path, err);
+    if (fd < 0) {
+        return fd;
+    }
+    close(l->lock_fd);
+    l->lock_fd = fd;
+    return 0;
+}
+
+static bool has_queue(const struct unix_listener *l)
+{
+    struct pollfd pollfd = {.fd = l->fd, .events = POLLIN};
+
+    return poll(&pollfd, 1, 0) == 1;
+}
+
+/*
+ * What peers have sent that nobody has accepted goes with the listener, file descriptors included,
+ * and to close these may take for ever (core/base/porter.h).  Once it is shut down no more can
+ * come.
+ */
+static void close_listening(int listening, uintptr_t owner)
+{
+    int fd;
+
+    (void)shutdown(listening, SHUT_RDWR); /* cannot fail on a socket that listens */
+    fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0 && (errno == EAGAIN || errno == EINVAL)) { /* nobody waits */
+        close(listening);
+        return;
+    }
+    porter_close(listening, owner);
+    if (fd >= 0) {
+        porter_close(fd, owner);
+    }
+}
+
+/* Its number becomes `fd`; whoever has connected to the old one a moment ago sees the end. */
+static int replace_socket(struct unix_listener *listener, int fd, struct err *err)
+{
+    int old = fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+
+    if (old < 0) {
+        return err_set(err, -errno, "no file descriptor to make %s anew", listener->path);
+    }
+    if (dup3(fd, listener->fd, O_CLOEXEC) < 0) {
+        int code = err_set(err, -errno, "%s", listener->path);
+
+        close(old);
+        return code;
+    }
+    close_listening(old, (uintptr_t)listener);
+    return 0;
+}
+
+int unix_listener_mend(struct unix_listener *listener, struct err *err)
+{
+    struct unix_listener l = *listener;
+    int ret = mend_lock(listener, err);
+
+    if (ret < 0 || has_socket(listener)) {
+        return ret;
+    }
+    if (has_queue(listener)) {
+        return err_say(err, -EAGAIN, "%s: connections wait at the socket that has gone", l.path);
+    }
+    ret = remove_stale(l.path, ALIVE_AT_ONCE, err);
+    if (ret == 0) {
+        ret = make_socket(&l, err);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    ret = replace_socket(listener, l.fd, err);
+    if (ret < 0) {
+        unlink_ours(&l);
+    } else {
+        listener->dev = l.dev;
+        listener->ino = l.ino;
+    }
     close(l.fd);
-unlock:
-    lock_give_up(l.lock_fd, path);
     return ret;
 }
 
@@ -223,7 +416,7 @@ void unix_unlisten(struct unix_listener *listener)
         return;
     }
     /* First, so that nobody connects to a listener that will never answer. */
-    close(listener->fd);
+    close_listening(listener->fd, (uintptr_t)listener);
     unlink_ours(listener);
     lock_give_up(listener->lock_fd, listener->path);
     listener->fd = -1;

@@ -3,7 +3,6 @@
 #include "transports/vhost_user.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
+#include "core/base/text.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user_conn.h"
 #include "transports/vhost_user_session.h"
@@ -23,8 +23,21 @@
 /* Messages are sent in one piece and replies waited for; this long is a peer that was stopped. */
 #define STALL_MS 30000
 
+/* So long may a file system take to say what a front-end's file is. */
+#define LOOK_MS 3000
+
 /* How long to leave the listening socket alone when there is no fd for a connection. */
 #define ACCEPT_RETRY_MS 200
+
+/*
+ * So long may it take to keep what the driver has said of its cache.  QEMU waits for the answer,
+ * and all processors of the guest with it.
+ */
+#define KEEP_MS 10000
+
+/* What porters know the disk by, and how many of them one connection may come to need. */
+#define OWNER(vu) ((uintptr_t)(vu)->dev)
+#define PORTERS_OF_CONNECTION 2u
 
 enum state {
     IDLE, /* nobody is connected */
@@ -44,6 +57,7 @@ struct vhost_user {
     uv_timer_t accept_retry;
     struct vu_conn conn; /* open when the state is not IDLE */
     struct vu_session session;
+    struct vu_cache cache;
     struct drain drain;
     struct vhost_user_peer peer;
     char label[160]; /* "vda: qemu-system-x86 (pid 123)" */
@@ -51,6 +65,7 @@ struct vhost_user {
     struct log_limit leave_log;
     struct log_limit fault_log;
     struct log_limit refuse_log;
+    bool has_lacked_porters; /* at the last look at who waits */
     void (*done)(void *arg); /* of vhost_user_stop, NULL: not called yet */
     void *arg;
 };
@@ -76,6 +91,7 @@ static void listen_again(struct vhost_user *vu)
 /* The name that a process has given itself: any bytes, so only what is fit for a log line. */
 static void read_comm(pid_t pid, char *comm, size_t size)
 {
+    char name[16]; /* as long as the kernel's, with its line feed */
     char path[48];
     ssize_t len = 0;
     int fd;
@@ -83,14 +99,13 @@ static void read_comm(pid_t pid, char *comm, size_t size)
     snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd >= 0) {
-        len = read(fd, comm, size - 1);
+        len = read(fd, name, sizeof(name));
         close(fd);
     }
-    comm[len > 0 ? len : 0] = '\0';
-    comm[strcspn(comm, "\n")] = '\0';
-    for (char *c = comm; *c; c++) {
-        *c = isprint((unsigned char)*c) ? *c : '?';
+    if (len > 0 && name[len - 1] == '\n') {
+        len--;
     }
+    (void)text_escape(comm, size, name, len > 0 ? (size_t)len : 0);
 }
 
 /* As it was when it connected. */
@@ -140,7 +155,7 @@ static void on_over(struct vu_conn *conn, const char *fault)
         log_limited(&vu->leave_log, LOG_LEVEL_INFO, "%s disconnected", vu->label);
     }
     vu->state = LEAVING;
-    vu->drain = (struct drain){.done = on_drained};
+    vu->drain = (struct drain){.done = on_drained, .own_below = LANES_MAX};
     device_pause(vu->dev, PAUSE_GONE, &vu->drain);
     vu_session_end(&vu->session);
 }
@@ -154,17 +169,20 @@ static void on_conn_closed(struct vu_conn *conn)
     handle_closed(vu);
 }
 
-static const struct vu_conn_ops conn_ops = {
-    .message = on_message, .over = on_over, .closed = on_conn_closed, .stall_ms = STALL_MS};
+static const struct vu_conn_ops conn_ops = {.message = on_message,
+                                            .over = on_over,
+                                            .closed = on_conn_closed,
+                                            .stall_ms = STALL_MS,
+                                            .look_ms = LOOK_MS};
 
 static void connect_peer(struct vhost_user *vu, int fd)
 {
-    int ret = vu_conn_open(&vu->conn, vu->loop, fd, &conn_ops);
+    int ret = vu_conn_open(&vu->conn, vu->loop, fd, OWNER(vu), &conn_ops);
 
     if (ret < 0) {
         log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot serve a connection: %s", vu->name,
                     uv_strerror(ret));
-        close(fd);
+        porter_close(fd, OWNER(vu));
         return;
     }
     vu->open_handles++;
@@ -181,7 +199,7 @@ static void refuse_peer(struct vhost_user *vu, int fd)
 {
     struct vhost_user_peer peer = peer_of(fd);
 
-    close(fd);
+    porter_close(fd, OWNER(vu));
     log_limited(&vu->refuse_log, LOG_LEVEL_WARN,
                 "%s: %s (pid %d) refused, %s (pid %d) is connected", vu->name, comm_of(&peer),
                 (int)peer.pid, comm_of(&vu->peer), (int)vu->peer.pid);
@@ -192,6 +210,12 @@ static void on_accept_retry(uv_timer_t *timer)
     listen_again(containerof(timer, struct vhost_user, accept_retry));
 }
 
+static void accept_later(struct vhost_user *vu)
+{
+    (void)uv_poll_stop(&vu->listen_poll);
+    (void)uv_timer_start(&vu->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
+}
+
 /* Without an fd for it, a connection stays in the queue and the socket stays readable. */
 static void accept_failed(struct vhost_user *vu, int code)
 {
@@ -200,8 +224,36 @@ static void accept_failed(struct vhost_user *vu, int code)
     }
     log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot accept a connection: %s", vu->name,
                 strerror(code));
-    (void)uv_poll_stop(&vu->listen_poll);
-    (void)uv_timer_start(&vu->accept_retry, on_accept_retry, ACCEPT_RETRY_MS, 0);
+    accept_later(vu);
+}
+
+/*
+ * A front-end that comes again and again with files that hang gets no more threads for it.  One
+ * that is to be refused takes one, and leaves those of the one that is connected.
+ */
+static bool lacks_porters(const struct vhost_user *vu)
+{
+    unsigned refusal = vu->state == CONNECTED ? 1 : 0;
+
+    return porter_count(OWNER(vu)) + refusal + PORTERS_OF_CONNECTION > PORTERS_OF_ONE;
+}
+
+static void say_who_waits(struct vhost_user *vu)
+{
+    log_limited(&vu->fault_log, LOG_LEVEL_ERROR,
+                "%s: %u threads wait for files that front-ends handed in, nobody is served until "
+                "one comes back: end the server of that file system",
+                vu->name, porter_count(OWNER(vu)));
+}
+
+/* Any of them may be busy for a moment: what is so at two looks in a row is worth a word. */
+static void wait_for_porters(struct vhost_user *vu)
+{
+    if (vu->has_lacked_porters) {
+        say_who_waits(vu);
+    }
+    vu->has_lacked_porters = true;
+    accept_later(vu);
 }
 
 /*
@@ -225,6 +277,11 @@ static void on_listen(uv_poll_t *poll, int status, int events)
         (void)uv_poll_stop(&vu->listen_poll); /* on_conn_closed starts it again */
         return;
     }
+    if (lacks_porters(vu)) {
+        wait_for_porters(vu);
+        return;
+    }
+    vu->has_lacked_porters = false;
     fd = accept4(vu->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         accept_failed(vu, errno);
@@ -247,6 +304,11 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
     vu->dev = dev;
     vu->name = opts->name;
     vu->loop = loop;
+    ret = porter_init();
+    if (ret < 0) {
+        err_set(err, ret, "no socket for those who receive file descriptors");
+        goto free_vu;
+    }
     ret = unix_listen(&vu->listener, opts->socket_path, SOCKET_MODE, err);
     if (ret < 0) {
         goto free_vu;
@@ -257,8 +319,11 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
         goto unlisten;
     }
     (void)uv_timer_init(loop, &vu->accept_retry); /* cannot fail */
-    vu_session_init(&vu->session, loop, dev, &vu->conn);
-    vu->open_handles = 3;
+    vu->cache = (struct vu_cache){.keep = opts->keep_cache,
+                                  .arg = opts->arg,
+                                  .patience_ms = opts->keep_ms ? opts->keep_ms : KEEP_MS};
+    vu_session_init(&vu->session, loop, dev, &vu->conn, &vu->cache);
+    vu->open_handles = 4;
     listen_again(vu);
     *out = vu;
     return 0;
@@ -270,11 +335,29 @@ free_vu:
     return ret;
 }
 
+int vhost_user_look(struct vhost_user *vu, struct err *err)
+{
+    int ret;
+
+    if (vu->listener.fd < 0 || unix_listener_is_in_place(&vu->listener)) {
+        return 0;
+    }
+    (void)uv_poll_stop(&vu->listen_poll);
+    ret = unix_listener_mend(&vu->listener, err);
+    listen_again(vu);
+    return ret < 0 ? ret : 1;
+}
+
 void vhost_user_config_changed(struct vhost_user *vu)
 {
     if (vu->state == CONNECTED) {
         vu_session_config_changed(&vu->session);
     }
+}
+
+void vhost_user_kept(struct vhost_user *vu, const struct err *err)
+{
+    vu_session_kept(&vu->session, err);
 }
 
 bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)
@@ -284,13 +367,6 @@ bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)
     }
     *peer = vu->peer;
     return true;
-}
-
-void vhost_user_unlisten(struct vhost_user *vu)
-{
-    (void)uv_timer_stop(&vu->accept_retry);
-    (void)uv_poll_stop(&vu->listen_poll);
-    unix_unlisten(&vu->listener);
 }
 
 static void on_handle_closed(uv_handle_t *handle)
@@ -304,13 +380,24 @@ static void close_handle(struct vhost_user *vu, uv_handle_t *handle)
     uv_close(handle, on_handle_closed);
 }
 
+/*
+ * The handle first: closed after its fd, it would take whoever has that number by then out of the
+ * loop.
+ */
+void vhost_user_unlisten(struct vhost_user *vu)
+{
+    if (vu->listener.fd < 0) {
+        return;
+    }
+    (void)uv_timer_stop(&vu->accept_retry);
+    close_handle(vu, (uv_handle_t *)&vu->listen_poll);
+    unix_unlisten(&vu->listener);
+}
+
 /* Whoever is connected is cut off; the device is drained, so nothing has to be waited for. */
 static void cut_off(struct vhost_user *vu)
 {
-    struct drain unused = {0};
-
-    device_pause(vu->dev, PAUSE_GONE, &unused);
-    device_drain_cancel(vu->dev, &unused);
+    device_pause(vu->dev, PAUSE_GONE, NULL);
     device_drain_cancel(vu->dev, &vu->drain);
     vu_session_end(&vu->session);
     device_reset(vu->dev);
@@ -327,7 +414,7 @@ void vhost_user_stop(struct vhost_user *vu, void (*done)(void *arg), void *arg)
     if (vu->state == CONNECTED || vu->state == LEAVING) {
         cut_off(vu);
     }
-    close_handle(vu, (uv_handle_t *)&vu->listen_poll);
     close_handle(vu, (uv_handle_t *)&vu->accept_retry);
     close_handle(vu, (uv_handle_t *)&vu->session.settle);
+    close_handle(vu, (uv_handle_t *)&vu->session.patience);
 }

@@ -11,20 +11,30 @@
 #include <sys/types.h>
 #include <uv.h>
 
-#include "core/device.h"
-#include "core/err.h"
+#include "core/device/device.h"
+#include "core/base/err.h"
 
 struct vhost_user;
 
 struct vhost_user_opts {
     const char *name;        /* of the disk, for log lines; lent for the object's life */
     const char *socket_path; /* lent for the object's life */
+
+    /*
+     * The driver has switched its disk to writethrough, or back (device_info): whoever outlives us
+     * keeps that, and calls vhost_user_kept when what was written before is on stable storage, and
+     * that as well, but not from within.  NULL: nobody.  Not called again before that, but for
+     * another connection.
+     */
+    void (*keep_cache)(void *arg);
+    void *arg;
+    unsigned keep_ms; /* how long the front-end waits for that, 0: the default */
 };
 
 struct vhost_user_peer {
     pid_t pid;
     uid_t uid;
-    char comm[32]; /* the process's name, "" when it cannot be told */
+    char comm[64]; /* the process's name as text_escape shows it, "" when it cannot be told */
 };
 
 /*
@@ -34,8 +44,20 @@ struct vhost_user_peer {
 int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *dev,
                      const struct vhost_user_opts *opts, struct err *err);
 
+/*
+ * Is the listening socket where it was made?  Returns 0; 1: it had gone and was made anew, and
+ * whoever is connected stays; -errno: as unix_listener_mend.
+ */
+int vhost_user_look(struct vhost_user *vu, struct err *err);
+
 /* Tell the driver that the config space has changed, where the front-end can be told. */
 void vhost_user_config_changed(struct vhost_user *vu);
+
+/*
+ * After keep_cache: err->code 0, or -errno with a reason, which the front-end learns of.
+ * Writethrough is served in any case.  Nothing happens when nobody waits for it any more.
+ */
+void vhost_user_kept(struct vhost_user *vu, const struct err *err);
 
 /* Returns false when no front-end is connected. */
 bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer);

@@ -15,13 +15,18 @@
 /* After so many messages the disk's other work has its turn. */
 #define MESSAGES_A_TURN 16
 
-static void on_poll(uv_poll_t *poll, int status, int events);
+/* When all porters that one may have are at work: until the next look. */
+#define BUSY_MS 2
 
+static void on_poll(uv_poll_t *poll, int status, int events);
+static void on_answer(uv_poll_t *poll, int status, int events);
+
+/* They were let in: to close them takes no time. */
 static void close_fds(struct vu_msg *msg)
 {
     for (unsigned i = 0; i < msg->fd_count; i++) {
-        if (msg->fd[i] >= 0) {
-            close(msg->fd[i]);
+        if (msg->fd[i].fd >= 0) {
+            close(msg->fd[i].fd);
         }
     }
     msg->fd_count = 0;
@@ -40,6 +45,9 @@ void vu_conn_fail(struct vu_conn *conn, const char *fault)
     }
     conn->is_over = true;
     (void)uv_poll_stop(&conn->poll);
+    if (conn->answer[0] >= 0) {
+        (void)uv_poll_stop(&conn->answer_poll);
+    }
     (void)uv_timer_stop(&conn->stall);
     conn->ops->over(conn, fault);
 }
@@ -73,7 +81,7 @@ static void watch_stall(struct vu_conn *conn)
  */
 static void watch(struct vu_conn *conn)
 {
-    if (conn->is_over) {
+    if (conn->is_over || conn->is_handed) {
         return;
     }
     watch_stall(conn);
@@ -84,36 +92,6 @@ static void watch(struct vu_conn *conn)
     } else {
         (void)uv_poll_stop(&conn->poll);
     }
-}
-
-/*
- * Fds come with the bytes that they were sent with, and a message's bytes are never read
- * together with another's: whatever arrives now belongs to the message at hand.
- * Returns false when there are more than a message may have.
- */
-static bool take_fds(struct vu_msg *msg, struct msghdr *hdr)
-{
-    bool fits = !(hdr->msg_flags & MSG_CTRUNC);
-
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(hdr); c; c = CMSG_NXTHDR(hdr, c)) {
-        size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) {
-            continue;
-        }
-        for (size_t i = 0; i < count; i++) {
-            int fd;
-
-            memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-            if (msg->fd_count < VHOST_USER_MAX_FDS) {
-                msg->fd[msg->fd_count++] = fd;
-            } else {
-                close(fd);
-                fits = false;
-            }
-        }
-    }
-    return fits;
 }
 
 static bool would_block(int code)
@@ -133,39 +111,145 @@ static void receive_failed(struct vu_conn *conn, int code)
     vu_conn_fail(conn, text);
 }
 
-/* Up to `want` bytes to `to`.  Returns true when all have come. */
-static bool receive(struct vu_conn *conn, void *to, size_t want)
+/* What is to come next: header or payload.  Exactly one of them, see receive_message. */
+static void *next_bytes(struct vu_conn *conn, size_t *want)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
-    } control;
+    struct vu_msg *msg = &conn->msg;
+
+    if (conn->have < HEADER_BYTES) {
+        *want = HEADER_BYTES - conn->have;
+        return (uint8_t *)&msg->header + conn->have;
+    }
+    *want = HEADER_BYTES + msg->header.size - conn->have;
+    return msg->payload.bytes + (conn->have - HEADER_BYTES);
+}
+
+static void on_late(uv_timer_t *timer)
+{
+    vu_conn_fail(containerof(timer, struct vu_conn, stall),
+                 "a file that came is on a file system that does not answer; guest memory must be "
+                 "a memfd, or a file on hugetlbfs, tmpfs or a local file system");
+}
+
+/* The way on which porters answer, made when it is needed first.  Returns 0 or -errno. */
+static int open_answers(struct vu_conn *conn)
+{
+    int pair[2];
+    int ret;
+
+    if (conn->answer[0] >= 0) {
+        return 0;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+        return -errno;
+    }
+    ret = uv_poll_init(conn->poll.loop, &conn->answer_poll, pair[0]);
+    if (ret < 0) {
+        close(pair[0]);
+        close(pair[1]);
+        return ret;
+    }
+    conn->open_handles++;
+    memcpy(conn->answer, pair, sizeof(pair));
+    return 0;
+}
+
+static void hand_over(struct vu_conn *conn, size_t want);
+
+static void on_free(uv_timer_t *timer)
+{
+    struct vu_conn *conn = containerof(timer, struct vu_conn, stall);
+    size_t want;
+
+    (void)next_bytes(conn, &want);
+    hand_over(conn, want);
+}
+
+/* Porters of the messages before are about to be done, or wait as long as this one may. */
+static bool may_wait(struct vu_conn *conn, int code)
+{
+    if (conn->busy_end_ns == 0) {
+        conn->busy_end_ns = now_ns() + conn->ops->look_ms * NS_PER_MS;
+    }
+    return code == -EBUSY && now_ns() < conn->busy_end_ns;
+}
+
+/* Let a porter receive the bytes, and what comes with them. */
+static void hand_over(struct vu_conn *conn, size_t want)
+{
+    char text[128];
+    int ret = open_answers(conn);
+
+    if (ret == 0) {
+        ret = porter_receive(conn->fd, want, conn->answer[1], conn->owner);
+    }
+    if (ret < 0 && !may_wait(conn, ret)) {
+        snprintf(text, sizeof(text), "no thread to receive file descriptors: %s", strerror(-ret));
+        vu_conn_fail(conn, text);
+        return;
+    }
+    conn->is_handed = true;
+    (void)uv_poll_stop(&conn->poll);
+    if (ret < 0) {
+        (void)uv_timer_start(&conn->stall, on_free, BUSY_MS, 0);
+        return;
+    }
+    conn->busy_end_ns = 0;
+    (void)uv_poll_start(&conn->answer_poll, UV_READABLE, on_answer); /* they are open */
+    (void)uv_timer_start(&conn->stall, on_late, conn->ops->look_ms, 0);
+}
+
+/*
+ * How many bytes there are, with fds or without: what comes with bytes that are only looked at, and
+ * finds no room, is never touched.  -errno when there are none.
+ * Source: recvmsg(2), MSG_PEEK, MSG_CTRUNC.
+ */
+static ssize_t peek(int fd, void *to, size_t want, bool *has_fds)
+{
     struct iovec iov = {.iov_base = to, .iov_len = want};
-    struct msghdr hdr = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
+    struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
     ssize_t got;
 
     do {
-        got = recvmsg(conn->fd, &hdr, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+        got = recvmsg(fd, &hdr, MSG_PEEK | MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
-    if (got < 0) {
-        if (!would_block(errno)) {
-            receive_failed(conn, errno);
-        }
-        return false;
-    }
-    if (!take_fds(&conn->msg, &hdr)) {
-        vu_conn_fail(conn, "more than 8 file descriptors in a message, or no room for them here");
-        return false;
-    }
-    if (got == 0) {
+    *has_fds = got > 0 && (hdr.msg_flags & MSG_CTRUNC);
+    return got < 0 ? -errno : got;
+}
+
+/* The result of a receive, by whomever: bytes, 0 at the end, or -errno. */
+static void received(struct vu_conn *conn, ssize_t got)
+{
+    if (got > 0) {
+        conn->have += (size_t)got;
+    } else if (got == 0) {
         vu_conn_fail(conn, conn->have > 0 ? "closed in the middle of a message" : NULL);
+    } else if (!would_block((int)-got)) {
+        receive_failed(conn, (int)-got);
+    }
+}
+
+/*
+ * Receive what is to come next.  Returns true when all of it is there.
+ * Bytes that were seen without fds are still there, and still without.
+ */
+static bool receive(struct vu_conn *conn)
+{
+    bool has_fds;
+    size_t want;
+    void *to = next_bytes(conn, &want);
+    ssize_t got = peek(conn->fd, to, want, &has_fds);
+
+    if (has_fds) {
+        hand_over(conn, want);
         return false;
     }
-    conn->have += (size_t)got;
-    return (size_t)got == want;
+    if (got > 0) {
+        got = recv(conn->fd, to, (size_t)got, MSG_DONTWAIT);
+        got = got < 0 ? -errno : got;
+    }
+    received(conn, got);
+    return got == (ssize_t)want;
 }
 
 static bool header_ok(struct vu_conn *conn)
@@ -193,18 +277,10 @@ static bool header_ok(struct vu_conn *conn)
  */
 static bool receive_message(struct vu_conn *conn)
 {
-    struct vu_msg *msg = &conn->msg;
-    size_t payload;
-
-    if (conn->have < HEADER_BYTES) {
-        if (!receive(conn, (uint8_t *)&msg->header + conn->have, HEADER_BYTES - conn->have) ||
-            !header_ok(conn)) {
-            return false;
-        }
+    if (conn->have < HEADER_BYTES && !receive(conn)) {
+        return false;
     }
-    payload = conn->have - HEADER_BYTES;
-    return payload == msg->header.size ||
-           receive(conn, msg->payload.bytes + payload, msg->header.size - payload);
+    return header_ok(conn) && (conn->have == HEADER_BYTES + conn->msg.header.size || receive(conn));
 }
 
 static void on_readable(struct vu_conn *conn)
@@ -222,8 +298,65 @@ static void on_readable(struct vu_conn *conn)
             return;
         }
     }
+    watch(conn);
+}
+
+/* Returns false when there are more than a message may have; those are closed. */
+static bool take_fds(struct vu_msg *msg, const struct porter_answer *answer)
+{
+    bool fits = !answer->has_more_fds;
+
+    for (unsigned i = 0; i < answer->fd_count; i++) {
+        if (msg->fd_count < VHOST_USER_MAX_FDS) {
+            msg->fd[msg->fd_count++] = answer->fd[i];
+        } else {
+            close(answer->fd[i].fd);
+            fits = false;
+        }
+    }
+    return fits;
+}
+
+/*
+ * Fds come with the bytes that they were sent with, and a message's bytes are never read
+ * together with another's: whatever arrives now belongs to the message at hand.
+ */
+static void take_answer(struct vu_conn *conn, const struct porter_answer *answer)
+{
+    size_t want;
+    void *to = next_bytes(conn, &want);
+
+    if (!take_fds(&conn->msg, answer)) {
+        vu_conn_fail(conn, "more than 8 file descriptors in a message, or no room for them here");
+        return;
+    }
+    if (answer->got > 0) {
+        memcpy(to, answer->bytes, min_of((size_t)answer->got, want));
+    }
+    received(conn, answer->got);
+}
+
+static void on_answer(uv_poll_t *poll, int status, int events)
+{
+    struct vu_conn *conn = containerof(poll, struct vu_conn, answer_poll);
+    struct porter_answer answer;
+    int ret = porter_take(conn->answer[0], &answer);
+
+    (void)status; /* the call says it better */
+    (void)events;
+    if (ret == -EAGAIN) {
+        return;
+    }
+    conn->is_handed = false;
+    (void)uv_poll_stop(&conn->answer_poll);
+    (void)uv_timer_stop(&conn->stall);
+    if (ret < 0) {
+        receive_failed(conn, -ret);
+        return;
+    }
+    take_answer(conn, &answer);
     if (!conn->is_over) {
-        watch_stall(conn);
+        on_readable(conn);
     }
 }
 
@@ -296,11 +429,14 @@ bool vu_conn_peer_left(const struct vu_conn *conn)
     return poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_conn_ops *ops)
+int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, uintptr_t owner,
+                 const struct vu_conn_ops *ops)
 {
     int ret;
 
     memset(conn, 0, sizeof(*conn));
+    conn->answer[0] = -1;
+    conn->answer[1] = -1;
     ret = uv_poll_init(loop, &conn->poll, fd);
     if (ret < 0) {
         return ret;
@@ -308,6 +444,7 @@ int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_
     (void)uv_timer_init(loop, &conn->stall); /* cannot fail */
     conn->open_handles = 2;
     conn->fd = fd;
+    conn->owner = owner;
     conn->ops = ops;
     watch(conn);
     return 0;
@@ -326,9 +463,25 @@ static void on_poll_closed(uv_handle_t *handle)
     handle_closed(containerof((uv_poll_t *)handle, struct vu_conn, poll));
 }
 
+static void on_answer_poll_closed(uv_handle_t *handle)
+{
+    handle_closed(containerof((uv_poll_t *)handle, struct vu_conn, answer_poll));
+}
+
 static void on_stall_closed(uv_handle_t *handle)
 {
     handle_closed(containerof((uv_timer_t *)handle, struct vu_conn, stall));
+}
+
+/* An answer that is on its way finds nobody, and the porter closes what came. */
+static void close_answers(struct vu_conn *conn)
+{
+    if (conn->answer[0] < 0) {
+        return;
+    }
+    uv_close((uv_handle_t *)&conn->answer_poll, on_answer_poll_closed);
+    close(conn->answer[0]);
+    close(conn->answer[1]);
 }
 
 void vu_conn_close(struct vu_conn *conn)
@@ -337,6 +490,7 @@ void vu_conn_close(struct vu_conn *conn)
     forget_message(conn);
     uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     uv_close((uv_handle_t *)&conn->stall, on_stall_closed);
-    close(conn->fd);
+    close_answers(conn);
+    porter_close(conn->fd, conn->owner);
     conn->fd = -1;
 }

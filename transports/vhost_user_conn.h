@@ -10,20 +10,27 @@
  * A peer that leaves a message half sent, or its reply unread, for long is gone or means ill:
  * fds that are on their way may be all that keeps its end of the socket open.
  *
+ * Bytes that fds came with are received by a porter (core/base/porter.h), as nobody else may touch
+ * what a peer has sent.  Meanwhile the loop goes on, and nothing is read here.
+ *
  * Embedded in its owner; disk thread only.  The memory may go when `closed` has been called.
  * "vu" stands for vhost-user here and in the files that serve the messages.
  */
 
 #include <uv.h>
 
-#include "core/base.h"
+#include "core/base/base.h"
+#include "core/base/porter.h"
 #include "transports/vhost_user_wire.h"
 
-/* A message as it arrived.  Fds are the connection's; who takes one leaves -1. */
+/*
+ * A message as it arrived.  Fds are the connection's; who takes one leaves -1.  One that was not
+ * let in is counted as well, so that it can be refused by name.
+ */
 struct vu_msg {
     struct vhost_user_header header;
     unsigned fd_count; /* as received, those taken included */
-    int fd[VHOST_USER_MAX_FDS];
+    struct foreign fd[VHOST_USER_MAX_FDS];
     union vhost_user_payload payload;
 };
 
@@ -42,14 +49,20 @@ struct vu_conn_ops {
     void (*closed)(struct vu_conn *conn);
 
     unsigned stall_ms; /* how long the peer may take to end a message, or to read a reply */
+    unsigned look_ms;  /* how long it may take to find out what its fds are */
 };
 
 struct vu_conn {
     uv_poll_t poll;
+    uv_poll_t answer_poll;
     uv_timer_t stall;
     unsigned open_handles;
     const struct vu_conn_ops *ops;
-    int fd; /* owned, -1: closed */
+    uintptr_t owner;
+    int fd;               /* owned, -1: closed */
+    int answer[2];        /* owned: porters write to the second; -1: not needed yet */
+    bool is_handed;       /* to a porter, or waits for one */
+    uint64_t busy_end_ns; /* until when it may wait for one, 0: it does not */
     bool is_suspended;
     bool is_over;
     size_t have;     /* bytes of `msg` received, header and payload */
@@ -59,8 +72,12 @@ struct vu_conn {
     uint8_t out[sizeof(struct vhost_user_header) + VHOST_USER_MAX_PAYLOAD];
 };
 
-/* Takes `fd` (connected, non-blocking) when it succeeds.  Returns 0 or -errno. */
-int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, const struct vu_conn_ops *ops);
+/*
+ * Takes `fd` (connected, non-blocking) when it succeeds; `owner` is what porters know the disk by.
+ * Returns 0 or -errno.
+ */
+int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, uintptr_t owner,
+                 const struct vu_conn_ops *ops);
 
 /* Close socket and fds of a message at hand; `closed` follows from the loop.  No reply waits. */
 void vu_conn_close(struct vu_conn *conn);

@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 
 #include "transports/vhost_user_msgs.h"
 
@@ -26,20 +25,23 @@ static struct mem_layout layout_of(const struct vhost_user_region *region)
 }
 
 /*
- * Memory comes as a file or a device.  Files without a type (an io_uring, a device of KVM) can
- * be mapped as well, but hold on to other files, so that the socket may never be closed.
+ * A page fault waits for whoever serves the file, with the lock in hand that all threads of the
+ * process need for their memory: so only what the kernel itself serves is memory.
  */
-static int map_region(struct vu_session *session, const struct mem_layout *layout, int fd)
+static int map_region(struct vu_session *session, const struct mem_layout *layout,
+                      const struct foreign *foreign)
 {
-    struct stat st;
     int ret;
 
-    if (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == 0) {
-        return err_say(&session->err, -EINVAL,
-                       "memory region at 0x%" PRIx64 ": what came is no file", layout->guest_addr);
+    if (foreign->kind != FOREIGN_MEMORY && foreign->kind != FOREIGN_FILE) {
+        err_say(&session->err, -EINVAL, "memory region at 0x%" PRIx64 ": what came is %s",
+                layout->guest_addr, foreign->what);
+        err_hint(&session->err, "guest memory must be a memfd, or a file on hugetlbfs, tmpfs or a "
+                                "local file system");
+        return -EINVAL;
     }
     device_park(session->dev);
-    ret = mem_add(&session->dev->mem, layout, fd, &session->err);
+    ret = device_memory_add(session->dev, layout, foreign->fd, &session->err);
     device_unpark(session->dev);
     return ret;
 }
@@ -66,26 +68,6 @@ static enum vu_verdict refuse_region(const struct vu_session *session)
     return vu_wants_ack(session) ? VU_REFUSED : VU_BAD;
 }
 
-static bool has_memory(struct device *dev, const struct device_ring *ring)
-{
-    return mem_at_user(&dev->mem, ring->addr.desc, ring_desc_bytes(ring->size)) &&
-           mem_at_user(&dev->mem, ring->addr.avail, ring_avail_bytes(ring->size)) &&
-           mem_at_user(&dev->mem, ring->addr.used, ring_used_bytes(ring->size));
-}
-
-/* A running ring that lies in no memory, NULL: none. */
-static const struct device_ring *lost_ring(struct device *dev)
-{
-    for (unsigned i = 0; i < dev->queues; i++) {
-        const struct device_ring *ring = &dev->ring[i];
-
-        if (ring->ring.is_started && !has_memory(dev, ring)) {
-            return ring;
-        }
-    }
-    return NULL;
-}
-
 static void settled(struct vu_session *session)
 {
     (void)uv_timer_stop(&session->settle);
@@ -96,12 +78,12 @@ static void settled(struct vu_session *session)
 void vu_memory_on_settle(uv_timer_t *timer)
 {
     struct vu_session *session = containerof(timer, struct vu_session, settle);
-    const struct device_ring *lost = lost_ring(session->dev);
+    int lost = device_lost_ring(session->dev);
 
-    if (lost) {
+    if (lost >= 0) {
         log_limited(&session->log, LOG_LEVEL_WARN,
-                    "%s: ring %u lies in memory that was removed, the disk waits for it",
-                    session->label, lost->index);
+                    "%s: ring %d lies in memory that was removed, the disk waits for it",
+                    session->label, lost);
         return; /* until the next message about memory or rings */
     }
     settled(session);
@@ -134,14 +116,25 @@ static enum vu_verdict replace_table(struct vu_session *session, struct vu_msg *
     struct device *dev = session->dev;
     int ret = 0;
 
-    mem_clear(&dev->mem);
+    device_memory_clear(dev);
     for (unsigned i = 0; ret == 0 && i < table->count; i++) {
         struct mem_layout layout = layout_of(&table->region[i]);
 
-        ret = map_region(session, &layout, msg->fd[i]);
+        ret = map_region(session, &layout, &msg->fd[i]);
     }
     settled(session);
     return vu_verdict_of(ret);
+}
+
+/*
+ * Some front-ends send room for more regions than they count.
+ * Source: Linux 6.1, arch/um/drivers/virtio_uml.c, vhost_user_set_mem_table.
+ */
+static bool is_table_size(uint32_t size, const struct vhost_user_table *table)
+{
+    uint32_t room = (size - 8) / (uint32_t)sizeof(table->region[0]);
+
+    return size == 8 + room * sizeof(table->region[0]) && room >= table->count;
 }
 
 enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg)
@@ -152,7 +145,7 @@ enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg)
         return vu_fault(session, VU_BAD, "%u regions instead of 1 to %u", table->count,
                         VHOST_USER_TABLE_REGIONS);
     }
-    if (msg->header.size != 8 + table->count * sizeof(table->region[0])) {
+    if (!is_table_size(msg->header.size, table)) {
         return vu_fault(session, VU_BAD, "%u regions in a payload of %u bytes", table->count,
                         msg->header.size);
     }
@@ -177,7 +170,7 @@ enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg)
     if (!single_region(session, msg, &layout)) {
         return VU_BAD;
     }
-    if (map_region(session, &layout, msg->fd[0]) < 0) {
+    if (map_region(session, &layout, &msg->fd[0]) < 0) {
         return refuse_region(session);
     }
     if (session->is_settling) {
@@ -195,7 +188,7 @@ static enum vu_verdict remove_region(struct vu_session *session, struct vu_msg *
     if (!single_region(session, msg, &layout)) {
         return VU_BAD;
     }
-    if (mem_remove(&session->dev->mem, &layout, &session->err) < 0) {
+    if (device_memory_remove(session->dev, &layout, &session->err) < 0) {
         return refuse_region(session);
     }
     if (device_rings_running(session->dev) > 0) {

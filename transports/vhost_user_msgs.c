@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_blk.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define PROTOCOL_FEATURES                                               \
@@ -18,6 +19,28 @@ static enum vu_verdict get_features(struct vu_session *session, struct vu_msg *m
     return vu_reply_u64(msg, device_features(session->dev) | VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
+static bool has_enabled_ring(const struct device *dev)
+{
+    for (unsigned i = 0; i < device_queues(dev); i++) {
+        const struct device_ring_told ring = device_ring_told(dev, i);
+
+        if (ring.is_running && ring.is_enabled) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* They are all disabled; see set_up_anew in vhost_user_rings.c. */
+static enum vu_verdict set_all_up_anew(struct vu_session *session, struct vu_msg *msg)
+{
+    for (unsigned i = 0; i < device_queues(session->dev); i++) {
+        device_ring_renew(session->dev, i);
+    }
+    vu_memory_settle(session);
+    return session->handler->handle(session, msg);
+}
+
 /*
  * Front-ends repeat it whenever they start the device, so the same choice is no change.
  * Source: vhost-user, "Ring states": without the protocol feature bit rings start enabled.
@@ -26,23 +49,26 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
 {
     struct device *dev = session->dev;
     uint64_t bits = msg->payload.u64 & ~VHOST_USER_F_PROTOCOL_FEATURES;
-    uint64_t unknown = bits & ~device_features(dev);
+    uint64_t unknown = bits & ~device_acceptable(dev);
 
     if (unknown != 0) {
         return vu_fault(session, VU_BAD, "bits 0x%" PRIx64 " are not offered", unknown);
     }
-    if (bits != dev->features) {
-        if (device_rings_running(dev) > 0) {
+    if (bits != device_accepted(dev)) {
+        if (has_enabled_ring(dev)) {
             return vu_fault(session, VU_BAD,
                             "0x%" PRIx64 " instead of 0x%" PRIx64 " while rings run", bits,
-                            dev->features);
+                            device_accepted(dev));
+        }
+        if (device_rings_running(dev) > 0) {
+            return vu_wait_for_device(session, set_all_up_anew);
         }
         if (device_set_features(dev, bits) < 0) {
             return vu_fault(session, VU_BAD, "0x%" PRIx64 " cannot be had", bits);
         }
     }
     session->has_protocol_features = msg->payload.u64 & VHOST_USER_F_PROTOCOL_FEATURES;
-    for (unsigned i = 0; !session->has_protocol_features && i < dev->queues; i++) {
+    for (unsigned i = 0; !session->has_protocol_features && i < device_queues(dev); i++) {
         (void)device_ring_enable(dev, i, true, NULL); /* the index is good, so it cannot fail */
     }
     return VU_DONE;
@@ -75,93 +101,95 @@ static enum vu_verdict set_owner(struct vu_session *session, struct vu_msg *msg)
 
 static enum vu_verdict get_queue_num(struct vu_session *session, struct vu_msg *msg)
 {
-    return vu_reply_u64(msg, session->dev->queues);
+    return vu_reply_u64(msg, device_queues(session->dev));
 }
 
-static bool config_range_ok(const struct vhost_user_config *config)
+static bool config_range_ok(uint32_t offset, uint32_t size)
 {
-    return config->size > 0 && range_ok(config->offset, config->size, VHOST_USER_CONFIG_BYTES);
+    return size > 0 && range_ok(offset, size, VHOST_USER_CONFIG_BYTES);
+}
+
+/* See VHOST_USER_CONFIG_MMIO_OFFSET; all that such front-ends ask for is the whole of it. */
+static uint32_t config_start(const struct vhost_user_config *config)
+{
+    return config->offset == VHOST_USER_CONFIG_MMIO_OFFSET ? 0 : config->offset;
 }
 
 /*
- * Some front-ends ask for less than all of it, so any part is served.
+ * Some front-ends ask for less than all of it, so any part is served.  The answer has the offset
+ * that was asked for, which front-ends compare.
  * Source: vhost-user, "VHOST_USER_GET_CONFIG": an empty payload says that there is an error.
  */
 static enum vu_verdict get_config(struct vu_session *session, struct vu_msg *msg)
 {
     struct vhost_user_config *config = &msg->payload.config;
+    uint32_t start = config_start(config);
 
-    if (!config_range_ok(config)) {
+    if (!config_range_ok(start, config->size)) {
         log_limited(&session->log, LOG_LEVEL_WARN,
                     "%s: GET_CONFIG: %u bytes at %u are outside the config space", session->label,
                     config->size, config->offset);
         msg->header.size = 0;
         return VU_REPLY;
     }
-    blk_config_read(&session->dev->blk, config->offset, config->data, config->size);
+    device_config_read(session->dev, start, config->data, config->size);
     msg->header.size = VHOST_USER_CONFIG_HEADER_BYTES + config->size;
     return VU_REPLY;
 }
 
+#define WRITEBACK_AT ((uint32_t)offsetof(struct virtio_blk_config, wce))
+
 /*
- * No field of the config space is writable, and it is the guest that writes: refusing is
- * enough, the front-end has done nothing wrong.
+ * Only `writeback` is writable, and it is the guest that writes: refusing is enough, the front-end
+ * has done nothing wrong.  What is as it was may come with it.
  */
 static enum vu_verdict set_config(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_config *config = &msg->payload.config;
     uint8_t now[VHOST_USER_CONFIG_BYTES];
+    uint32_t at = WRITEBACK_AT - config->offset;
+    bool writes = config->offset <= WRITEBACK_AT && at < config->size;
 
-    if (!config_range_ok(config) ||
+    if (!config_range_ok(config->offset, config->size) ||
         msg->header.size != VHOST_USER_CONFIG_HEADER_BYTES + config->size) {
         return vu_fault(session, VU_BAD, "%u bytes at %u in a payload of %u", config->size,
                         config->offset, msg->header.size);
     }
-    blk_config_read(&session->dev->blk, config->offset, now, config->size);
-    if (memcmp(now, config->data, config->size) != 0) {
-        return vu_fault(session, VU_REFUSED, "no field of the config space can be written");
+    device_config_read(session->dev, config->offset, now, config->size);
+    if (writes) {
+        now[at] = config->data[at];
     }
-    return VU_DONE;
+    if (memcmp(now, config->data, config->size) != 0) {
+        return vu_fault(session, VU_REFUSED,
+                        "no field of the config space can be written but writeback");
+    }
+    return writes ? vu_switch_cache(session, config->data[at]) : VU_DONE;
 }
 
-/*
- * One end of a socketpair, as all front-ends send it: its peer has no name.  The front-end's
- * own end of a connection to us has a peer with a name; to hold that would keep a connection
- * open after the front-end has gone.
- */
-static bool is_channel(int fd)
+/* One end of a socketpair, as all front-ends send it. */
+static bool is_channel(const struct foreign *foreign)
 {
-    struct sockaddr_un peer = {.sun_family = AF_UNSPEC};
-    socklen_t peer_len = sizeof(peer);
     int type = 0;
     socklen_t type_len = sizeof(type);
 
-    return getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 &&
-           peer.sun_family == AF_UNIX && peer_len == sizeof(peer.sun_family) &&
-           getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM;
-}
-
-/* Nothing is ever read from it, so nothing may wait in it: least of all fds. */
-static void close_for_reading(int fd)
-{
-    uint8_t unused[256];
-
-    (void)shutdown(fd, SHUT_RD); /* cannot fail on a connected socket */
-    while (recv(fd, unused, sizeof(unused), MSG_DONTWAIT) > 0) {
-    }
+    return foreign->kind == FOREIGN_SOCKET &&
+           getsockopt(foreign->fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 &&
+           type == SOCK_STREAM;
 }
 
 static enum vu_verdict set_backend_req_fd(struct vu_session *session, struct vu_msg *msg)
 {
-    if (!is_channel(msg->fd[0])) {
-        return vu_fault(session, VU_BAD, "what came is no end of a UNIX socketpair");
+    struct foreign *foreign = &msg->fd[0];
+
+    if (!is_channel(foreign)) {
+        return vu_fault(session, VU_BAD, "what came is %s, and no end of a UNIX socketpair",
+                        foreign->what);
     }
-    close_for_reading(msg->fd[0]);
     if (session->backend_fd >= 0) {
         close(session->backend_fd);
     }
-    session->backend_fd = msg->fd[0];
-    msg->fd[0] = -1;
+    session->backend_fd = foreign->fd;
+    foreign->fd = -1;
     return VU_DONE;
 }
 
@@ -172,7 +200,7 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_GET_FEATURES] = {"GET_FEATURES", 0, 0, 0, 0, true, get_features},
     [VHOST_USER_SET_FEATURES] = {"SET_FEATURES", 8, 8, 0, 0, false, set_features},
     [VHOST_USER_SET_OWNER] = {"SET_OWNER", 0, 0, 0, 0, false, set_owner},
-    [VHOST_USER_RESET_OWNER] = {"RESET_OWNER", 0, 0, 0, 0, false, vu_reset_rings},
+    [VHOST_USER_RESET_OWNER] = {"RESET_OWNER", 0, 0, 0, 0, false, vu_reset_owner},
     [VHOST_USER_SET_MEM_TABLE] = {"SET_MEM_TABLE", 8, sizeof(struct vhost_user_table), 0,
                                   VHOST_USER_TABLE_REGIONS, false, vu_set_mem_table},
     [VHOST_USER_SET_LOG_BASE] = {.name = "SET_LOG_BASE"},
@@ -213,7 +241,7 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_GET_INFLIGHT_FD] = {.name = "GET_INFLIGHT_FD"},
     [VHOST_USER_SET_INFLIGHT_FD] = {.name = "SET_INFLIGHT_FD"},
     [VHOST_USER_GPU_SET_SOCKET] = {.name = "GPU_SET_SOCKET"},
-    [VHOST_USER_RESET_DEVICE] = {"RESET_DEVICE", 0, 0, 0, 0, false, vu_reset_rings},
+    [VHOST_USER_RESET_DEVICE] = {"RESET_DEVICE", 0, 0, 0, 0, false, vu_reset_device},
     [VHOST_USER_VRING_KICK] = {.name = "VRING_KICK"},
     [VHOST_USER_GET_MAX_MEM_SLOTS] = {"GET_MAX_MEM_SLOTS", 0, 0, 0, 0, true, vu_get_max_mem_slots},
     [VHOST_USER_ADD_MEM_REG] = {"ADD_MEM_REG", sizeof(struct vhost_user_region),

@@ -3,9 +3,9 @@
 
 /*
  * The meaning of vhost-user messages: one table, one small handler for each.  Those about
- * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, the rest with
- * the table in vhost_user_msgs.c.  No state of their own.
- * Disk thread only.
+ * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, what the driver
+ * writes to the config space in vhost_user_cache.c, the rest with the table in vhost_user_msgs.c.
+ * No state of their own. Disk thread only.
  */
 
 #include "transports/vhost_user_session.h"
@@ -37,13 +37,20 @@ enum vu_verdict vu_set_vring_kick(struct vu_session *session, struct vu_msg *msg
 enum vu_verdict vu_set_vring_call(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_err(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *msg);
-enum vu_verdict vu_reset_rings(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_reset_device(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_reset_owner(struct vu_session *session, struct vu_msg *msg);
 
 /* vhost_user_memory.c */
 enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_get_max_mem_slots(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_rem_mem_reg(struct vu_session *session, struct vu_msg *msg);
+
+/* vhost_user_cache.c: the driver writes `writeback` of the config space. */
+enum vu_verdict vu_switch_cache(struct vu_session *session, uint8_t is_writeback);
+
+/* That it wants writeback was acknowledged. */
+void vu_end_writethrough(struct vu_session *session);
 
 /* A ring was stopped: perhaps the device waited for memory of that one alone. */
 void vu_memory_settle(struct vu_session *session);

@@ -1,50 +1,64 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "transports/vhost_user_msgs.h"
 
 static bool index_ok(struct vu_session *session, uint32_t index)
 {
-    if (index < session->dev->queues) {
+    if (index < device_queues(session->dev)) {
         return true;
     }
-    err_say(&session->err, -EPROTO, "ring %u of a device with %u", index, session->dev->queues);
+    err_say(&session->err, -EPROTO, "ring %u of a device with %u", index,
+            device_queues(session->dev));
     return false;
 }
 
-/* A ring that runs cannot change, but to say again what it is does no harm. */
+/*
+ * A ring that runs cannot change, but to say again what it is does no harm.  A disabled one that
+ * is told something else is set up anew: nothing of it is in flight, so it is stopped, and starts
+ * with the next kick fd.  Some front-ends reset a device by disabling its rings and nothing else.
+ * Source: cloud-hypervisor v25.0, virtio-devices/src/vhost_user/vu_common_ctrl.rs,
+ * reset_vhost_user; Linux 6.1, arch/um/drivers/virtio_uml.c, vu_del_vqs.
+ */
+static enum vu_verdict set_up_anew(struct vu_session *session, struct vu_msg *msg)
+{
+    device_ring_renew(session->dev, (unsigned)session->drain.ring);
+    vu_memory_settle(session);
+    return session->handler->handle(session, msg);
+}
+
+static bool is_disabled(const struct device *dev, unsigned index)
+{
+    const struct device_ring_told ring = device_ring_told(dev, index);
+
+    return ring.is_running && !ring.is_enabled;
+}
+
 enum vu_verdict vu_set_vring_num(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_vring_state *state = &msg->payload.state;
-    const struct device_ring *ring;
+    struct device_ring_told ring;
 
     if (!index_ok(session, state->index)) {
         return VU_BAD;
     }
-    ring = &session->dev->ring[state->index];
-    if (ring->ring.is_started && ring->size == state->num) {
+    ring = device_ring_told(session->dev, state->index);
+    if (ring.is_running && ring.size == state->num) {
         return VU_DONE;
+    }
+    if (is_disabled(session->dev, state->index)) {
+        return vu_wait_for_ring(session, state->index, set_up_anew);
     }
     return vu_verdict_of(
         device_ring_set_size(session->dev, state->index, state->num, &session->err));
-}
-
-static bool same_addr(const struct device_ring *ring, const struct device_ring_addr *addr)
-{
-    return ring->ring.is_started && ring->addr.desc == addr->desc &&
-           ring->addr.used == addr->used && ring->addr.avail == addr->avail;
 }
 
 /* The log address counts with its flag only, and some front-ends fill it in without. */
 enum vu_verdict vu_set_vring_addr(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_vring_addr *payload = &msg->payload.addr;
-    const struct device_ring_addr addr = {
+    const struct ring_addr addr = {
         .desc = payload->desc, .used = payload->used, .avail = payload->avail};
 
     if (!index_ok(session, payload->index)) {
@@ -54,8 +68,12 @@ enum vu_verdict vu_set_vring_addr(struct vu_session *session, struct vu_msg *msg
         return vu_fault(session, VU_BAD, "ring %u: logging of writes was not offered",
                         payload->index);
     }
-    if (same_addr(&session->dev->ring[payload->index], &addr)) {
+    if (device_ring_told(session->dev, payload->index).is_running &&
+        device_ring_has_addr(session->dev, payload->index, &addr)) {
         return VU_DONE;
+    }
+    if (is_disabled(session->dev, payload->index)) {
+        return vu_wait_for_ring(session, payload->index, set_up_anew);
     }
     return vu_verdict_of(device_ring_set_addr(session->dev, payload->index, &addr, &session->err));
 }
@@ -66,6 +84,10 @@ enum vu_verdict vu_set_vring_base(struct vu_session *session, struct vu_msg *msg
 
     if (!index_ok(session, state->index)) {
         return VU_BAD;
+    }
+    if (is_disabled(session->dev, state->index) &&
+        device_ring_base(session->dev, state->index) != state->num) {
+        return vu_wait_for_ring(session, state->index, set_up_anew);
     }
     return vu_verdict_of(
         device_ring_set_base(session->dev, state->index, state->num, &session->err));
@@ -90,65 +112,75 @@ enum vu_verdict vu_get_vring_base(struct vu_session *session, struct vu_msg *msg
     return vu_wait_for_ring(session, msg->payload.state.index, stop_ring);
 }
 
-/*
- * An eventfd, or the pipe that takes its place where there are none.  Anything else may be
- * readable for ever, or block the disk's thread: a file of a network or FUSE filesystem.
- * Source: vhost-user, "Support for platforms other than Linux".
- */
-static bool is_event_fd(int fd)
-{
-    static const char eventfd_link[] = "anon_inode:[eventfd]";
-    char path[32], link[sizeof(eventfd_link)];
-    struct stat st;
-    ssize_t len;
+/* What a ring's fd may be: bits are of enum foreign_kind. */
+#define KIND(kind) (1u << (kind))
+#define KICK_KINDS (KIND(FOREIGN_EVENT) | KIND(FOREIGN_PIPE))
+#define SIGNAL_KINDS (KICK_KINDS | KIND(FOREIGN_SOCKET))
 
-    if (fstat(fd, &st) < 0 || S_ISFIFO(st.st_mode)) {
-        return S_ISFIFO(st.st_mode);
-    }
-    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    len = readlink(path, link, sizeof(link));
-    return (st.st_mode & S_IFMT) == 0 &&
-           (len < 0 || (len == sizeof(link) - 1 && memcmp(link, eventfd_link, (size_t)len) == 0));
-}
+struct ring_fd {
+    unsigned index;
+    int fd; /* -1: "none" */
+};
 
 /* Neither reading nor writing may ever wait; `wrong_mode` is O_RDONLY or O_WRONLY. */
 static bool prepare_fd(int fd, int wrong_mode)
 {
     int flags = fcntl(fd, F_GETFL);
 
-    return flags >= 0 && (flags & O_ACCMODE) != wrong_mode && is_event_fd(fd) &&
+    return flags >= 0 && (flags & O_ACCMODE) != wrong_mode &&
            ((flags & O_NONBLOCK) || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0);
 }
 
-/* What a message with a ring's fd says: the ring, and the fd or -1 for "none". */
-static bool ring_fd(struct vu_session *session, const struct vu_msg *msg, int wrong_mode,
-                    unsigned *index, int *fd)
+/*
+ * An eventfd, or the pipe that takes its place where there are none; Linux's own virtio_uml is
+ * signalled by one end of a socketpair.  Anything else may be readable for ever, or hold up who
+ * touches it.
+ * Source: vhost-user, "Support for platforms other than Linux"; Linux 6.1,
+ * arch/um/drivers/virtio_uml.c, vu_setup_vq_call_fd().
+ */
+static bool check_fd(struct vu_session *session, const struct foreign *foreign, unsigned kinds,
+                     unsigned index)
+{
+    int wrong_mode = kinds == KICK_KINDS ? O_WRONLY : O_RDONLY;
+
+    if (!(KIND(foreign->kind) & kinds)) {
+        err_say(&session->err, -EPROTO, "ring %u: what came is no eventfd but %s", index,
+                foreign->what);
+        return false;
+    }
+    if (!prepare_fd(foreign->fd, wrong_mode)) {
+        err_say(&session->err, -EPROTO, "ring %u: what came cannot be %s", index,
+                wrong_mode == O_WRONLY ? "read" : "written");
+        return false;
+    }
+    return true;
+}
+
+/* What a message with a ring's fd says. */
+static bool parse_ring_fd(struct vu_session *session, const struct vu_msg *msg, unsigned kinds,
+                          struct ring_fd *given)
 {
     bool says_none = msg->payload.u64 & VHOST_USER_VRING_NO_FD;
 
-    *index = msg->payload.u64 & VHOST_USER_VRING_INDEX_MASK;
-    *fd = msg->fd_count > 0 ? msg->fd[0] : -1;
-    if (!index_ok(session, *index)) {
+    given->index = msg->payload.u64 & VHOST_USER_VRING_INDEX_MASK;
+    given->fd = msg->fd_count > 0 ? msg->fd[0].fd : -1;
+    if (!index_ok(session, given->index)) {
         return false;
     }
-    if (says_none != (*fd < 0)) {
-        err_say(&session->err, -EPROTO, "ring %u: %s", *index,
+    if (says_none != (msg->fd_count == 0)) {
+        err_say(&session->err, -EPROTO, "ring %u: %s", given->index,
                 says_none ? "an fd came with the flag that says there is none"
                           : "no fd came, nor the flag that says so");
         return false;
     }
-    if (*fd >= 0 && !prepare_fd(*fd, wrong_mode)) {
-        err_say(&session->err, -EPROTO, "ring %u: what came is no eventfd", *index);
-        return false;
-    }
-    return true;
+    return says_none || check_fd(session, &msg->fd[0], kinds, given->index);
 }
 
 /* The device has taken the fd if it was content with it. */
 static enum vu_verdict fd_given(struct vu_msg *msg, int ret)
 {
     if (ret >= 0) {
-        msg->fd[0] = -1;
+        msg->fd[0].fd = -1;
     }
     return vu_verdict_of(ret);
 }
@@ -161,51 +193,63 @@ static enum vu_verdict fd_given(struct vu_msg *msg, int ret)
 enum vu_verdict vu_set_vring_kick(struct vu_session *session, struct vu_msg *msg)
 {
     struct device *dev = session->dev;
-    unsigned index;
-    int fd;
+    struct ring_fd given;
     int ret = 0;
 
-    if (!ring_fd(session, msg, O_WRONLY, &index, &fd)) {
+    if (!parse_ring_fd(session, msg, KICK_KINDS, &given)) {
         return VU_BAD;
     }
-    if (fd < 0) {
+    if (given.fd < 0) {
         return vu_fault(session, VU_BAD, "ring %u: polling without a kick fd is not supported",
-                        index);
+                        given.index);
+    }
+    if (session->has_protocol_features && is_disabled(dev, given.index)) {
+        return vu_wait_for_ring(session, given.index, set_up_anew);
     }
     if (!session->has_protocol_features) {
-        ret = device_ring_enable(dev, index, true, &session->err);
+        ret = device_ring_enable(dev, given.index, true, &session->err);
     }
     if (ret == 0) {
-        ret = device_ring_set_kick(dev, index, fd, &session->err);
+        ret = device_ring_set_kick(dev, given.index, given.fd, &session->err);
     }
     return fd_given(msg, ret);
 }
 
 enum vu_verdict vu_set_vring_call(struct vu_session *session, struct vu_msg *msg)
 {
-    unsigned index;
-    int fd;
+    struct ring_fd given;
 
-    if (!ring_fd(session, msg, O_RDONLY, &index, &fd)) {
+    if (!parse_ring_fd(session, msg, SIGNAL_KINDS, &given)) {
         return VU_BAD;
     }
-    return fd_given(msg, device_ring_set_call(session->dev, index, fd, &session->err));
+    return fd_given(msg, device_ring_set_call(session->dev, given.index, given.fd, &session->err));
 }
 
 enum vu_verdict vu_set_vring_err(struct vu_session *session, struct vu_msg *msg)
 {
-    unsigned index;
-    int fd;
+    struct ring_fd given;
 
-    if (!ring_fd(session, msg, O_RDONLY, &index, &fd)) {
+    if (!parse_ring_fd(session, msg, SIGNAL_KINDS, &given)) {
         return VU_BAD;
     }
-    return fd_given(msg, device_ring_set_err(session->dev, index, fd, &session->err));
+    return fd_given(msg, device_ring_set_err(session->dev, given.index, given.fd, &session->err));
 }
 
+static enum vu_verdict disabled(struct vu_session *session, struct vu_msg *msg)
+{
+    device_ring_resume(session->dev, msg->payload.state.index);
+    return VU_DONE;
+}
+
+/*
+ * Answered when nothing of a ring that is now disabled is in flight: where that is all that a
+ * front-end does to reset it, the driver uses the memory for something else at once.
+ */
 enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_vring_state *state = &msg->payload.state;
+    struct device *dev = session->dev;
+    int ret;
 
     if (!index_ok(session, state->index)) {
         return VU_BAD;
@@ -214,8 +258,11 @@ enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *m
         return vu_fault(session, VU_BAD, "ring %u: %u is neither on nor off", state->index,
                         state->num);
     }
-    return vu_verdict_of(
-        device_ring_enable(session->dev, state->index, state->num == 1, &session->err));
+    ret = device_ring_enable(dev, state->index, state->num == 1, &session->err);
+    if (ret == 0 && is_disabled(dev, state->index)) {
+        return vu_wait_for_ring(session, state->index, disabled);
+    }
+    return vu_verdict_of(ret);
 }
 
 static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
@@ -223,7 +270,7 @@ static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
     struct device *dev = session->dev;
 
     (void)msg;
-    for (unsigned i = 0; i < dev->queues; i++) {
+    for (unsigned i = 0; i < device_queues(dev); i++) {
         (void)device_ring_stop(dev, i);
         (void)device_ring_enable(dev, i, false, NULL); /* the index is good: it cannot fail */
     }
@@ -232,13 +279,31 @@ static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
 }
 
 /*
- * RESET_DEVICE and RESET_OWNER: all rings stopped and disabled.  Memory stays, for QEMU keeps
- * count of the regions that it has shared and does not share them again after a reset.
- * Source: vhost-user, "VHOST_USER_RESET_DEVICE", "VHOST_USER_RESET_OWNER"; QEMU 10.0,
- * hw/virtio/vhost-user.c, shadow_regions.
+ * Of old; it is to disable rings and to do nothing else.
+ * Source: vhost-user, "VHOST_USER_RESET_OWNER".
  */
-enum vu_verdict vu_reset_rings(struct vu_session *session, struct vu_msg *msg)
+enum vu_verdict vu_reset_owner(struct vu_session *session, struct vu_msg *msg)
 {
     (void)msg;
     return vu_wait_for_device(session, stop_all);
+}
+
+static enum vu_verdict reset_all(struct vu_session *session, struct vu_msg *msg)
+{
+    (void)msg;
+    device_reset_rings(session->dev);
+    vu_memory_settle(session);
+    return VU_DONE;
+}
+
+/*
+ * All is as new but the memory, for QEMU keeps count of the regions that it has shared and does
+ * not share them again after a reset.  What was agreed on for the connection stays as well.
+ * Source: vhost-user, "VHOST_USER_RESET_DEVICE"; QEMU 10.0, hw/virtio/vhost-user.c,
+ * shadow_regions.
+ */
+enum vu_verdict vu_reset_device(struct vu_session *session, struct vu_msg *msg)
+{
+    (void)msg;
+    return vu_wait_for_device(session, reset_all);
 }

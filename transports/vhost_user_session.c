@@ -34,7 +34,7 @@ static void close_for_fault(struct vu_session *session)
     vu_conn_fail(session->conn, text);
 }
 
-static void finish(struct vu_session *session, enum vu_verdict verdict)
+static void finish_message(struct vu_session *session, enum vu_verdict verdict)
 {
     struct vu_msg *msg = session->msg;
 
@@ -91,7 +91,10 @@ void vu_session_message(struct vu_session *session, struct vu_msg *msg)
     if (verdict == VU_LATER) {
         vu_conn_suspend(session->conn);
     } else {
-        finish(session, verdict);
+        finish_message(session, verdict);
+    }
+    if (session->ends_writethrough) {
+        vu_end_writethrough(session);
     }
 }
 
@@ -100,12 +103,28 @@ static void on_drained(struct drain *drain)
 {
     struct vu_session *session = containerof(drain, struct vu_session, drain);
     bool resumes = session->is_device_paused;
+    enum vu_verdict verdict;
 
     session->is_device_paused = false;
-    finish(session, session->then(session, session->msg));
+    verdict = session->then(session, session->msg);
+    finish_message(session, verdict);
     if (resumes && !session->is_settling) {
         device_resume(session->dev, PAUSE_MESSAGE);
     }
+    if (verdict != VU_LATER) {
+        vu_conn_resume(session->conn);
+    }
+}
+
+void vu_session_kept(struct vu_session *session, const struct err *err)
+{
+    if (!session->is_keeping) {
+        return;
+    }
+    session->is_keeping = false;
+    (void)uv_timer_stop(&session->patience);
+    session->err = *err;
+    finish_message(session, err->code < 0 ? VU_REFUSED : VU_DONE);
     vu_conn_resume(session->conn);
 }
 
@@ -113,7 +132,7 @@ enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then)
 {
     session->then = then;
     session->is_device_paused = true;
-    session->drain = (struct drain){.done = on_drained};
+    session->drain = (struct drain){.done = on_drained, .own_below = LANES_MAX};
     device_pause(session->dev, PAUSE_MESSAGE, &session->drain);
     return VU_LATER;
 }
@@ -156,10 +175,11 @@ void vu_session_config_changed(struct vu_session *session)
 }
 
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
-                     struct vu_conn *conn)
+                     struct vu_conn *conn, const struct vu_cache *cache)
 {
-    *session = (struct vu_session){.dev = dev, .conn = conn, .backend_fd = -1};
+    *session = (struct vu_session){.dev = dev, .conn = conn, .cache = cache, .backend_fd = -1};
     (void)uv_timer_init(loop, &session->settle); /* cannot fail */
+    (void)uv_timer_init(loop, &session->patience);
 }
 
 void vu_session_begin(struct vu_session *session, const char *label)
@@ -170,12 +190,17 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->msg = NULL;
     session->is_device_paused = false;
     session->is_settling = false;
+    session->is_keeping = false;
+    session->ends_writethrough = false;
 }
 
 void vu_session_end(struct vu_session *session)
 {
     device_drain_cancel(session->dev, &session->drain);
     (void)uv_timer_stop(&session->settle);
+    (void)uv_timer_stop(&session->patience);
+    session->is_keeping = false;
+    session->ends_writethrough = false;
     if (session->is_device_paused || session->is_settling) {
         device_resume(session->dev, PAUSE_MESSAGE);
     }

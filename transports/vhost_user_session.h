@@ -7,21 +7,28 @@
  * Embedded in struct vhost_user, where it outlives connections; disk thread only.
  */
 
-#include "core/device.h"
-#include "core/log.h"
+#include "core/device/device.h"
+#include "core/base/log.h"
 #include "transports/vhost_user_conn.h"
 
 /* How a message ends. */
 enum vu_verdict {
     VU_DONE,    /* answered with 0 when an answer was asked for */
     VU_REPLY,   /* the answer is in the message: payload and header.size */
-    VU_LATER,   /* vu_wait_for_device or vu_wait_for_ring was called */
+    VU_LATER,   /* vu_wait_for_device or vu_wait_for_ring was called, or is_keeping */
     VU_REFUSED, /* answered with 1 when asked for; the connection goes on */
     VU_BAD,     /* the same, and the connection is closed */
 };
 
 struct vu_session;
 struct vu_handler;
+
+/* Who keeps what the driver has said of its cache; see vhost_user.h. */
+struct vu_cache {
+    void (*keep)(void *arg);
+    void *arg;
+    unsigned patience_ms;
+};
 
 /* What is left to do for a message when nothing is in flight any more. */
 typedef enum vu_verdict vu_then(struct vu_session *session, struct vu_msg *msg);
@@ -41,14 +48,19 @@ struct vu_session {
     bool is_device_paused; /* for the message at work */
     struct err err;        /* why it is VU_REFUSED or VU_BAD */
 
+    const struct vu_cache *cache; /* the parent's */
+    uv_timer_t patience;          /* runs while `is_keeping` */
+    bool is_keeping;              /* the message waits for vu_session_kept */
+    bool ends_writethrough;       /* when the message is answered */
+
     uv_timer_t settle; /* see vhost_user_memory.c */
     bool is_settling;  /* the device stays paused until the memory table is whole again */
     struct log_limit log;
 };
 
-/* Once, with its parent: opens the timer on `loop`; the parent closes it. */
+/* Once, with its parent: opens the timers on `loop`; the parent closes them. */
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
-                     struct vu_conn *conn);
+                     struct vu_conn *conn, const struct vu_cache *cache);
 
 /* A front-end has connected; `label` is lent until the end of the session. */
 void vu_session_begin(struct vu_session *session, const char *label);
@@ -64,6 +76,9 @@ void vu_session_message(struct vu_session *session, struct vu_msg *msg);
 
 /* Tell the front-end that the config space has changed. */
 void vu_session_config_changed(struct vu_session *session);
+
+/* What the driver said of its cache is kept (err->code 0), or not.  Nobody may wait for it. */
+void vu_session_kept(struct vu_session *session, const struct err *err);
 
 /* For handlers: finish the message by `then` when the device, or one ring, has drained. */
 enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then);

@@ -152,6 +152,14 @@ _Static_assert(sizeof(struct vhost_user_config) == 12 + 256, "vhost-user, config
 
 #define VHOST_USER_CONFIG_HEADER_BYTES 12u
 
+/*
+ * Where the config space begins in the registers of virtio-mmio.  Front-ends made with the Rust
+ * crate "vhost" have asked for it there: cloud-hypervisor v0.6.0 (2020) to v50.2 (2026).
+ * Source: VIRTIO 1.2, 4.2.2 "MMIO Device Register Layout"; rust-vmm/vhost, issue 29;
+ * cloud-hypervisor, "virtio-devices: vhost-user: blk: Use zero configuration offset".
+ */
+#define VHOST_USER_CONFIG_MMIO_OFFSET 0x100u
+
 /* Larger than any message that is served, so that one which is not can be named. */
 #define VHOST_USER_MAX_PAYLOAD 1024u
 

@@ -90,7 +90,7 @@ static bool claim_check(struct load *load, uint64_t *block)
 
 static void prepare(struct load *load, struct front_slot *slot, uint32_t type)
 {
-    struct blk_driver_request *request = slot->request;
+    struct blk_driver_request *request = &slot->request;
     uint32_t sectors = load->options->block_bytes / SECTOR_SIZE;
     uint64_t sector = load->offset + slot->block * sectors;
 

@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
 
 /* Where the guest's memory begins; any address is as good, but for alignment. */
 #define GUEST_ADDR 0x40000000ull
@@ -26,6 +26,9 @@ bool front_interrupts_on(struct front *front)
 
     for (unsigned i = 0; i < front->queues; i++) {
         has_some = ring_driver_interrupts(&front->queue[i].ring, true) || has_some;
+    }
+    for (unsigned i = 0; !has_some && i < front->queues; i++) {
+        blk_driver_kick(&front->blk, &front->queue[i]); /* if it asks for one only now */
     }
     return has_some;
 }
@@ -85,14 +88,14 @@ static void on_gone(void *arg, const struct err *why)
 {
     struct front *front = arg;
 
-    log_warn("%s: %s; waiting until it is back", front->name, why->text);
+    log_warn("%s: %s; waiting until it is back", front->name, err_text_after(why, front->name));
 }
 
 static void on_retry_failed(void *arg, const struct err *why)
 {
     struct front *front = arg;
 
-    log_warn("%s: still away: %s", front->name, why->text);
+    log_warn("%s: still away: %s", front->name, err_text_after(why, front->name));
 }
 
 static void on_back(void *arg)
@@ -126,9 +129,8 @@ static int watch_all(struct front *front, struct err *err)
 struct plan {
     uint64_t rings;
     uint64_t ring_bytes; /* of each */
-    uint64_t driver;
-    uint64_t requests;
-    uint64_t request_bytes;
+    uint64_t frames;
+    uint64_t frame_bytes; /* of each */
     uint64_t data;
     uint64_t data_bytes;
     uint64_t end;
@@ -140,13 +142,12 @@ static struct plan make_plan(const struct bench_options *options,
     uint64_t slots = (uint64_t)options->queues * options->depth;
     struct plan plan = {
         .ring_bytes = blk_driver_ring_bytes(driver),
-        .request_bytes = round_up(sizeof(struct blk_driver_request), CACHE_LINE),
+        .frame_bytes = round_up(sizeof(struct blk_driver_frame), CACHE_LINE),
         .data_bytes = round_up(options->block_bytes, PAGE_BYTES),
     };
 
-    plan.driver = plan.ring_bytes * options->queues;
-    plan.requests = round_up(plan.driver + sizeof(struct blk_driver), CACHE_LINE);
-    plan.data = round_up(plan.requests + plan.request_bytes * slots, SHARED_ALIGN);
+    plan.frames = plan.ring_bytes * options->queues;
+    plan.data = round_up(plan.frames + plan.frame_bytes * slots, SHARED_ALIGN);
     plan.end = round_up(plan.data + plan.data_bytes * slots, SHARED_ALIGN);
     return plan;
 }
@@ -173,14 +174,15 @@ static int make_slots(struct front *front, const struct plan *plan, struct err *
         return err_set(err, -ENOMEM, "%s: %zu requests", front->name, count);
     }
     for (size_t i = 0; i < count; i++) {
-        struct blk_driver_request *request =
-            (struct blk_driver_request *)(front->shared.memory + plan->requests +
-                                          plan->request_bytes * i);
+        struct front_slot *slot = &front->slots[i];
+        uint8_t *frame = front->shared.memory + plan->frames + plan->frame_bytes * i;
 
-        memset(request, 0, sizeof(*request));
-        request->data = front->shared.memory + plan->data + plan->data_bytes * i;
-        request->arg = &front->slots[i];
-        front->slots[i].request = request;
+        memset(frame, 0, plan->frame_bytes);
+        slot->request = (struct blk_driver_request){
+            .frame = (struct blk_driver_frame *)frame,
+            .data = front->shared.memory + plan->data + plan->data_bytes * i,
+            .arg = slot,
+        };
     }
     return 0;
 }
@@ -218,9 +220,9 @@ static int check_depth(const struct front *front, struct err *err)
     const struct blk_driver_queue *queue = &front->queue[0];
     unsigned room = queue->ring.size / (queue->is_indirect ? 1 : BLK_DRIVER_PIECES);
 
-    if (front->blk->queues < front->queues) {
+    if (front->blk.queues < front->queues) {
         return err_say(err, -EINVAL, "%s: the disk has %u queues, not %u; --queues takes fewer",
-                       front->name, front->blk->queues, front->queues);
+                       front->name, front->blk.queues, front->queues);
     }
     if (room < front->depth) {
         return err_say(err, -EINVAL,
@@ -242,8 +244,8 @@ static int start_driver(struct front *front, struct blk_driver_opts *driver,
     driver->queue = front->queue;
     driver->ring_memory = front->shared.memory + plan->rings;
     driver->offset = GUEST_ADDR - (uintptr_t)front->shared.memory;
-    front->blk = (struct blk_driver *)(front->shared.memory + plan->driver);
-    fault = blk_driver_start(front->blk, driver);
+    front->is_started = true;
+    fault = blk_driver_start(&front->blk, driver);
     return fault < 0 ? explain_start(front, fault, err) : check_depth(front, err);
 }
 
@@ -260,8 +262,9 @@ static int check_queues(const struct front *front, struct err *err)
 /* A back-end that answers nothing would not answer the stop either. */
 void front_close(struct front *front)
 {
-    if (front->blk && !front->is_stuck) {
-        blk_driver_stop(front->blk);
+    if (front->is_started && !front->is_stuck) {
+        vhost_user_client_limit(front->bus.client, "end of all queues");
+        blk_driver_stop(&front->blk);
     }
     vhost_user_bus_fini(&front->bus);
     shared_close(&front->shared);
@@ -309,6 +312,7 @@ int front_open(struct front *front, const struct bench_options *options, const c
     const struct vhost_user_client_opts client = {
         .socket = socket,
         .timeout_ms = (unsigned)timeout_ms,
+        .stop_patience = 1, /* nothing is under way then */
         .gone = on_gone,
         .retry_failed = on_retry_failed,
         .back = on_back,
@@ -328,7 +332,9 @@ int front_open(struct front *front, const struct bench_options *options, const c
         ret = vhost_user_client_open(&front->bus.client, &client, err);
     }
     if (ret == 0) {
+        vhost_user_client_limit(front->bus.client, "set-up of all queues");
         ret = set_up(front, options, ring_size_max, err);
+        vhost_user_client_limit(front->bus.client, NULL);
     }
     if (ret < 0) {
         front_close(front);

@@ -2,19 +2,20 @@
 #pragma once
 
 /*
- * The guest that vblkbench plays: memory shared with the back-end, a driver for its disk, and
- * an eventfd for each queue's kicks and interrupts.  When the back-end leaves, the connection
- * is made anew as soon as it is back.  Owned by main; one thread.
+ * The guest that vblkbench plays: a driver for its disk, memory shared with the back-end, where
+ * nothing lies but rings, frames and data, and an eventfd for each queue's kicks and interrupts.
+ * When the back-end leaves, the connection is made anew as soon as it is back.  Owned by main; one
+ * thread.
  */
 
 #include "cmd/bench/options.h"
 #include "cmd/bench/shared.h"
-#include "transports/vhost_user_bus.h"
+#include "transports/client/vhost_user_bus.h"
 
-/* A place for one request.  The request itself and its data lie in shared memory. */
+/* A place for one request; its frame and its data lie in shared memory. */
 struct front_slot {
-    struct blk_driver_request *request; /* its arg is the slot */
-    struct front_slot *next;            /* in the list of free ones */
+    struct blk_driver_request request; /* its arg is the slot */
+    struct front_slot *next;           /* in the list of free ones */
     uint64_t start_ns;
     uint64_t block; /* what it is about, in blocks of the load */
 };
@@ -25,11 +26,12 @@ struct front {
     struct shared shared;
     int epoll_fd;
     unsigned queues;
-    struct blk_driver *blk;         /* in shared memory */
+    struct blk_driver blk;
     struct blk_driver_queue *queue; /* owned, one for each */
     struct front_slot *slots;       /* owned: all of queue 0, then those of queue 1, ... */
     unsigned depth;
     uint64_t interrupts; /* as far as front_interrupts has counted */
+    bool is_started;     /* the driver has rings to stop */
     bool is_stuck;       /* the back-end answers nothing any more: hang up at once */
 };
 

@@ -7,7 +7,7 @@
  * Owned by whoever measures; one thread.
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 #define HIST_STEP_BITS 7u
 #define HIST_STEPS (1u << HIST_STEP_BITS)

@@ -50,9 +50,3 @@ struct load {
 int load_init(struct load *load, const struct bench_options *options, struct front *front,
               struct err *err);
 void load_fini(struct load *load);
-
-/*
- * Ramp, measure, and check what was written.  Returns 0 when it has run, however it went; what
- * ends it is a back-end that is stuck or breaks its ring.
- */
-int load_run(struct load *load, struct err *err);

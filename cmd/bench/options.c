@@ -4,15 +4,16 @@
 #include <config.h>
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/ctl/size.h"
+#include "cmd/common/argv.h"
+#include "cmd/common/size.h"
+#include "core/base/log.h"
 
 #define EXIT_USAGE 2
 
-#define SECONDS_MAX 1e6
+#define SECONDS_MAX 1000000u
 #define RATE_MAX 1000000000u
 
 /* One list for parsing and for --help. */
@@ -84,8 +85,22 @@ static int check(bool ok, const char *option, const char *value, const char *wan
     if (ok) {
         return -1;
     }
-    (void)fprintf(stderr, "vblkbench: --%s %s: is no %s\nTry 'vblkbench --help'.\n", option, value,
-                  wanted);
+    log_plain("vblkbench: --%s %s: is no %s", option, value, wanted);
+    log_plain("Try 'vblkbench --help'.");
+    return EXIT_USAGE;
+}
+
+/* The same of a size: some forms of it have a reason of their own. */
+static int check_size(bool ok, const char *option, const char *value, const char *wanted)
+{
+    uint64_t bytes;
+    int ret = size_parse(value, &bytes);
+
+    if (ret != -EDOM) {
+        return check(ok, option, value, wanted);
+    }
+    log_plain("vblkbench: --%s %s: is %s", option, value, size_problem(ret));
+    log_plain("Try 'vblkbench --help'.");
     return EXIT_USAGE;
 }
 
@@ -101,18 +116,9 @@ static bool parse_number(const char *text, unsigned max, unsigned *value)
            number <= max;
 }
 
-static bool parse_seconds(const char *text, double min, uint64_t *time_ns)
+static bool parse_seconds(const char *text, uint64_t min_ns, uint64_t *time_ns)
 {
-    char *end = NULL;
-    double seconds = strtod(text, &end);
-
-    /* Not as `seconds < min || ...`, which a NaN would pass. */
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' ||
-        !(seconds >= min && seconds <= SECONDS_MAX)) {
-        return false;
-    }
-    *time_ns = (uint64_t)(seconds * (double)NS_PER_S);
-    return true;
+    return seconds_parse(text, time_ns) && *time_ns >= min_ns && *time_ns <= SECONDS_MAX * NS_PER_S;
 }
 
 static bool parse_rw(const char *text, enum bench_rw *rw)
@@ -152,8 +158,8 @@ static int read_value(struct bench_options *options, int letter, const char *val
         return check(parse_rw(value, &options->rw), "rw", value,
                      "randread, randwrite, read, write, randrw, flush or discard");
     case 'b':
-        return check(parse_block(value, &options->block_bytes), "bs", value,
-                     "size in whole sectors of 512 bytes, 16M at most");
+        return check_size(parse_block(value, &options->block_bytes), "bs", value,
+                          "size in whole sectors of 512 bytes, 16M at most");
     case 'd':
         return check(parse_number(value, BENCH_DEPTH_MAX, &options->depth), "iodepth", value,
                      "number from 1 to 256");
@@ -161,13 +167,13 @@ static int read_value(struct bench_options *options, int letter, const char *val
         return check(parse_number(value, BENCH_QUEUES_MAX, &options->queues), "queues", value,
                      "number from 1 to 64");
     case 't':
-        return check(parse_seconds(value, 0.001, &options->runtime_ns), "runtime", value,
+        return check(parse_seconds(value, NS_PER_MS, &options->runtime_ns), "runtime", value,
                      "number of seconds from 0.001 to 1000000");
     case 'r':
         return check(parse_seconds(value, 0, &options->ramp_ns), "ramp", value,
                      "number of seconds from 0 to 1000000");
     case 'T':
-        return check(parse_seconds(value, 0.001, &options->timeout_ns), "timeout", value,
+        return check(parse_seconds(value, NS_PER_MS, &options->timeout_ns), "timeout", value,
                      "number of seconds from 0.001 to 1000000");
     case 'R':
         ret = check(parse_number(value, RATE_MAX, &rate), "rate", value,
@@ -175,11 +181,11 @@ static int read_value(struct bench_options *options, int letter, const char *val
         options->rate = rate;
         return ret;
     case 'o':
-        return check(parse_place(value, 0, &options->offset), "offset", value,
-                     "size in whole sectors of 512 bytes");
+        return check_size(parse_place(value, 0, &options->offset), "offset", value,
+                          "size in whole sectors of 512 bytes");
     default:
-        return check(parse_place(value, SECTOR_SIZE, &options->size), "size", value,
-                     "size in whole sectors of 512 bytes");
+        return check_size(parse_place(value, SECTOR_SIZE, &options->size), "size", value,
+                          "size in whole sectors of 512 bytes");
     }
 }
 
@@ -211,9 +217,6 @@ static int read_option(struct bench_options *options, int letter, const char *va
     case 'h':
         print_help();
         return EXIT_SUCCESS;
-    case '?':
-        (void)fprintf(stderr, "Try 'vblkbench --help'.\n");
-        return EXIT_USAGE;
     default:
         return read_value(options, letter, value);
     }
@@ -221,17 +224,19 @@ static int read_option(struct bench_options *options, int letter, const char *va
 
 static int complain(const char *what)
 {
-    (void)fprintf(stderr, "vblkbench: %s\nTry 'vblkbench --help'.\n", what);
+    log_plain("vblkbench: %s", what);
+    log_plain("Try 'vblkbench --help'.");
     return EXIT_USAGE;
 }
 
 static int check_all(struct bench_options *options, int argc, char **argv)
 {
-    if (optind == argc) {
+    if (optind == argc || argv[optind][0] == '\0') {
         return complain("which disk? Give a name of vblkd's, or a socket's path");
     }
     if (optind + 1 < argc) {
-        (void)fprintf(stderr, "vblkbench: unexpected argument \"%s\"\n", argv[optind + 1]);
+        log_plain("vblkbench: unexpected argument \"%s\"", argv[optind + 1]);
+        log_plain("Try 'vblkbench --help'.");
         return EXIT_USAGE;
     }
     options->disk = argv[optind];
@@ -246,6 +251,7 @@ static int check_all(struct bench_options *options, int argc, char **argv)
 int bench_options_parse(struct bench_options *options, int argc, char **argv)
 {
     struct option list[ARRAY_SIZE(table) + 1] = {{0}};
+    struct err err = {0};
     int letter;
     int ret = -1;
 
@@ -258,6 +264,9 @@ int bench_options_parse(struct bench_options *options, int argc, char **argv)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         list[i] = table[i].option;
+    }
+    if (argv_check(argc, argv, list, false, &err) < 0) {
+        return complain(err.text);
     }
     while (ret < 0 && (letter = getopt_long(argc, argv, "", list, NULL)) != -1) {
         ret = read_option(options, letter, optarg);

@@ -5,7 +5,7 @@
  * What vblkbench is told on its command line.  Texts are lent by argv.
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 #define BENCH_DEPTH_MAX 256u
 #define BENCH_QUEUES_MAX 64u

@@ -3,9 +3,12 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 
-#include "cmd/ctl/size.h"
+#include "cmd/common/answer.h"
+#include "cmd/common/size.h"
+#include "core/base/text.h"
 
 static const struct {
     const char *name;
@@ -58,15 +61,25 @@ static json_t *verify_json(const struct verify *verify)
                                            "wrong", (json_int_t)verify->wrong);
 }
 
+/* A path need not be UTF-8, as JSON has to be. */
+static json_t *path_json(const char *path)
+{
+    json_t *value = json_string(path);
+    char text[PATH_MAX];
+
+    return value ? value : json_string(text_safe(path, text, sizeof(text)));
+}
+
 static json_t *options_json(const struct load *load, const char *socket)
 {
     const struct bench_options *options = load->options;
 
-    return json_pack(
-        "{s:s, s:s, s:s, s:I, s:i, s:i, s:b, s:b, s:I, s:b}", "disk", options->disk, "socket",
-        socket, "rw", bench_rw_name(options->rw), "bs", (json_int_t)options->block_bytes, "iodepth",
-        (int)options->depth, "queues", (int)options->queues, "poll", options->polls, "huge_pages",
-        options->has_huge_pages, "rate", (json_int_t)options->rate, "verified", options->verifies);
+    return json_pack("{s:o, s:o, s:s, s:I, s:i, s:i, s:b, s:b, s:I, s:b}", "disk",
+                     path_json(options->disk), "socket", path_json(socket), "rw",
+                     bench_rw_name(options->rw), "bs", (json_int_t)options->block_bytes, "iodepth",
+                     (int)options->depth, "queues", (int)options->queues, "poll", options->polls,
+                     "huge_pages", options->has_huge_pages, "rate", (json_int_t)options->rate,
+                     "verified", options->verifies);
 }
 
 static bool print_json(const struct load *load, const char *socket)
@@ -84,8 +97,7 @@ static bool print_json(const struct load *load, const char *socket)
         result->is_interrupted, "verify", verify_json(&load->verify));
 
     return object && more && json_object_update(object, more) == 0 &&
-           json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10)) == 0 &&
-           putchar('\n') != EOF;
+           answer_print_json(object, JSON_REAL_PRECISION(10));
 }
 
 /* ---- text ---- */
@@ -117,11 +129,13 @@ static void print_text(const struct load *load)
     const struct bench_options *options = load->options;
     const struct load_result *result = &load->result;
     unsigned reconnects = vhost_user_client_reconnects(load->front->bus.client);
+    char disk[PATH_MAX];
     char size[SIZE_TEXT_BYTES];
 
-    printf("%s: %s, %s, depth %u, %u queue%s, %.2f s%s\n", options->disk,
-           bench_rw_name(options->rw), size_format(options->block_bytes, size), options->depth,
-           options->queues, options->queues == 1 ? "" : "s", seconds_of(result->time_ns),
+    printf("%s: %s, %s, depth %u, %u queue%s, %.2f s%s\n",
+           text_safe(options->disk, disk, sizeof(disk)), bench_rw_name(options->rw),
+           size_format(options->block_bytes, size), options->depth, options->queues,
+           options->queues == 1 ? "" : "s", seconds_of(result->time_ns),
            result->is_interrupted ? ", interrupted" : "");
     printf("  IOPS        %.0f\n", iops(result));
     if (bytes_each(load) > 0) {

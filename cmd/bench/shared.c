@@ -2,6 +2,7 @@
 #include "cmd/bench/shared.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -68,10 +69,17 @@ static int collapse(const struct shared *shared, struct err *err)
     return ret < 0 ? explain_collapse(shared, -errno, err) : 0;
 }
 
+/* Its size stays: a back-end that cut it off would end us by SIGBUS. */
+static bool make_file(struct shared *shared, uint64_t bytes)
+{
+    shared->fd = memfd_create("vblkbench", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    return shared->fd >= 0 && ftruncate(shared->fd, (off_t)bytes) == 0 &&
+           fcntl(shared->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0;
+}
+
 int shared_open(struct shared *shared, uint64_t bytes, bool is_huge, struct err *err)
 {
-    shared->fd = memfd_create("vblkbench", MFD_CLOEXEC);
-    if (shared->fd >= 0 && ftruncate(shared->fd, (off_t)bytes) == 0) {
+    if (make_file(shared, bytes)) {
         shared->memory = map_aligned(shared->fd, bytes);
     }
     if (!shared->memory) {

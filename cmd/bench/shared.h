@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Memory that is shared with the back-end: a memfd, aligned and mapped so that huge pages fit.
+ * Memory that is shared with the back-end: a memfd whose size is sealed, aligned and mapped so
+ * that huge pages fit.
  * Owned by its front; one thread.
  */
 
-#include "core/base.h"
-#include "core/err.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
 
 /* Huge pages, where the system gives them; and what SPDK wants regions aligned to. */
 #define SHARED_ALIGN (2ull << 20)

@@ -7,8 +7,8 @@
  * A table of generations says what each block has to hold.  Owned by the load; one thread.
  */
 
-#include "core/base.h"
-#include "core/err.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
 
 struct verify {
     uint64_t run;    /* tells this run's patterns from those of others */

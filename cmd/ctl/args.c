@@ -3,24 +3,31 @@
 
 #include <config.h>
 
+#include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/common/argv.h"
 #include "cmd/ctl/help.h"
+#include "cmd/ctl/hint.h"
 #include "cmd/ctl/image.h"
+#include "cmd/ctl/options.h"
 #include "cmd/ctl/value.h"
+#include "core/base/log.h"
 
-/* Letters that getopt_long returns: the index of the option, out of the way of '?'. */
+/* What getopt_long returns: the index of the option, out of the way of letters. */
 #define OPTION_BASE 1000
+
+/* Those of a command and the global ones, with the end. */
+#define LIST_MAX 128
 
 /* ---- values ---- */
 
 static int complain(const struct args *args, const struct err *err)
 {
-    (void)fprintf(stderr, "vblkctl: %s\n", err->text);
+    log_plain("vblkctl: %s", err->text);
     help_hint(args->command);
     return STATUS_USAGE;
 }
@@ -29,7 +36,7 @@ static int complain(const struct args *args, const struct err *err)
 static json_t *object_of(json_t *params, const char **param)
 {
     const char *dot = strchr(*param, '.');
-    char name[32];
+    char name[PARAM_OPTION_BYTES];
     json_t *object;
 
     if (!dot) {
@@ -45,28 +52,33 @@ static json_t *object_of(json_t *params, const char **param)
     return object;
 }
 
+static int set_image(struct args *args, const struct arg *arg, const char *text)
+{
+    struct err err = {0};
+    json_t *image = json_object_get(args->params, arg->param);
+
+    if (!image) {
+        image = json_object();
+        (void)json_object_set_new(args->params, arg->param, image);
+    }
+    return image_parse(text, image, &err) < 0 ? complain(args, &err) : STATUS_OK;
+}
+
 static int set_value(struct args *args, const struct arg *arg, const char *text)
 {
+    struct err why = {0};
     struct err err = {0};
     const char *param = arg->param ? arg->param : arg->option;
     json_t *object = arg->param ? object_of(args->params, &param) : args->own;
+    json_t *value = value_parse(arg->kind, text, &why);
 
-    if (arg->kind == ARG_IMAGE) {
-        json_t *image = json_object_get(args->params, arg->param);
-
-        if (!image) {
-            image = json_object();
-            (void)json_object_set_new(args->params, arg->param, image);
-        }
-        (void)image_parse(text, image, &err);
-    } else {
-        json_t *value = value_parse(arg, text, &err);
-
-        if (value) {
-            (void)json_object_set_new(object, param, value);
-        }
+    if (!value) {
+        (void)err_say(&err, -EINVAL, "%s%s: %s", arg->option ? "--" : "",
+                      arg->option ? arg->option : arg->word, why.text);
+        return complain(args, &err);
     }
-    return err.code < 0 ? complain(args, &err) : STATUS_OK;
+    (void)json_object_set_new(object, param, value);
+    return STATUS_OK;
 }
 
 /* ---- options ---- */
@@ -111,8 +123,52 @@ static int set_global(struct args *args, const struct arg *arg, const char *valu
         args->is_json = true;
     } else {
         args->control = value;
+        args->typed = value[0] ? value : NULL;
     }
     return -1;
+}
+
+static const struct arg *find_name(const struct arg *list, const char *name, size_t len)
+{
+    for (; list->kind != ARG_END; list++) {
+        if (strlen(list->option) == len && strncmp(list->option, name, len) == 0) {
+            return list;
+        }
+    }
+    return NULL;
+}
+
+/* The setting that "--KEY" or "--KEY=VALUE" names; NULL: there is none. */
+static const struct arg *setting_of_option(const struct command *command, const char *word)
+{
+    const char *name = word + strspn(word, "-");
+
+    return name == word ? NULL : find_name(settings_of(command), name, strcspn(name, "="));
+}
+
+static const char *value_of_option(char **word, const char *otherwise)
+{
+    const char *equals = strchr(word[0], '=');
+
+    if (equals) {
+        return equals + 1;
+    }
+    return word[1] && word[1][0] != '-' ? word[1] : otherwise;
+}
+
+/* They are options of another command, and taken for options of this one. */
+static void explain_settings(const struct command *command, char **words, struct err *err)
+{
+    for (; *words && strcmp(*words, "--") != 0; words++) {
+        const struct arg *setting = setting_of_option(command, *words);
+
+        if (setting) {
+            (void)err_say(err, -EINVAL,
+                          "unknown option --%s; settings are given as KEY=VALUE: %s=%s",
+                          setting->option, setting->option, value_of_option(words, setting->word));
+            return;
+        }
+    }
 }
 
 /* No command, no options of its own. */
@@ -121,19 +177,23 @@ static const struct arg no_args[] = {{.kind = ARG_END}};
 /* `mode` "+": stop at the first operand.  Returns an exit status, or -1 to go on. */
 static int parse_options(struct args *args, int argc, char **argv, const char *mode)
 {
-    struct option list[COMMAND_OPTIONS * 2] = {{0}};
-    const struct arg *own = args->command ? args->command->options : no_args;
+    struct option list[LIST_MAX] = {{0}};
+    const struct arg *own = args->command ? options_of(args->command) : no_args;
     int globals = count_args(global_options);
+    struct err err = {0};
     int letter;
     int ret = -1;
 
+    assert(globals + count_args(own) < LIST_MAX);
     fill_list(list, global_options, OPTION_BASE);
     fill_list(list + globals, own, OPTION_BASE + globals);
-    while (ret < 0 && (letter = getopt_long(argc, argv, mode, list, NULL)) != -1) {
-        if (letter < OPTION_BASE) {
-            help_hint(args->command);
-            return STATUS_USAGE;
+    if (argv_check(argc, argv, list, mode[0] == '+', &err) < 0) {
+        if (args->command) {
+            explain_settings(args->command, argv, &err);
         }
+        return complain(args, &err);
+    }
+    while (ret < 0 && (letter = getopt_long(argc, argv, mode, list, NULL)) != -1) {
         if (letter < OPTION_BASE + globals) {
             ret = set_global(args, &global_options[letter - OPTION_BASE], optarg);
         } else {
@@ -153,13 +213,8 @@ static const char *find_setting(const struct command *command, const char *text,
 {
     size_t len = strcspn(text, "=");
 
-    for (*setting = command->settings; (*setting)->kind != ARG_END; (*setting)++) {
-        if (text[len] == '=' && strlen((*setting)->option) == len &&
-            strncmp((*setting)->option, text, len) == 0) {
-            return text + len + 1;
-        }
-    }
-    return NULL;
+    *setting = find_name(settings_of(command), text, len);
+    return *setting && text[len] == '=' ? text + len + 1 : NULL;
 }
 
 static int refuse_setting(const struct args *args, const char *text, struct err *err)
@@ -167,11 +222,10 @@ static int refuse_setting(const struct args *args, const char *text, struct err 
     char known[256] = "";
     size_t used = 0;
 
-    for (const struct arg *arg = args->command->settings;
+    for (const struct arg *arg = settings_of(args->command);
          arg->kind != ARG_END && used < sizeof(known); arg++) {
-        used +=
-            (size_t)snprintf(known + used, sizeof(known) - used, "%s%s=%s",
-                             arg == args->command->settings ? "" : ", ", arg->option, arg->word);
+        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s=%s", used ? ", " : "",
+                                 arg->option, arg->word);
     }
     return err_say(err, -EINVAL, "\"%s\" is %s; there are %s", text,
                    strchr(text, '=') ? "no setting" : "not of the form KEY=VALUE", known);
@@ -181,20 +235,24 @@ static int read_setting(struct args *args, const char *text, struct err *err)
 {
     const struct arg *setting;
     const char *value_text = find_setting(args->command, text, &setting);
+    const char *member;
+    json_t *object;
     json_t *value;
 
     if (!value_text) {
         return refuse_setting(args, text, err);
     }
-    if (json_object_get(args->params, setting->param)) {
+    member = setting->param;
+    object = object_of(args->params, &member);
+    if (json_object_get(object, member)) {
         return err_say(err, -EINVAL, "%s: is given twice", setting->option);
     }
-    value = value_text[0] ? value_parse(setting, value_text, err) : NULL;
+    value = value_text[0] ? value_parse(setting->kind, value_text, err) : NULL;
     if (!value) {
         return err_say(err, -EINVAL, "%s: \"%s\" is no value for it; %s: %s", setting->option,
                        value_text, setting->word, setting->help);
     }
-    return json_object_set_new(args->params, setting->param, value);
+    return json_object_set_new(object, member, value);
 }
 
 static int set_setting(struct args *args, const char *text)
@@ -202,6 +260,31 @@ static int set_setting(struct args *args, const char *text)
     struct err err = {0};
 
     return read_setting(args, text, &err) < 0 ? complain(args, &err) : STATUS_OK;
+}
+
+static int set_operand(struct args *args, const struct arg *arg, const char *text)
+{
+    switch (arg->kind) {
+    case ARG_SETTING:
+        return set_setting(args, text);
+    case ARG_IMAGE:
+        return set_image(args, arg, text);
+    default:
+        return set_value(args, arg, text);
+    }
+}
+
+/* Options that are taken for settings, "size=1G", or have lost their hyphens. */
+static void hint_option(const struct command *command, const char *text, struct err *err)
+{
+    size_t len = strcspn(text, "=");
+    const struct arg *option = find_name(options_of(command), text, len);
+
+    if (option && option->kind != ARG_FLAG && text[len] == '=') {
+        err_hint(err, "options are given as --KEY VALUE: --%s %s", option->option, text + len + 1);
+    } else if (option) {
+        err_hint(err, "did you mean --%s?", option->option);
+    }
 }
 
 /* Returns STATUS_OK or what complain returns. */
@@ -215,10 +298,10 @@ static int set_operands(struct args *args, int count, char **operands)
         if (arg->kind == ARG_END) {
             (void)err_say(&err, -EINVAL, "%s: unexpected argument \"%s\"", args->command->name,
                           operands[i]);
+            hint_option(args->command, operands[i], &err);
             return complain(args, &err);
         }
-        ret = arg->kind == ARG_SETTING ? set_setting(args, operands[i])
-                                       : set_value(args, arg, operands[i]);
+        ret = set_operand(args, arg, operands[i]);
         arg += arg->is_repeated ? 0 : 1;
     }
     if (ret == STATUS_OK && arg->kind != ARG_END && !arg->is_optional) {
@@ -256,38 +339,33 @@ static const struct command *find_command(const char *name)
 
 static int parse_command(struct args *args, int argc, char **argv)
 {
-    static char title[64];
     int ret;
 
     args->command = find_command(argv[0]);
     if (!args->command) {
-        (void)fprintf(stderr, "vblkctl: \"%s\" is no command\n", argv[0]);
+        log_plain("vblkctl: \"%s\" is no command", argv[0]);
         help_hint(NULL);
         return STATUS_USAGE;
     }
-    (void)snprintf(title, sizeof(title), "vblkctl %s", args->command->name);
-    argv[0] = title; /* getopt begins its complaints with it */
-    optind = 0;      /* start over, with the new list */
+    optind = 0; /* start over, with the new list */
     ret = parse_options(args, argc, argv, "");
     return ret < 0 ? parse_operands(args, argc - optind, argv + optind) : ret;
 }
 
 int args_parse(struct args *args, int argc, char **argv)
 {
-    static char title[] = "vblkctl";
     int ret;
 
     memset(args, 0, sizeof(*args));
     args->params = json_object();
     args->own = json_object();
     args->control = getenv("VBLK_CONTROL");
-    argv[0] = title;
     ret = parse_options(args, argc, argv, "+");
     if (ret >= 0) {
         return ret;
     }
     if (optind >= argc) {
-        (void)fprintf(stderr, "vblkctl: no command\n");
+        log_plain("vblkctl: no command");
         help_hint(NULL);
         return STATUS_USAGE;
     }
@@ -317,16 +395,48 @@ static const struct arg *find_param(const struct arg *list, const char *name, si
     return NULL;
 }
 
-void args_reword(const struct args *args, struct err *err)
+/* What the daemon calls `name`, of `len` bytes, in the words of here; NULL: it is no option. */
+static const char *word_for(const struct args *args, const char *name, size_t len,
+                            char word[IMAGE_WORD_BYTES])
 {
-    const struct command *command = args->command;
+    const struct arg *setting = find_param(settings_of(args->command), name, len);
+    const struct arg *option = find_param(options_of(args->command), name, len);
+
+    if (setting) {
+        return setting->option;
+    }
+    if (image_word(json_object_get(args->params, "image"), name, len, word)) {
+        return word;
+    }
+    if (option) {
+        (void)snprintf(word, IMAGE_WORD_BYTES, "--%s", option->option);
+    }
+    return option ? word : NULL;
+}
+
+static void reword(const struct args *args, struct err *err)
+{
     const size_t len = strcspn(err->text, ":");
-    const struct arg *setting = find_param(command->settings, err->text, len);
-    const struct arg *arg = setting ? setting : find_param(command->options, err->text, len);
+    char buffer[IMAGE_WORD_BYTES];
+    const char *word = word_for(args, err->text, len, buffer);
     char rest[sizeof(err->text)];
 
-    if (err->code == -EINVAL && arg && err->text[len] == ':') {
+    if (err->code == -EINVAL && word && err->text[len] == ':') {
         (void)snprintf(rest, sizeof(rest), "%s", err->text + len);
-        (void)err_say(err, err->code, "%s%s%s", setting ? "" : "--", arg->option, rest);
+        (void)err_say(err, err->code, "%s%s", word, rest);
     }
+}
+
+int args_refused(const struct args *args, int status, struct err *err)
+{
+    char *whole;
+
+    if (status == STATUS_USAGE) {
+        reword(args, err);
+        return complain(args, err);
+    }
+    whole = hint_complete(err->text, args->typed);
+    log_plain("vblkctl: %s", whole ? whole : err->text);
+    free(whole);
+    return status;
 }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "cmd/ctl/print.h"
-#include "cmd/ctl/size.h"
+#include "cmd/common/size.h"
 
 /* What QEMU sets when it is not told: queue-size of vhost-user-blk. */
 #define QEMU_QUEUE_SIZE 128
@@ -43,6 +43,17 @@ static void print_qemu(const json_t *disk)
            queues, queues);
 }
 
+static void print_warnings(const json_t *disk)
+{
+    size_t i;
+    json_t *warning;
+
+    json_array_foreach(json_object_get(disk, "warnings"), i, warning)
+    {
+        printf("warning: %s\n", print_text_of(warning, "text"));
+    }
+}
+
 void attach_print(const json_t *disk, const struct args *args)
 {
     char size[SIZE_TEXT_BYTES];
@@ -50,5 +61,6 @@ void attach_print(const json_t *disk, const struct args *args)
     printf("%s: %s, %s\n", print_text_of(disk, "name"), print_text_of(disk, "state"),
            size_format(print_number_of(disk, "size"), size));
     printf("socket: %s\n", print_text_of(disk, "socket"));
+    print_warnings(disk);
     print_qemu(disk);
 }

@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 /* Print of `add`. */
 void attach_print(const json_t *disk, const struct args *args);

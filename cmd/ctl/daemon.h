@@ -5,7 +5,7 @@
  * `version`, `ping` and `shutdown`.
  */
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 void daemon_print_version(const json_t *result, const struct args *args);
 void daemon_print_ping(const json_t *result, const struct args *args);

@@ -3,6 +3,10 @@
 
 #include <stdio.h>
 
+#include "cmd/ctl/image.h"
+#include "cmd/ctl/options.h"
+#include "core/base/log.h"
+
 static void print_options(const struct arg *args)
 {
     for (const struct arg *arg = args; arg->kind != ARG_END; arg++) {
@@ -20,16 +24,23 @@ static void print_operands(const struct command *command)
         printf("\nOperands:\n");
     }
     for (const struct arg *arg = command->operands; arg->kind != ARG_END; arg++) {
-        printf("  %-26s  %s\n", arg->word, arg->help);
+        char usage[IMAGE_USAGE_BYTES] = "";
+
+        if (arg->kind == ARG_IMAGE) {
+            image_usage(usage);
+        }
+        printf("  %-26s  %s%s\n", arg->word, arg->help, usage);
     }
 }
 
 static void print_settings(const struct command *command)
 {
-    if (command->settings[0].kind != ARG_END) {
+    const struct arg *settings = settings_of(command);
+
+    if (settings[0].kind != ARG_END) {
         printf("\nSettings:\n");
     }
-    for (const struct arg *arg = command->settings; arg->kind != ARG_END; arg++) {
+    for (const struct arg *arg = settings; arg->kind != ARG_END; arg++) {
         char left[64];
 
         (void)snprintf(left, sizeof(left), "%s=%s", arg->option, arg->word);
@@ -47,7 +58,7 @@ static void print_command(const struct command *command)
     print_operands(command);
     print_settings(command);
     printf("\nOptions:\n");
-    print_options(command->options);
+    print_options(options_of(command));
     print_options(global_options);
 }
 
@@ -75,6 +86,5 @@ void help_print(const struct command *command)
 
 void help_hint(const struct command *command)
 {
-    (void)fprintf(stderr, "Try 'vblkctl %s%s--help'.\n", command ? command->name : "",
-                  command ? " " : "");
+    log_plain("Try 'vblkctl %s%s--help'.", command ? command->name : "", command ? " " : "");
 }

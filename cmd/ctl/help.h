@@ -5,7 +5,7 @@
  * --help, printed from the table of commands.
  */
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 /* `command` NULL: of vblkctl itself. */
 void help_print(const struct command *command);

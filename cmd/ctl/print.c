@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/log.h"
+#include "core/base/text.h"
+
 #define FIELD_WIDTH 15
 
 const char *print_text_of(const json_t *object, const char *member)
@@ -20,22 +23,12 @@ uint64_t print_number_of(const json_t *object, const char *member)
     return (uint64_t)json_integer_value(json_object_get(object, member));
 }
 
-/* Names of files and processes may have escape sequences in them. */
-static void defuse(char *text)
-{
-    for (char *c = text; *c; c++) {
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
-            *c = '?';
-        }
-    }
-}
-
 void grid_row(struct grid *grid)
 {
     void *cells = realloc(grid->cells, (grid->rows + 1) * sizeof(*grid->cells));
 
     if (!cells) {
-        (void)fprintf(stderr, "vblkctl: out of memory\n");
+        log_plain("vblkctl: out of memory");
         exit(EXIT_FAILURE);
     }
     grid->cells = cells;
@@ -45,13 +38,13 @@ void grid_row(struct grid *grid)
 
 void grid_cell(struct grid *grid, unsigned column, const char *fmt, ...)
 {
-    char *cell = grid->cells[grid->rows - 1][column];
+    char text[GRID_CELL_BYTES * 2];
     va_list args;
 
     va_start(args, fmt);
-    (void)vsnprintf(cell, GRID_CELL_BYTES, fmt, args);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
-    defuse(cell);
+    (void)text_safe(text, grid->cells[grid->rows - 1][column], GRID_CELL_BYTES);
     if (column >= grid->columns) {
         grid->columns = column + 1;
     }
@@ -96,6 +89,7 @@ void grid_print(struct grid *grid)
 void print_field(const char *key, const char *fmt, ...)
 {
     char *text = NULL;
+    int room = FIELD_WIDTH - (int)strlen(key);
     va_list args;
     int len;
 
@@ -105,7 +99,6 @@ void print_field(const char *key, const char *fmt, ...)
     if (len < 0) {
         return;
     }
-    defuse(text);
-    printf("%s:%*s%s\n", key, FIELD_WIDTH - (int)strlen(key), "", text);
+    printf("%s:%*s%s\n", key, room > 1 ? room : 1, "", text);
     free(text);
 }

@@ -2,12 +2,13 @@
 #pragma once
 
 /*
- * Text for people: aligned tables and "key: value" lines, safe for a terminal.
+ * Text for people: aligned tables and "key: value" lines, of answers that answer_make_safe has
+ * seen.
  */
 
 #include <jansson.h>
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 /* Members of an answer; what is not there is "" or 0. */
 const char *print_text_of(const json_t *object, const char *member);

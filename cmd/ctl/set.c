@@ -3,14 +3,16 @@
 
 #include <stdio.h>
 
+#include "cmd/common/answer.h"
 #include "cmd/ctl/args.h"
-#include "cmd/ctl/rpc.h"
+#include "cmd/ctl/options.h"
+#include "cmd/common/rpc.h"
 
 /* In the form in which they are set. */
-static void print_settings(const json_t *disk, const struct arg *settings)
+static void print_settings(const json_t *disk, const struct args *args)
 {
-    for (const struct arg *arg = settings; arg->kind != ARG_END; arg++) {
-        const json_t *value = json_object_get(disk, arg->param);
+    for (const struct arg *arg = settings_of(args->command); arg->kind != ARG_END; arg++) {
+        const json_t *value = options_value(disk, arg);
 
         if (json_is_string(value)) {
             printf("%s=%s\n", arg->option, json_string_value(value));
@@ -34,13 +36,8 @@ int set_run(struct rpc *rpc, const struct args *args)
                           command->wait_ms, &result, &err);
 
     if (status != STATUS_OK) {
-        args_reword(args, &err);
-        (void)fprintf(stderr, "vblkctl: %s\n", err.text);
-    } else if (args->is_json) {
-        (void)json_dumpf(result, stdout, JSON_COMPACT);
-        printf("\n");
-    } else {
-        print_settings(result, command->settings);
+        return args_refused(args, status, &err);
     }
-    return status;
+    answer_print(result, args, print_settings);
+    return STATUS_OK;
 }

@@ -5,7 +5,7 @@
  * `set`: change settings of a disk, or print them.
  */
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 /* Run of `set`.  Returns the exit status. */
 int set_run(struct rpc *rpc, const struct args *args);

@@ -9,9 +9,31 @@
 #include <string.h>
 
 #include "cmd/ctl/print.h"
-#include "cmd/ctl/size.h"
+#include "cmd/ctl/shape.h"
+#include "cmd/common/size.h"
+#include "daemon/disk_params.h"
 
 /* ---- list ---- */
+
+/* What follows the path: " (deleted)", or nothing where all is well or not known. */
+static const char *fate_of(const json_t *image, char *text, size_t size)
+{
+    const char *fate = print_text_of(image, "fate");
+
+    text[0] = '\0';
+    if (fate[0] && strcmp(fate, "there") != 0 && strcmp(fate, "unknown") != 0) {
+        (void)snprintf(text, size, " (%s)", fate);
+    }
+    return text;
+}
+
+/* One that is being added has none. */
+static const char *size_of(const json_t *disk, char text[SIZE_TEXT_BYTES])
+{
+    uint64_t size = print_number_of(disk, "size");
+
+    return size > 0 ? size_format(size, text) : "-";
+}
 
 static void list_row(struct grid *grid, const json_t *disk)
 {
@@ -19,11 +41,12 @@ static void list_row(struct grid *grid, const json_t *disk)
     const json_t *image = json_object_get(disk, "image");
     const char *path = print_text_of(image, "path");
     char size[SIZE_TEXT_BYTES];
+    char fate[32];
 
     grid_row(grid);
     grid_cell(grid, 0, "%s", print_text_of(disk, "name"));
     grid_cell(grid, 1, "%s", print_text_of(disk, "state"));
-    grid_cell(grid, 2, "%s", size_format(print_number_of(disk, "size"), size));
+    grid_cell(grid, 2, "%s", size_of(disk, size));
     if (json_is_object(client)) {
         grid_cell(grid, 3, "%s/%" PRIu64, print_text_of(client, "comm"),
                   print_number_of(client, "pid"));
@@ -32,8 +55,20 @@ static void list_row(struct grid *grid, const json_t *disk)
     }
     grid_cell(grid, 4, "%" PRIu64 "/%" PRIu64, print_number_of(disk, "queues_running"),
               print_number_of(disk, "queues"));
-    grid_cell(grid, 5, "%s%s", path[0] ? path : print_text_of(image, "type"),
+    grid_cell(grid, 5, "%s%s%s", path[0] ? path : print_text_of(image, "type"),
+              fate_of(image, fate, sizeof(fate)),
               json_is_true(json_object_get(disk, "readonly")) ? " (read-only)" : "");
+}
+
+void show_warnings(const json_t *object, const char *key)
+{
+    size_t i;
+    json_t *warning;
+
+    json_array_foreach(json_object_get(object, "warnings"), i, warning)
+    {
+        print_field(key, "%s", print_text_of(warning, "text"));
+    }
 }
 
 void show_list(const json_t *result, const struct args *args)
@@ -58,7 +93,9 @@ void show_list(const json_t *result, const struct args *args)
         if (print_text_of(disk, "reason")[0]) {
             print_field(print_text_of(disk, "name"), "%s", print_text_of(disk, "reason"));
         }
+        show_warnings(disk, print_text_of(disk, "name"));
     }
+    show_warnings(result, "vblkd");
 }
 
 /* ---- show ---- */
@@ -117,24 +154,132 @@ static void show_client(const json_t *disk)
     show_features(print_number_of(disk, "features"));
 }
 
+/* ---- what was asked for, by the rows of the daemon's tables ---- */
+
+#define VALUE_BYTES 512
+
+/* "5 ms", "yes", or the text. */
+static void say_value(const struct param *row, const json_t *value, char text[VALUE_BYTES])
+{
+    if (json_is_boolean(value)) {
+        (void)snprintf(text, VALUE_BYTES, "%s", json_is_true(value) ? "yes" : "no");
+    } else if (json_is_integer(value)) {
+        (void)snprintf(text, VALUE_BYTES, "%" JSON_INTEGER_FORMAT "%s%s", json_integer_value(value),
+                       row->unit ? " " : "", row->unit ? row->unit : "");
+    } else {
+        (void)snprintf(text, VALUE_BYTES, "%s",
+                       json_is_string(value) ? json_string_value(value) : "");
+    }
+}
+
+static void show_row(const json_t *object, const struct param *row)
+{
+    char label[PARAM_OPTION_BYTES];
+    char text[VALUE_BYTES];
+
+    param_spell(row->name, ' ', label);
+    say_value(row, json_object_get(object, row->name), text);
+    if (text[0]) {
+        print_field(label, "%s", text);
+    }
+}
+
+/* Other lines have these, with what has become of them. */
+static bool is_told_elsewhere(const struct param *row)
+{
+    static const char *const names[] = {
+        "name",
+        "image",
+        "queues",
+        "queue_size",
+        "logical_block_size",
+        "physical_block_size",
+        "discard",
+        "write_zeroes",
+        "poll_us",
+        "poll_cpu",
+        "engine",
+        "threads",
+        "socket",
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        if (strcmp(names[i], row->name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the answer has of the rows and no other line tells; a daemon of before has not all. */
+static void show_rows(const json_t *object, const struct param *table)
+{
+    struct param_walk at = param_walk(table);
+
+    while (param_walk_next(&at)) {
+        const json_t *value = json_object_get(object, at.param->name);
+
+        if (value && at.param->type == PARAM_OBJECT && !is_told_elsewhere(at.param)) {
+            show_rows(value, at.param->members);
+        } else if (value && !is_told_elsewhere(at.param)) {
+            show_row(object, at.param);
+        }
+    }
+}
+
+/* ---- the image ---- */
+
+static const struct image_type *type_of(const json_t *image)
+{
+    return image_type_find(print_text_of(image, "type"));
+}
+
+/* The path and what has become of it, or the type and what is odd about it. */
+static void show_what_it_is(const json_t *image, const struct image_type *type)
+{
+    const char *path = print_text_of(image, "path");
+    char fate[32];
+    char text[VALUE_BYTES] = "";
+    size_t used = 0;
+
+    for (const struct param *row = type ? type->kind.params : NULL; row && row->name; row++) {
+        char value[VALUE_BYTES];
+
+        if (row->phrase && used < sizeof(text)) {
+            say_value(row, json_object_get(image, row->name), value);
+            used +=
+                (size_t)snprintf(text + used, sizeof(text) - used, ", %s %s", row->phrase, value);
+        }
+    }
+    print_field("image", "%s%s%s", path[0] ? path : print_text_of(image, "type"),
+                fate_of(image, fate, sizeof(fate)), text);
+}
+
 static void show_image(const json_t *disk)
 {
     const json_t *image = json_object_get(disk, "image");
+    const struct image_type *type = type_of(image);
+    double flushing_s = (double)print_number_of(image, "flushing_ns") / 1e9;
+    char flushing[64] = "";
 
-    if (strcmp(print_text_of(image, "type"), "file") == 0) {
-        print_field("image", "%s", print_text_of(image, "path"));
-        print_field("cache", "%s", print_text_of(image, "cache"));
-    } else {
-        print_field("image", "%s, each request takes %" PRIu64 " ms", print_text_of(image, "type"),
-                    print_number_of(image, "delay_ms"));
+    show_what_it_is(image, type);
+    for (const struct param *row = type ? type->kind.params : NULL; row && row->name; row++) {
+        if (row->is_told && !row->is_required && !row->phrase) {
+            show_row(image, row);
+        }
     }
     if (!json_is_true(json_object_get(image, "open"))) {
         print_field("image is", "closed");
         return;
     }
-    print_field("image is", "open, %" PRIu64 " bytes, in blocks of %" PRIu64 ", at best %" PRIu64,
+    if (flushing_s > 0) {
+        (void)snprintf(flushing, sizeof(flushing), ", for %.1f s in the flush before it is closed",
+                       flushing_s);
+    }
+    print_field("image is",
+                "open, %" PRIu64 " bytes, in blocks of %" PRIu64 ", at best %" PRIu64 "%s",
                 print_number_of(image, "size"), print_number_of(image, "block_size"),
-                print_number_of(image, "physical_block_size"));
+                print_number_of(image, "physical_block_size"), flushing);
 }
 
 /* What runs and why.  `where` is empty when all threads have the same. */
@@ -169,6 +314,7 @@ static void show_engines(const json_t *disk)
 {
     const json_t *image = json_object_get(disk, "image");
     const json_t *engines = json_object_get(image, "engines");
+    const struct image_type *type = type_of(image);
     const char *asked = print_text_of(disk, "engine");
     size_t threads = json_array_size(engines);
     size_t count;
@@ -184,7 +330,7 @@ static void show_engines(const json_t *disk)
         }
         show_running(engines, first, where, asked);
     }
-    if (threads == 0 && strcmp(print_text_of(image, "type"), "file") == 0) {
+    if (threads == 0 && type && type->has_file) {
         print_field("engine", "%s, when the image is open", asked);
     }
 }
@@ -207,6 +353,10 @@ static void show_inflight(const json_t *disk)
     const json_t *oldest = json_object_get(disk, "oldest");
 
     print_field("in flight", "%" PRIu64, print_number_of(disk, "inflight"));
+    if (print_number_of(disk, "held") > 0) {
+        print_field("held", "%" PRIu64 ", until the disk is started",
+                    print_number_of(disk, "held"));
+    }
     if (json_is_object(oldest)) {
         print_field("oldest",
                     "%s of %" PRIu64 " bytes at offset %" PRIu64 ", ring %" PRIu64 ", for %.3f s",
@@ -298,12 +448,17 @@ void show_disk(const json_t *disk, const struct args *args)
     if (print_text_of(disk, "reason")[0]) {
         print_field("reason", "%s", print_text_of(disk, "reason"));
     }
-    print_field("size", "%s (%" PRIu64 " bytes)", size_format(size, text), size);
-    print_field("readonly", "%s", json_is_true(json_object_get(disk, "readonly")) ? "yes" : "no");
-    print_field("serial", "%s", print_text_of(disk, "serial"));
-    print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 ", best I/O size %" PRIu64,
-                print_number_of(disk, "logical_block_size"),
-                print_number_of(disk, "physical_block_size"), print_number_of(disk, "opt_io_size"));
+    show_warnings(disk, "warning");
+    if (size > 0) {
+        print_field("size", "%s (%" PRIu64 " bytes)", size_of(disk, text), size);
+    } else {
+        print_field("size", "-");
+    }
+    show_rows(disk, disk_params);
+    if (size > 0) {
+        shape_show_blocks(disk);
+        shape_show_ranges(disk);
+    }
     show_image(disk);
     show_engines(disk);
     print_field("socket", "%s%s", print_text_of(disk, "socket"),
@@ -323,6 +478,7 @@ void show_change(const json_t *disk, const struct args *args)
 {
     printf("%s: %s%s\n", print_text_of(disk, "name"), print_text_of(disk, "state"),
            json_is_false(json_object_get(disk, "changed")) ? ", as it was before" : "");
+    show_warnings(disk, print_text_of(disk, "name"));
 }
 
 void show_removed(const json_t *result, const struct args *args)

@@ -7,14 +7,15 @@
 #include <string.h>
 #include <time.h>
 
+#include "cmd/common/answer.h"
 #include "cmd/ctl/args.h"
 #include "cmd/ctl/print.h"
-#include "cmd/ctl/rpc.h"
+#include "cmd/common/rpc.h"
 
 /* Samples between two headers, about a screen of them. */
 #define HEADER_EVERY 20
 
-static const char *const types[] = {"read", "write", "flush", "discard", "other"};
+static const char *const types[] = {"read", "write", "flush", "discard", "write_zeroes", "other"};
 
 /* ---- since the disk was added ---- */
 
@@ -49,25 +50,54 @@ static void print_types(const json_t *requests)
     grid_print(&grid);
 }
 
+/* How many a thread gives to the image at a time, where that was learned or set. */
+static void print_batches(const json_t *disk)
+{
+    const json_t *batches = json_object_get(disk, "batches");
+    size_t i;
+    json_t *thread;
+
+    json_array_foreach(batches, i, thread)
+    {
+        uint64_t reads = print_number_of(thread, "reads");
+        uint64_t writes = print_number_of(thread, "writes");
+
+        if (reads > 0) {
+            printf("thread %zu: %" PRIu64 " read%s at a time\n", i, reads, reads == 1 ? "" : "s");
+        }
+        if (writes > 0) {
+            printf("thread %zu: %" PRIu64 " write%s at a time\n", i, writes,
+                   writes == 1 ? "" : "s");
+        }
+    }
+}
+
 static void print_totals(const json_t *disk)
 {
     uint64_t submissions = print_number_of(disk, "submissions");
     uint64_t submitted = print_number_of(disk, "submitted");
     uint64_t merged = print_number_of(disk, "merged");
 
-    printf("%s: %" PRIu64 " in flight, at most %" PRIu64 "\n", print_text_of(disk, "name"),
-           print_number_of(disk, "inflight"), print_number_of(disk, "inflight_max"));
+    printf("%s: %" PRIu64 " in flight, at most %" PRIu64 ", held %" PRIu64 "\n",
+           print_text_of(disk, "name"), print_number_of(disk, "inflight"),
+           print_number_of(disk, "inflight_max"), print_number_of(disk, "held"));
     print_types(json_object_get(disk, "requests"));
     printf("refused before they reached the image: %" PRIu64 "\n",
            print_number_of(disk, "invalid"));
-    printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent, %" PRIu64 " suppressed\n",
+    printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent (%" PRIu64 " late), %" PRIu64
+           " suppressed\n",
            print_number_of(disk, "kicks"), print_number_of(disk, "interrupts"),
+           print_number_of(disk, "late_interrupts"),
            print_number_of(disk, "interrupts_suppressed"));
     printf("polls: %" PRIu64 " found work, %" PRIu64 " found none, in %.1f ms\n",
            print_number_of(disk, "poll_hits"), print_number_of(disk, "poll_misses"),
            (double)print_number_of(disk, "poll_time_ns") / 1e6);
-    printf("submissions: %" PRIu64 ", requests per submission: %.2f, merged: %" PRIu64 "\n",
-           submissions, ratio((double)(submitted + merged), (double)submissions), merged);
+    printf("submissions: %" PRIu64 ", requests per submission: %.2f, merged: %" PRIu64
+           ", through huge pages: %" PRIu64 "\n",
+           submissions, ratio((double)(submitted + merged), (double)submissions), merged,
+           print_number_of(disk, "bounced"));
+    printf("given back to the file system: %" PRIu64 " bytes\n", print_number_of(disk, "freed"));
+    print_batches(disk);
 }
 
 /* ---- over an interval ---- */
@@ -166,14 +196,16 @@ static int sample(struct rpc *rpc, const struct args *args, json_t **disks, json
         rpc_call(rpc, args->command->method, args->params, args->command->wait_ms, result, &err);
 
     if (status != STATUS_OK) {
-        (void)fprintf(stderr, "vblkctl: %s\n", err.text);
-        return status;
+        return args_refused(args, status, &err);
     }
     *disks = json_object_get(*result, "disks");
     if (*disks) {
         json_incref(*disks);
     } else {
         *disks = json_pack("[O]", *result);
+    }
+    if (!args->is_json) {
+        answer_make_safe(*result);
     }
     return STATUS_OK;
 }
@@ -187,8 +219,7 @@ static int print_once(struct rpc *rpc, const struct args *args)
     json_t *disk;
 
     if (status == STATUS_OK && args->is_json) {
-        (void)json_dumpf(result, stdout, JSON_COMPACT);
-        printf("\n");
+        (void)answer_print_json(result, 0);
         return status;
     }
     json_array_foreach(disks, i, disk)
@@ -216,6 +247,12 @@ static void sleep_until(struct timespec *beat, int64_t interval_ms)
     }
 }
 
+/* Nobody may be there to stop what goes on for ever: main says why it ends. */
+static bool is_taken(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
 static int print_json_samples(struct rpc *rpc, const struct args *args, int64_t interval_ms,
                               int64_t count)
 {
@@ -223,12 +260,11 @@ static int print_json_samples(struct rpc *rpc, const struct args *args, int64_t 
     int status = STATUS_OK;
 
     clock_gettime(CLOCK_MONOTONIC, &beat);
-    for (int64_t i = 0; status == STATUS_OK && (count == 0 || i < count); i++) {
+    for (int64_t i = 0; status == STATUS_OK && is_taken() && (count == 0 || i < count); i++) {
         if (i > 0) {
             sleep_until(&beat, interval_ms);
         }
         status = print_once(rpc, args);
-        (void)fflush(stdout);
     }
     return status;
 }
@@ -241,7 +277,7 @@ static int print_rate_samples(struct rpc *rpc, const struct args *args, int64_t 
     int status = STATUS_OK;
 
     clock_gettime(CLOCK_MONOTONIC, &beat);
-    for (int64_t i = 0; status == STATUS_OK && (count == 0 || i <= count); i++) {
+    for (int64_t i = 0; status == STATUS_OK && is_taken() && (count == 0 || i <= count); i++) {
         json_auto_t *result = NULL;
         json_t *now = NULL;
 
@@ -254,7 +290,6 @@ static int print_rate_samples(struct rpc *rpc, const struct args *args, int64_t 
                 print_rates_header();
             }
             print_sample(now, before);
-            (void)fflush(stdout);
         }
         json_decref(before);
         before = now;

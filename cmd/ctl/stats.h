@@ -5,7 +5,7 @@
  * `stats`: counters since the disk was added, or rates over an interval.
  */
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 /* Check of `stats`: --interval and --count. */
 int stats_check(const struct args *args, struct err *err);

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * The one list of commands, operands and options.
+ * The one list of commands, operands and options, but for those of a disk (disk_params.h).
  */
 
-#include "cmd/ctl/command.h"
+#include "cmd/common/command.h"
 
 #include "cmd/ctl/attach.h"
 #include "cmd/ctl/daemon.h"
 #include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
+#include "daemon/disk_params.h"
 #include "daemon/protocol.h"
+#include "daemon/settings.h"
 
 /* What the daemon itself may take, and time for a busy machine. */
 #define WAIT_MS 10000
@@ -31,17 +33,7 @@
 #define NAME_OPERAND OPERAND(ARG_TEXT, "NAME", "name", "of the disk")
 #define TIMEOUT_OPTION                                \
     OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms", \
-           "how long to wait for requests in flight [30]")
-
-/* Options of `add`, and what `set` changes: named and explained alike. */
-#define SETTINGS                                                           \
-    OPTION(ARG_NUMBER, "poll-us", "N", "poll_us",                          \
-           "look for work so many us before sleeping, 0-1000 [100]"),      \
-        OPTION(ARG_NUMBER, "poll-cpu", "N", "poll_cpu",                    \
-               "percent of a core that this may take, 1-100 [100]"),       \
-        OPTION(ARG_TEXT, "engine", "ENGINE", "engine",                     \
-               "how the image is accessed: auto, aio or io_uring [auto]"), \
-        OPTION(ARG_NUMBER, "threads", "N", "threads", "threads that serve the queues, 1-16 [1]")
+           "how long to wait for requests in flight, and the flush [30]")
 
 const struct arg global_options[] = {
     OPTION(ARG_TEXT, "control", "PATH", NULL,
@@ -60,41 +52,21 @@ const struct command commands[] = {
         .operands =
             {
                 OPERAND(ARG_TEXT, "NAME", "name", "letters, digits, '.', '_' and '-'"),
-                OPERAND(ARG_IMAGE, "IMAGE", "image",
-                        "file, block device, or null:SIZE[,delay-ms=N]"),
+                OPERAND(ARG_IMAGE, "IMAGE", "image", "file, block device, or "),
             },
-        .options =
-            {
-                OPTION(ARG_SIZE, "size", "SIZE", "image.size", "with --create: how large"),
-                OPTION(ARG_FLAG, "create", NULL, "image.create",
-                       "make the file; it must not exist"),
-                OPTION(ARG_FLAG, "readonly", NULL, "readonly", "the guest cannot write"),
-                OPTION(ARG_TEXT, "serial", "TEXT", "serial",
-                       "serial number, up to 20 bytes [the name]"),
-                OPTION(ARG_NUMBER, "queues", "N", "queues",
-                       "the most that a guest may use, 1-64 [16]"),
-                OPTION(ARG_NUMBER, "queue-size", "N", "queue_size",
-                       "the largest a guest may set, a power of two, 2-1024 [1024]"),
-                OPTION(ARG_TEXT, "cache", "MODE", "image.cache",
-                       "none, directsync, writeback or writethrough [none]"),
-                OPTION(ARG_SIZE, "logical-block-size", "N", "logical_block_size",
-                       "bytes, 512-32768 [as the image suggests]"),
-                OPTION(ARG_SIZE, "physical-block-size", "N", "physical_block_size",
-                       "bytes [as the image suggests]"),
-                SETTINGS,
-                OPTION(ARG_PATH, "socket", "PATH", "socket", "vhost-user socket [DIR/NAME.sock]"),
-            },
+        .params = disk_params,
         .wait_ms = WAIT_OPEN_MS,
         .print = attach_print,
     },
     {
         .name = "remove",
         .method = "disk.remove",
-        .help = "take no more requests, answer those in flight, close everything",
+        .help = "take no more requests, answer those in flight, flush, close everything",
         .operands = {NAME_OPERAND},
         .options =
             {
-                OPTION(ARG_FLAG, "force", NULL, "force", "also while a guest is connected"),
+                OPTION(ARG_FLAG, "force", NULL, "force",
+                       "also while a guest is connected, or the image was deleted or replaced"),
                 TIMEOUT_OPTION,
             },
         .wait_ms = WAIT_DRAIN_MS,
@@ -138,15 +110,25 @@ const struct command commands[] = {
         .method = "disk.start",
         .help = "open the image again and go on where stop left off",
         .operands = {NAME_OPERAND},
+        .options =
+            {
+                OPTION(ARG_FLAG, "new-image", NULL, "new_image",
+                       "also with another file or device than the one that was open last"),
+            },
         .wait_ms = WAIT_OPEN_MS,
         .print = show_change,
     },
     {
         .name = "stop",
         .method = "disk.stop",
-        .help = "take no more requests, answer those in flight, close the image",
+        .help = "take no more requests, answer those in flight, flush and close the image",
         .operands = {NAME_OPERAND},
-        .options = {TIMEOUT_OPTION},
+        .options =
+            {
+                OPTION(ARG_FLAG, "force", NULL, "force",
+                       "also while the image was deleted or replaced"),
+                TIMEOUT_OPTION,
+            },
         .wait_ms = WAIT_DRAIN_MS,
         .print = show_change,
     },
@@ -160,7 +142,7 @@ const struct command commands[] = {
                       .help = "what to change; without one the settings are printed",
                       .is_optional = true,
                       .is_repeated = true}},
-        .settings = {SETTINGS},
+        .settings = settings_params,
         .wait_ms = WAIT_SET_MS,
         .run = set_run,
     },
@@ -182,6 +164,11 @@ const struct command commands[] = {
         .name = "shutdown",
         .method = "daemon.shutdown",
         .help = "drain all disks and end the daemon",
+        .options =
+            {
+                OPTION(ARG_FLAG, "force", NULL, "force",
+                       "also while the image of a disk was deleted or replaced"),
+            },
         .wait_ms = WAIT_MS,
         .run = daemon_shutdown,
     },

@@ -2,27 +2,27 @@
 #include "cmd/ctl/value.h"
 
 #include <errno.h>
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
-#include "cmd/ctl/image.h"
-#include "cmd/ctl/size.h"
+#include "cmd/common/size.h"
 
-static json_t *parse_size(const struct arg *arg, const char *text, struct err *err)
+static json_t *parse_size(const char *text, struct err *err)
 {
     uint64_t bytes;
     int ret = size_parse(text, &bytes);
 
-    if (ret < 0) {
-        (void)err_say(err, ret, "--%s: \"%s\" is %s", arg->option, text,
-                      ret == -ERANGE ? "too large for a size"
-                                     : "no size, such as 10G, 512M or 4096");
+    if (ret < 0 || bytes == 0) {
+        (void)err_say(err, -EINVAL, "\"%s\" is %s", text,
+                      ret < 0 ? size_problem(ret) : "no size, it must be more than 0");
         return NULL;
     }
     return json_integer((json_int_t)bytes);
 }
 
-static json_t *parse_number(const struct arg *arg, const char *text, struct err *err)
+static json_t *parse_number(const char *text, struct err *err)
 {
     char *end = NULL;
     long long value;
@@ -30,64 +30,82 @@ static json_t *parse_number(const struct arg *arg, const char *text, struct err 
     errno = 0;
     value = strtoll(text, &end, 10);
     if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0) {
-        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no whole number", arg->option, text);
+        (void)err_say(err, -EINVAL, "\"%s\" is no whole number", text);
         return NULL;
     }
     return json_integer(value);
 }
 
 /* A day is more than anybody waits. */
-static json_t *parse_seconds(const struct arg *arg, const char *text, struct err *err)
-{
-    char *end = NULL;
-    double value = strtod(text, &end);
+#define SECONDS_MAX 86400u
 
-    if ((text[0] != '.' && (text[0] < '0' || text[0] > '9')) || *end != '\0' || !isfinite(value) ||
-        value > 86400) {
-        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no number of seconds up to 86400", arg->option,
-                      text);
+static json_t *parse_seconds(const char *text, struct err *err)
+{
+    uint64_t time_ns;
+
+    if (!seconds_parse(text, &time_ns) || time_ns > SECONDS_MAX * NS_PER_S) {
+        (void)err_say(err, -EINVAL, "\"%s\" is no number of seconds up to 86400", text);
         return NULL;
     }
-    return json_integer((json_int_t)(value * 1000 + 0.5));
+    return json_integer((json_int_t)((time_ns + NS_PER_MS / 2) / NS_PER_MS));
 }
 
-static json_t *parse_path(const struct arg *arg, const char *text, struct err *err)
+char *value_absolute(const char *path)
 {
-    char *path = text[0] ? image_absolute(text) : NULL;
+    char *cwd;
+    char *absolute = NULL;
+
+    if (path[0] == '/') {
+        return strdup(path);
+    }
+    while (strncmp(path, "./", 2) == 0) {
+        path += 2;
+    }
+    cwd = getcwd(NULL, 0);
+    if (!cwd || asprintf(&absolute, "%s/%s", strcmp(cwd, "/") == 0 ? "" : cwd, path) < 0) {
+        absolute = NULL;
+    }
+    free(cwd);
+    return absolute;
+}
+
+static json_t *parse_path(const char *text, struct err *err)
+{
+    char *path = text[0] ? value_absolute(text) : NULL;
     json_t *value = path ? json_string(path) : NULL;
 
     free(path);
     if (!value) {
-        (void)err_say(err, -EINVAL, "--%s: \"%s\" is no path that can be sent", arg->option, text);
+        (void)(text[0] ? err_say(err, -EINVAL, "\"%s\" is no path that can be sent", text)
+                       : err_say(err, -EINVAL, "is empty"));
     }
     return value;
 }
 
-static json_t *parse_text(const struct arg *arg, const char *text, struct err *err)
+static json_t *parse_text(const char *text, struct err *err)
 {
     json_t *value = json_string(text);
 
     if (!value) {
-        (void)err_say(err, -EINVAL, "%s%s: \"%s\" is not UTF-8", arg->option ? "--" : "",
-                      arg->option ? arg->option : arg->word, text);
+        (void)err_say(err, -EINVAL, "\"%s\" is not UTF-8", text);
     }
     return value;
 }
 
-json_t *value_parse(const struct arg *arg, const char *text, struct err *err)
+json_t *value_parse(enum arg_kind kind, const char *text, struct err *err)
 {
-    switch (arg->kind) {
+    switch (kind) {
     case ARG_FLAG:
         return json_true();
     case ARG_SIZE:
-        return parse_size(arg, text, err);
+        return parse_size(text, err);
     case ARG_NUMBER:
-        return parse_number(arg, text, err);
+        return parse_number(text, err);
     case ARG_SECONDS:
-        return parse_seconds(arg, text, err);
+        return parse_seconds(text, err);
     case ARG_PATH:
-        return parse_path(arg, text, err);
+        return parse_path(text, err);
     default:
-        return parse_text(arg, text, err);
+        return parse_text(text, err);
     }
 }

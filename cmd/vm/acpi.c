@@ -10,8 +10,8 @@
 
 #include "cmd/vm/aml.h"
 #include "cmd/vm/layout.h"
-#include "transports/pci_host.h"
-#include "transports/virtio_mmio.h"
+#include "transports/vmm/pci_host.h"
+#include "transports/vmm/virtio_mmio.h"
 
 struct header {
     char signature[4];
@@ -158,7 +158,7 @@ static void fill_header(struct header *header, const char *signature, uint8_t re
 }
 
 /* A table is complete: where is it, and go behind it. */
-static uint32_t finish(struct writer *writer, size_t len)
+static uint32_t finish_table(struct writer *writer, size_t len)
 {
     uint32_t addr = writer->guest;
     size_t step = round_up(len, 64);
@@ -259,7 +259,7 @@ static uint32_t write_dsdt(struct writer *writer, const struct acpi_machine *mac
     aml_end(&aml, scope);
     len = sizeof(*header) + aml.len;
     fill_header(header, "DSDT", 2, (uint32_t)len);
-    return finish(writer, len);
+    return finish_table(writer, len);
 }
 
 /* ---- the fixed tables ---- */
@@ -271,7 +271,7 @@ static uint32_t write_facs(struct writer *writer)
 
     memcpy(writer->at, "FACS", 4);
     memcpy(writer->at + 4, &len, sizeof(len));
-    return finish(writer, len);
+    return finish_table(writer, len);
 }
 
 static uint32_t write_fadt(struct writer *writer, uint32_t facs, uint32_t dsdt)
@@ -293,7 +293,7 @@ static uint32_t write_fadt(struct writer *writer, uint32_t facs, uint32_t dsdt)
     fadt->reset = (struct address){.space = 1, .bits = 8, .access = 1, .addr = LAYOUT_PORT_RESET};
     fadt->reset_value = 6;
     fill_header(&fadt->header, "FACP", FADT_REVISION, sizeof(*fadt));
-    return finish(writer, sizeof(*fadt));
+    return finish_table(writer, sizeof(*fadt));
 }
 
 static uint8_t *put(uint8_t *at, const void *entry, size_t len)
@@ -323,7 +323,7 @@ static uint32_t write_madt(struct writer *writer, unsigned cpus)
     at = put(at, &sci, sizeof(sci));
     len = (uint32_t)(at - (uint8_t *)madt);
     fill_header(&madt->header, "APIC", 3, len);
-    return finish(writer, len);
+    return finish_table(writer, len);
 }
 
 static uint32_t write_mcfg(struct writer *writer)
@@ -332,7 +332,7 @@ static uint32_t write_mcfg(struct writer *writer)
 
     mcfg->addr = LAYOUT_ECAM;
     fill_header(&mcfg->header, "MCFG", 1, sizeof(*mcfg));
-    return finish(writer, sizeof(*mcfg));
+    return finish_table(writer, sizeof(*mcfg));
 }
 
 static uint32_t write_xsdt(struct writer *writer, uint32_t fadt, uint32_t madt, uint32_t mcfg)
@@ -342,7 +342,7 @@ static uint32_t write_xsdt(struct writer *writer, uint32_t fadt, uint32_t madt, 
 
     memcpy(header + 1, tables, sizeof(tables));
     fill_header(header, "XSDT", 1, sizeof(*header) + sizeof(tables));
-    return finish(writer, sizeof(*header) + sizeof(tables));
+    return finish_table(writer, sizeof(*header) + sizeof(tables));
 }
 
 void acpi_write(const struct ram *ram, const struct acpi_machine *machine)
@@ -353,7 +353,7 @@ void acpi_write(const struct ram *ram, const struct acpi_machine *machine)
     uint32_t fadt;
     uint32_t madt;
 
-    (void)finish(&writer, sizeof(*rsdp));
+    (void)finish_table(&writer, sizeof(*rsdp));
     fadt = write_dsdt(&writer, machine);
     fadt = write_fadt(&writer, write_facs(&writer), fadt);
     *rsdp = (struct rsdp){.revision = 2, .length = sizeof(*rsdp)};

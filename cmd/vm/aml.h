@@ -7,7 +7,7 @@
  * Source: ACPI 6.5, 20.2 "AML Grammar Definition".
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 struct aml {
     uint8_t *to; /* lent */

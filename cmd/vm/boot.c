@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/vm/layout.h"
-#include "transports/pci_host.h"
+#include "transports/vmm/pci_host.h"
 
 #define MAGIC 0x53726448u /* "HdrS" */
 #define BOOT_FLAG 0xaa55u
@@ -33,24 +33,46 @@ struct file {
     uint64_t bytes;
 };
 
+static int check_kind(const struct file *file, const struct stat *st, struct err *err)
+{
+    if (S_ISREG(st->st_mode)) {
+        return 0;
+    }
+    return err_say(err, -EINVAL, "%s is a %s, not a regular file", file->path,
+                   S_ISDIR(st->st_mode)    ? "directory"
+                   : S_ISFIFO(st->st_mode) ? "FIFO"
+                   : S_ISSOCK(st->st_mode) ? "socket"
+                                           : "device");
+}
+
+/*
+ * Looked at before, as opening a device may do something; and opened without waiting, as another
+ * may stand there meanwhile.
+ */
 static int file_open(struct file *file, const char *path, struct err *err)
 {
     struct stat st;
-    int code;
+    int ret;
 
-    file->path = path;
-    file->bytes = 0;
-    file->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (file->fd < 0) {
+    *file = (struct file){.path = path, .fd = -1};
+    if (stat(path, &st) < 0) {
         return err_set(err, -errno, "cannot open %s", path);
     }
-    if (fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        file->bytes = (uint64_t)st.st_size;
-        return 0;
+    ret = check_kind(file, &st, err);
+    if (ret < 0) {
+        return ret;
     }
-    code = err_say(err, -EINVAL, "%s is not a file", path);
-    close(file->fd);
-    return code;
+    file->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (file->fd < 0 || fstat(file->fd, &st) < 0) {
+        ret = err_set(err, -errno, "cannot open %s", path);
+    } else {
+        ret = check_kind(file, &st, err);
+    }
+    if (ret < 0 && file->fd >= 0) {
+        close(file->fd);
+    }
+    file->bytes = (uint64_t)st.st_size;
+    return ret;
 }
 
 static int file_read(const struct file *file, void *to, uint64_t len, uint64_t offset,
@@ -103,12 +125,20 @@ static uint64_t kernel_end(const struct setup_header *header, uint64_t file_byte
     uint64_t start = header->pref_address > LAYOUT_KERNEL ? header->pref_address : LAYOUT_KERNEL;
     uint64_t unpacked = start + header->init_size;
 
+    if (unpacked < start) {
+        return UINT64_MAX;
+    }
     return unpacked > LAYOUT_KERNEL + file_bytes ? unpacked : LAYOUT_KERNEL + file_bytes;
 }
 
+/* `most`: where more memory does not help. */
 static int refuse_memory(const struct ram *ram, const struct file *file, uint64_t need,
-                         struct err *err)
+                         uint64_t most, struct err *err)
 {
+    if (need > most) {
+        return err_say(err, -EFBIG, "%s does not fit: it has to lie below %lluM", file->path,
+                       (unsigned long long)(most >> 20));
+    }
     (void)err_say(err, -ENOMEM, "%s does not fit: %lluM of memory are too little", file->path,
                   (unsigned long long)((ram->low + ram->high) >> 20));
     err_hint(err, "give at least --memory %lluM",
@@ -130,7 +160,7 @@ static int load_kernel(const struct ram *ram, const struct file *file, struct bo
     *end = kernel_end(&params->hdr, file->bytes - offset);
     to = ram_at(ram, LAYOUT_KERNEL, file->bytes - offset);
     if (!to || *end > ram->low) {
-        return refuse_memory(ram, file, *end, err);
+        return refuse_memory(ram, file, *end, LAYOUT_RAM_LOW_MAX, err);
     }
     return file_read(file, to, file->bytes - offset, offset, err);
 }
@@ -139,11 +169,12 @@ static int load_kernel(const struct ram *ram, const struct file *file, struct bo
 static int load_initrd(const struct ram *ram, const struct file *file, struct boot_params *params,
                        uint64_t lowest, struct err *err)
 {
-    uint64_t limit = min_of(ram->low, (uint64_t)params->hdr.initrd_addr_max + 1);
+    uint64_t most = min_of((uint64_t)LAYOUT_RAM_LOW_MAX, (uint64_t)params->hdr.initrd_addr_max + 1);
+    uint64_t limit = min_of(ram->low, most);
     uint64_t addr;
 
     if (file->bytes > limit || round_down(limit - file->bytes, PAGE) < lowest) {
-        return refuse_memory(ram, file, lowest + file->bytes + PAGE, err);
+        return refuse_memory(ram, file, lowest + file->bytes + PAGE, most, err);
     }
     addr = round_down(limit - file->bytes, PAGE);
     params->hdr.ramdisk_image = (uint32_t)addr;

@@ -5,10 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "core/base/log.h"
 
 #define ESCAPE 0x01 /* Ctrl-A */
 
@@ -32,13 +33,34 @@ static void on_crash(int signal)
     (void)raise(signal);
 }
 
+static void catch_crash(int number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+
+    (void)sigaction(number, NULL, &action);
+    if (action.sa_handler != SIG_IGN) { /* what is ignored stays so */
+        action =
+            (struct sigaction){.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+        (void)sigaction(number, &action, NULL);
+    }
+}
+
+/*
+ * All that end the process when they are not caught.
+ * Source: Linux man-pages, signal(7), "Standard signals".
+ */
 static void catch_crashes(void)
 {
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGQUIT};
-    struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND | SA_NODEFER};
+    static const int signals[] = {SIGHUP,  SIGINT,    SIGQUIT,   SIGILL,  SIGTRAP, SIGABRT,
+                                  SIGBUS,  SIGFPE,    SIGUSR1,   SIGSEGV, SIGUSR2, SIGPIPE,
+                                  SIGALRM, SIGTERM,   SIGSTKFLT, SIGXCPU, SIGXFSZ, SIGPROF,
+                                  SIGIO,   SIGVTALRM, SIGPWR,    SIGSYS};
 
     for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
-        (void)sigaction(signals[i], &action, NULL);
+        catch_crash(signals[i]);
+    }
+    for (int number = SIGRTMIN; number <= SIGRTMAX; number++) {
+        catch_crash(number);
     }
     (void)atexit(console_restore);
 }
@@ -88,7 +110,7 @@ static int open_pty(struct console *console, struct err *err)
     }
     cfmakeraw(&raw); /* no echo of what the guest sends */
     (void)tcsetattr(fd, TCSANOW, &raw);
-    (void)fprintf(stderr, "vblkvm: console on %s\n", name);
+    log_plain("vblkvm: console on %s", name);
     console->in_fd = console->out_fd = console->owned_fd = fd;
     console->drops_output = true;
     return 0;
@@ -96,11 +118,12 @@ static int open_pty(struct console *console, struct err *err)
 
 static int open_path(struct console *console, const char *path, struct err *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC | O_NONBLOCK, 0600);
 
     if (fd < 0) {
         return err_set(err, -errno, "cannot open %s", path);
     }
+    (void)fcntl(fd, F_SETFL, O_APPEND); /* only a modem line is not waited for */
     console->out_fd = console->owned_fd = fd;
     console->in_fd = isatty(fd) == 1 ? fd : -1;
     return 0;

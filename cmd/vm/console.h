@@ -8,8 +8,8 @@
  * Owner: the launcher; there is one.
  */
 
-#include "core/base.h"
-#include "core/err.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
 
 struct console {
     int in_fd; /* -1: no input */

@@ -10,6 +10,9 @@
 
 #define CPUID_ENTRIES 256u
 
+/* Of a processor that does not tell. */
+#define ADDRESS_BITS_DEFAULT 36u
+
 /* Segments of the boot protocol's 64-bit entry: __BOOT_CS and __BOOT_DS. */
 #define BOOT_CS 0x10
 #define BOOT_DS 0x18
@@ -48,23 +51,57 @@ static void number_processor(struct kvm_cpuid_entry2 *entry, const struct cpu_st
     }
 }
 
-static int set_cpuid(const struct cpu_start *start, struct err *err)
+/* What KVM offers; the caller frees it. */
+static int supported_cpuid(int kvm_fd, struct kvm_cpuid2 **out, struct err *err)
 {
     struct kvm_cpuid2 *cpuid =
         calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
-    int ret = 0;
 
     if (!cpuid) {
         return err_set(err, -ENOMEM, "CPUID");
     }
     cpuid->nent = CPUID_ENTRIES;
-    if (ioctl(start->kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
-        ret = err_set(err, -errno, "KVM_GET_SUPPORTED_CPUID");
+    if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, cpuid) < 0) {
+        int code = err_set(err, -errno, "KVM_GET_SUPPORTED_CPUID");
+
+        free(cpuid);
+        return code;
     }
-    for (unsigned i = 0; ret == 0 && i < cpuid->nent; i++) {
+    *out = cpuid;
+    return 0;
+}
+
+/* Source: AMD APM, volume 3, appendix E (0x80000008); Intel SDM, volume 2, CPUID. */
+int cpu_address_bits(int kvm_fd, unsigned *bits, struct err *err)
+{
+    struct kvm_cpuid2 *cpuid;
+    int ret = supported_cpuid(kvm_fd, &cpuid, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    *bits = ADDRESS_BITS_DEFAULT;
+    for (unsigned i = 0; i < cpuid->nent; i++) { /* NOLINT: read before */
+        if (cpuid->entries[i].function == 0x80000008) {
+            *bits = cpuid->entries[i].eax & 0xff;
+        }
+    }
+    free(cpuid);
+    return 0;
+}
+
+static int set_cpuid(const struct cpu_start *start, struct err *err)
+{
+    struct kvm_cpuid2 *cpuid;
+    int ret = supported_cpuid(start->kvm_fd, &cpuid, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    for (unsigned i = 0; i < cpuid->nent; i++) { /* NOLINT: read before */
         number_processor(&cpuid->entries[i], start);
     }
-    if (ret == 0 && ioctl(start->fd, KVM_SET_CPUID2, cpuid) < 0) {
+    if (ioctl(start->fd, KVM_SET_CPUID2, cpuid) < 0) {
         ret = err_set(err, -errno, "KVM_SET_CPUID2");
     }
     free(cpuid);

@@ -6,7 +6,7 @@
  * entry.  The others wait for the first one's start-up message, as in every PC.
  */
 
-#include "core/err.h"
+#include "core/base/err.h"
 
 struct cpu_start {
     int kvm_fd;
@@ -15,5 +15,8 @@ struct cpu_start {
     unsigned count;
     uint64_t entry; /* of the first processor */
 };
+
+/* Bits of an address that a processor of the guest has. */
+int cpu_address_bits(int kvm_fd, unsigned *bits, struct err *err);
 
 int cpu_setup(const struct cpu_start *start, struct err *err);

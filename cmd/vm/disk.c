@@ -8,7 +8,6 @@
 
 #include "cmd/vm/disk_wires.h"
 #include "cmd/vm/layout.h"
-#include "core/log.h"
 
 static struct virtio_regs *regs_of(struct disk *disk)
 {
@@ -26,28 +25,31 @@ static void on_gone(void *arg, const struct err *why)
 {
     struct disk *disk = arg;
 
-    log_warn("%s: %s; the guest waits until it is back", disk->name, why->text);
+    log_limited(&disk->limit[DISK_LINE_GONE], LOG_LEVEL_WARN,
+                "%s: %s; the guest waits until it is back", disk->name,
+                err_text_after(why, disk->name));
 }
 
 static void on_retry_failed(void *arg, const struct err *why)
 {
     struct disk *disk = arg;
 
-    log_warn("%s: still away: %s", disk->name, why->text);
+    log_limited(&disk->limit[DISK_LINE_AWAY], LOG_LEVEL_WARN, "%s: still away: %s", disk->name,
+                err_text_after(why, disk->name));
 }
 
 static void on_back(void *arg)
 {
     struct disk *disk = arg;
 
-    log_warn("%s: back", disk->name);
+    log_limited(&disk->limit[DISK_LINE_BACK], LOG_LEVEL_WARN, "%s: back", disk->name);
 }
 
 static int connect_client(struct disk *disk, const char *socket, struct err *err)
 {
     struct vhost_user_client_opts opts = {
         .socket = socket,
-        .waits_for_drain = true,
+        .stop_patience = VHOST_USER_CLIENT_FOR_EVER,
         .config_changed = on_config_changed,
         .gone = on_gone,
         .retry_failed = on_retry_failed,

@@ -14,10 +14,11 @@
 
 #include "cmd/vm/options.h"
 #include "cmd/vm/ram.h"
-#include "transports/kvm.h"
-#include "transports/vhost_user_client.h"
-#include "transports/virtio_mmio.h"
-#include "transports/virtio_pci.h"
+#include "core/base/log.h"
+#include "transports/vmm/kvm.h"
+#include "transports/client/vhost_user_client.h"
+#include "transports/vmm/virtio_mmio.h"
+#include "transports/vmm/virtio_pci.h"
 
 /*
  * An interrupt source: its eventfd, and the wire at it.  The sources of a virtio-mmio disk share
@@ -40,8 +41,22 @@ struct disk_opts {
     uint64_t mmio_addr; /* for virtio-mmio */
 };
 
+/* What the log says of a disk: a guest or a back-end can cause each at will. */
+enum disk_line {
+    DISK_LINE_CONFIG,
+    DISK_LINE_FEATURES,
+    DISK_LINE_QUEUE,
+    DISK_LINE_KICK, /* KVM's wires */
+    DISK_LINE_CALL,
+    DISK_LINE_GONE, /* the back-end */
+    DISK_LINE_AWAY,
+    DISK_LINE_BACK,
+    DISK_LINE_KINDS,
+};
+
 struct disk {
-    const char *name; /* for people; lent */
+    const char *name;                        /* for people; lent */
+    struct log_limit limit[DISK_LINE_KINDS]; /* so that one kind does not hide another */
     pthread_mutex_t lock;
     pthread_t thread;
     bool is_served;

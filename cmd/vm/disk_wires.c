@@ -7,8 +7,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "core/log.h"
-
 /* Source: VIRTIO 1.2, 2.7.8 "The Virtqueue Used Ring": the index lies behind the flags. */
 #define USED_INDEX 2u
 #define USED_HEADER 4u
@@ -16,10 +14,11 @@
 #define CONFIG_BYTES 256u
 
 /* Report what nobody above can; the guest sees a device that needs a reset, at most. */
-static int report(const struct disk *disk, int ret, const struct err *err)
+static int report(struct disk *disk, enum disk_line kind, int ret, const struct err *err)
 {
     if (ret < 0) {
-        log_error("%s: %s", disk->name, err->text);
+        log_limited(&disk->limit[kind], LOG_LEVEL_ERROR, "%s: %s", disk->name,
+                    err_text_after(err, disk->name));
     }
     return ret;
 }
@@ -48,7 +47,8 @@ static int host_set_features(void *arg, uint64_t features)
     struct disk *disk = arg;
     struct err err = {0};
 
-    return report(disk, vhost_user_client_set_features(disk->client, features, &err), &err);
+    return report(disk, DISK_LINE_FEATURES,
+                  vhost_user_client_set_features(disk->client, features, &err), &err);
 }
 
 /* The guest is told of as many queues as it has registers for. */
@@ -63,7 +63,7 @@ static void host_config_read(void *arg, uint32_t offset, void *to, uint32_t len)
         return;
     }
     vhost_user_client_config_read(disk->client, offset, config + offset, len);
-    if (vhost_user_client_features(disk->client) & (1ull << VIRTIO_BLK_F_MQ)) {
+    if (vhost_user_client_features(disk->client) & BIT(VIRTIO_BLK_F_MQ)) {
         memcpy(config + offsetof(struct virtio_blk_config, num_queues), &queues, sizeof(queues));
     }
     memcpy(to, config + offset, len);
@@ -74,7 +74,8 @@ static void host_config_write(void *arg, uint32_t offset, const void *from, uint
     struct disk *disk = arg;
     struct err err = {0};
 
-    (void)report(disk, vhost_user_client_config_write(disk->client, offset, from, len, &err), &err);
+    (void)report(disk, DISK_LINE_CONFIG,
+                 vhost_user_client_config_write(disk->client, offset, from, len, &err), &err);
 }
 
 static void watch_used(struct disk *disk, unsigned queue, const struct virtio_queue *set)
@@ -100,7 +101,8 @@ static int host_queue_start(void *arg, unsigned queue, const struct virtio_queue
     };
 
     watch_used(disk, queue, set);
-    return report(disk, vhost_user_client_ring_start(disk->client, queue, &ring, &err), &err);
+    return report(disk, DISK_LINE_QUEUE,
+                  vhost_user_client_ring_start(disk->client, queue, &ring, &err), &err);
 }
 
 static void forget_signal(int fd)
@@ -117,7 +119,8 @@ static void host_queue_stop(void *arg, unsigned queue)
     struct err err = {0};
 
     disk->is_stopping = true;
-    (void)report(disk, vhost_user_client_ring_stop(disk->client, queue, NULL, &err), &err);
+    (void)report(disk, DISK_LINE_QUEUE,
+                 vhost_user_client_ring_stop(disk->client, queue, NULL, &err), &err);
     disk->is_stopping = false;
     disk->used[queue].index = NULL;
     forget_signal(disk->kick_fd[queue]);
@@ -185,7 +188,8 @@ static int host_kick_on(void *arg, unsigned queue, const struct virtio_doorbell 
     struct kvm_door at = door_of(door);
     struct err err = {0};
 
-    return report(disk, kvm_kick_on(disk->kvm, disk->kick_fd[queue], &at, &err), &err);
+    return report(disk, DISK_LINE_KICK, kvm_kick_on(disk->kvm, disk->kick_fd[queue], &at, &err),
+                  &err);
 }
 
 static void host_kick_off(void *arg, unsigned queue, const struct virtio_doorbell *door)
@@ -194,7 +198,8 @@ static void host_kick_off(void *arg, unsigned queue, const struct virtio_doorbel
     struct kvm_door at = door_of(door);
     struct err err = {0};
 
-    (void)report(disk, kvm_kick_off(disk->kvm, disk->kick_fd[queue], &at, &err), &err);
+    (void)report(disk, DISK_LINE_KICK, kvm_kick_off(disk->kvm, disk->kick_fd[queue], &at, &err),
+                 &err);
 }
 
 static void unwire_call(struct disk *disk, struct disk_call *call)
@@ -202,7 +207,8 @@ static void unwire_call(struct disk *disk, struct disk_call *call)
     struct err err = {0};
 
     if (call->is_on) {
-        (void)report(disk, kvm_call_off(disk->kvm, call->fd, call->gsi, &err), &err);
+        (void)report(disk, DISK_LINE_CALL, kvm_call_off(disk->kvm, call->fd, call->gsi, &err),
+                     &err);
         call->is_on = false;
     }
 }
@@ -228,7 +234,7 @@ static int wire_call(struct disk *disk, struct disk_call *call, unsigned gsi, in
 
     call->is_on = ret == 0;
     call->gsi = gsi;
-    return report(disk, ret, &err);
+    return report(disk, DISK_LINE_CALL, ret, &err);
 }
 
 /* A number of its own for each source: the wire stays while the message changes. */
@@ -238,13 +244,15 @@ static int set_message(struct disk *disk, struct disk_call *call,
     struct err err = {0};
     int ret = 0;
 
+    _Static_assert(VM_DISKS_MAX * (VIRTIO_REGS_MAX_QUEUES + 1) <= KVM_MESSAGES,
+                   "a message for each source of each disk");
     if (call->message < 0) {
         call->message = kvm_message_new(disk->kvm);
     }
     ret = call->message < 0 ? err_say(&err, call->message, "no interrupt message is left")
                             : kvm_message_set(disk->kvm, (unsigned)call->message, message->addr,
                                               message->data, &err);
-    return report(disk, ret, &err);
+    return report(disk, DISK_LINE_CALL, ret, &err);
 }
 
 static int host_call_on(void *arg, unsigned source, const struct virtio_message *message)

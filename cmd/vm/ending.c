@@ -10,6 +10,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "core/base/log.h"
+
 #define PATIENCE_MS 3000u /* until the user is told */
 #define LIMIT_MS 60000u   /* as long as a front-end waits for a ring that is stopped */
 
@@ -54,8 +56,9 @@ static void give_up(struct machine *machine)
     describe(machine, what, sizeof(what));
     console_restore();
     (void)pthread_mutex_lock(&machine->end_lock);
-    (void)fprintf(stderr, "vblkvm: %s%sgave up waiting for %s\n", machine->why,
-                  machine->why[0] ? "; " : "", what);
+    log_plain("vblkvm: %s%sgave up waiting for %s", machine->why, machine->why[0] ? "; " : "",
+              what);
+    (void)log_stop(LOG_STOP_MS);
     _exit(EXIT_FAILURE);
 }
 
@@ -89,7 +92,7 @@ static void look_at_clock(struct ending *ending, struct progress *progress)
     if (elapsed_ms(progress) >= PATIENCE_MS && !progress->was_told) {
         progress->was_told = true;
         describe(ending->machine, what, sizeof(what));
-        (void)fprintf(stderr, "vblkvm: waiting for %s; another signal gives up\n", what);
+        log_plain("vblkvm: waiting for %s; another signal gives up", what);
     }
 }
 

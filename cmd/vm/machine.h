@@ -40,7 +40,7 @@ struct machine {
 int machine_init(struct machine *machine, struct err *err);
 void machine_fini(struct machine *machine);
 
-/* Accesses of the guest; `len` is 1, 2, 4 or 8.  Reads of nothing give all ones. */
+/* Accesses of the guest; `len` is 1 to 8.  Reads of nothing give all ones. */
 uint64_t machine_read(struct machine *machine, bool is_port, uint64_t addr, unsigned len);
 void machine_write(struct machine *machine, bool is_port, uint64_t addr, unsigned len,
                    uint64_t value);

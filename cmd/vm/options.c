@@ -4,18 +4,20 @@
 #include <config.h>
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/ctl/size.h"
+#include "cmd/common/argv.h"
+#include "cmd/common/size.h"
 #include "cmd/vm/layout.h"
-#include "transports/virtio_regs.h"
+#include "core/base/log.h"
+#include "transports/vmm/virtio_regs.h"
 
 #define EXIT_USAGE 2
 
 #define MEMORY_DEFAULT (256ull << 20)
 #define MEMORY_MIN (2ull << 20)
+#define MEMORY_MAX (8ull << 40) /* as much above 4 GiB is the most that KVM takes in one slot */
 #define MEMORY_STEP 4096u
 
 /* One list for parsing and for --help. */
@@ -69,10 +71,19 @@ static void print_help(void)
     printf("\nOn a terminal, Ctrl-A X ends the guest and Ctrl-A Ctrl-A sends Ctrl-A.\n");
 }
 
+static int complain(const struct err *err)
+{
+    log_plain("vblkvm: %s", err->text);
+    log_plain("Try 'vblkvm --help'.");
+    return EXIT_USAGE;
+}
+
 static int refuse(const char *option, const char *value, const char *why)
 {
-    (void)fprintf(stderr, "vblkvm: --%s %s: %s\nTry 'vblkvm --help'.\n", option, value, why);
-    return EXIT_USAGE;
+    struct err err = {0};
+
+    (void)err_say(&err, -EINVAL, "--%s %s: %s", option, value, why);
+    return complain(&err);
 }
 
 static int parse_number(const char *text, unsigned max, unsigned *value)
@@ -159,9 +170,16 @@ static int add_disk(struct vm_options *options, const char *text)
 
 static int set_memory(struct vm_options *options, const char *text)
 {
-    if (size_parse(text, &options->memory_bytes) < 0 ||
-        !is_aligned(options->memory_bytes, MEMORY_STEP) || options->memory_bytes < MEMORY_MIN) {
-        return refuse("memory", text, "is no size of 2M or more, in whole pages");
+    int ret = size_parse(text, &options->memory_bytes);
+    struct err err = {0};
+
+    if (ret == -EDOM) {
+        (void)err_say(&err, ret, "--memory %s: is %s", text, size_problem(ret));
+        return complain(&err);
+    }
+    if (ret < 0 || !is_aligned(options->memory_bytes, MEMORY_STEP) ||
+        options->memory_bytes < MEMORY_MIN || options->memory_bytes > MEMORY_MAX) {
+        return refuse("memory", text, "is no size from 2M to 8T, in whole pages of 4096 bytes");
     }
     return -1;
 }
@@ -199,18 +217,16 @@ static int read_option(struct vm_options *options, int letter, const char *value
     case 'V':
         printf("vblkvm %s\n", PACKAGE_VERSION);
         return EXIT_SUCCESS;
-    case 'h':
+    default: /* argv_check has refused all others */
         print_help();
         return EXIT_SUCCESS;
-    default:
-        (void)fprintf(stderr, "Try 'vblkvm --help'.\n");
-        return EXIT_USAGE;
     }
 }
 
 int options_parse(struct vm_options *options, int argc, char **argv)
 {
     struct option list[ARRAY_SIZE(table) + 1] = {{0}};
+    struct err err = {0};
     int letter;
     int ret = -1;
 
@@ -223,16 +239,19 @@ int options_parse(struct vm_options *options, int argc, char **argv)
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         list[i] = table[i].option;
     }
+    if (argv_check(argc, argv, list, false, &err) < 0) {
+        return complain(&err);
+    }
     while (ret < 0 && (letter = getopt_long(argc, argv, "", list, NULL)) != -1) {
         ret = read_option(options, letter, optarg);
     }
     if (ret < 0 && optind < argc) {
-        (void)fprintf(stderr, "vblkvm: unexpected argument \"%s\"\n", argv[optind]);
-        return EXIT_USAGE;
+        (void)err_say(&err, -EINVAL, "unexpected argument \"%s\"", argv[optind]);
+        return complain(&err);
     }
     if (ret < 0 && !options->kernel) {
-        (void)fprintf(stderr, "vblkvm: --kernel is missing\nTry 'vblkvm --help'.\n");
-        return EXIT_USAGE;
+        (void)err_say(&err, -EINVAL, "--kernel is missing");
+        return complain(&err);
     }
     return ret;
 }

@@ -5,8 +5,8 @@
  * What vblkvm can be told.  Texts are lent from argv.
  */
 
-#include "core/base.h"
-#include "core/err.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
 
 #define VM_DISKS_MAX 31u /* slots of the bus behind the bridge's */
 #define VM_CPUS_MAX 64u

@@ -9,7 +9,7 @@
 
 #include <stdatomic.h>
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 struct ports {
     _Atomic uint8_t cmos_index;

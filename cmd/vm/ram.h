@@ -2,14 +2,14 @@
 #pragma once
 
 /*
- * The guest's memory: one memfd, so that back-ends can share it, mapped in one piece; the guest
- * sees it in up to two, below and above the hole for devices.
+ * The guest's memory: one memfd, so that back-ends can share it, its size sealed, mapped in one
+ * piece; the guest sees it in up to two, below and above the hole for devices.
  * Owner: the launcher.
  */
 
-#include "core/base.h"
-#include "core/err.h"
-#include "transports/kvm.h"
+#include "core/base/base.h"
+#include "core/base/err.h"
+#include "transports/vmm/kvm.h"
 
 struct ram {
     int fd;        /* owned */
@@ -18,7 +18,13 @@ struct ram {
     uint64_t high; /* bytes at LAYOUT_RAM_HIGH */
 };
 
-int ram_open(struct ram *ram, uint64_t bytes, struct kvm *kvm, struct err *err);
+/* Can processors with addresses of so many bits reach so much memory?  0, or -EINVAL. */
+int ram_check(uint64_t bytes, unsigned address_bits, struct err *err);
+
+int ram_open(struct ram *ram, uint64_t bytes, struct err *err);
+
+/* Let the guest see it. */
+int ram_show(const struct ram *ram, struct kvm *kvm, struct err *err);
 void ram_close(struct ram *ram);
 
 /* Our address of a range of the guest's; NULL when it is not all memory. */

@@ -7,7 +7,7 @@
  * Source: National Semiconductor, "PC16550D", 8 "Registers".
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 #define SERIAL_PORTS 8u
 #define SERIAL_INPUT 4096u

@@ -4,15 +4,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-#include "cmd/lookup.h"
+#include "cmd/common/lookup.h"
 #include "cmd/vm/acpi.h"
 #include "cmd/vm/boot.h"
+#include "cmd/vm/cpu.h"
 #include "cmd/vm/ending.h"
 #include "cmd/vm/layout.h"
 #include "cmd/vm/vcpu.h"
+#include "core/base/log.h"
 
 #define CONSOLE_WAIT_MS 20 /* until the guest has read some of its input, or a pty is opened */
 
@@ -182,11 +183,11 @@ static void print_exits(const struct vm *vm)
         }
     }
     for (unsigned kind = 0; kind < VCPU_EXIT_KINDS; kind++) {
-        (void)fprintf(stderr, "exits %s %" PRIu64 "\n", vcpu_exit_name(kind), sum[kind]);
+        log_plain("exits %s %" PRIu64, vcpu_exit_name(kind), sum[kind]);
     }
     for (unsigned i = 0; i < vm->machine.disk_count; i++) {
-        (void)fprintf(stderr, "exits notify %s %" PRIu64 "\n", vm->machine.disk[i].name,
-                      disk_notify_writes(&vm->machine.disk[i]));
+        log_plain("exits notify %s %" PRIu64, vm->machine.disk[i].name,
+                  disk_notify_writes(&vm->machine.disk[i]));
     }
 }
 
@@ -245,6 +246,19 @@ static int build_and_run(struct vm *vm, struct err *err)
     return ret;
 }
 
+static int open_ram(struct vm *vm, struct err *err)
+{
+    struct machine *machine = &vm->machine;
+    uint64_t bytes = vm->options->memory_bytes;
+    unsigned address_bits;
+    int ret = cpu_address_bits(machine->kvm.fd, &address_bits, err);
+
+    if (ret == 0) {
+        ret = ram_check(bytes, address_bits, err);
+    }
+    return ret == 0 ? ram_open(&machine->ram, bytes, err) : ret;
+}
+
 static int with_machine(struct vm *vm, struct err *err)
 {
     struct machine *machine = &vm->machine;
@@ -253,9 +267,12 @@ static int with_machine(struct vm *vm, struct err *err)
     if (ret < 0) {
         return ret;
     }
-    ret = ram_open(&machine->ram, vm->options->memory_bytes, &machine->kvm, err);
+    ret = open_ram(vm, err);
     if (ret == 0) {
-        ret = build_and_run(vm, err);
+        ret = ram_show(&machine->ram, &machine->kvm, err);
+        if (ret == 0) {
+            ret = build_and_run(vm, err);
+        }
         ram_close(&machine->ram);
     }
     kvm_close(&machine->kvm);
@@ -271,7 +288,7 @@ int vm_run(const struct vm_options *options)
     int status;
 
     if (!vm) {
-        (void)fprintf(stderr, "vblkvm: out of memory\n");
+        log_plain("vblkvm: out of memory");
         return EXIT_FAILURE;
     }
     vm->options = options;
@@ -286,7 +303,7 @@ int vm_run(const struct vm_options *options)
     }
     status = ret < 0 ? EXIT_FAILURE : vm->machine.status;
     if (ret < 0 || vm->machine.why[0]) {
-        (void)fprintf(stderr, "vblkvm: %s\n", ret < 0 ? err.text : vm->machine.why);
+        log_plain("vblkvm: %s", ret < 0 ? err.text : vm->machine.why);
     }
     free(vm);
     return status;

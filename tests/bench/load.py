@@ -89,11 +89,12 @@ def system_calls(options, workload, server, image):
     return None
 
 
-def fio(options, workload, image):
+def fio(options, workload, image, straight):
     """The same on the image itself; a polling client looks at the kernel's ring in user space."""
+    batch = straight.batch or workload.iodepth
     words = ["fio", "--name=image", f"--filename={image.path}", f"--size={image.size}",
              f"--rw={workload.rw}", f"--bs={workload.bs}", f"--iodepth={workload.iodepth}",
-             f"--numjobs={workload.queues}", "--thread", "--group_reporting", "--ioengine=libaio",
+             f"--numjobs={workload.queues}", "--thread", "--group_reporting", *straight.words,
              f"--direct={int(image.is_direct)}", "--time_based", f"--runtime={options.runtime}s",
              f"--ramp_time={options.runtime * RAMP}s", "--norandommap", "--randrepeat=1",
              "--clat_percentiles=0", "--lat_percentiles=1", "--output-format=json",
@@ -102,10 +103,9 @@ def fio(options, workload, image):
              "--mem=mmapshared",
              # As vblkbench: the same data again and again, all there is in one system call.
              "--scramble_buffers=0",
-             f"--iodepth_batch_submit={workload.iodepth}",
-             f"--iodepth_batch_complete_max={workload.iodepth}"]
+             f"--iodepth_batch_submit={batch}", f"--iodepth_batch_complete_max={batch}"]
     if workload.poll:
-        words += ["--userspace_reap=1", "--iodepth_batch_complete_min=0"]
+        words += [*straight.poll_words, "--iodepth_batch_complete_min=0"]
     job = run_json(words, options.cpus[1])["jobs"][0]
     side = job["write" if "write" in workload.rw else "read"]
     # Its share of the jobs' time, all after the ramp: its start takes long.
@@ -115,10 +115,14 @@ def fio(options, workload, image):
             "cpu_us": cpu_us / max(side["total_ios"], 1), "interrupts": None}
 
 
+@dataclasses.dataclass(frozen=True)
 class Straight:
     """fio in the place of a server."""
 
-    name = "the image"
+    name: str = "the image"
+    words: tuple = ("--ioengine=libaio",)
+    poll_words: tuple = ("--userspace_reap=1",)
+    batch: int = 0  # requests in a system call, 0: all
     is_base = False
     program = servers.Program("fio", "fio")
 
@@ -127,7 +131,13 @@ class Straight:
         return bool(image.path)
 
 
+# What a back-end could reach: 16 requests in a system call at most, and their memory pinned once.
+STRAIGHT = [Straight(),
+            Straight("the image, io_uring",
+                     ("--ioengine=io_uring", "--fixedbufs=1", "--registerfiles=1"), (), 16)]
+
+
 def one(options, workload, server, image):
     if isinstance(server, Straight):
-        return fio(options, workload, image)
+        return fio(options, workload, image, server)
     return measure(options, workload, server, image)

@@ -109,10 +109,8 @@ def wait_for(path, server):
 class Vblkd:
     """One vblkd with one disk."""
 
-    is_base = False
-
-    def __init__(self, setting, builddir):
-        self.name, self.setting = setting.name, setting
+    def __init__(self, setting, builddir, is_base=False):
+        self.name, self.setting, self.is_base = setting.name, setting, is_base
         self.program = Program("vblkd", f"{builddir}/vblkd")
         self.vblkctl = f"{builddir}/vblkctl"
 
@@ -140,9 +138,9 @@ class Vblkd:
 class Qsd:
     """qemu-storage-daemon, with an engine or (None) with null-co."""
 
-    def __init__(self, name, aio, program):
+    def __init__(self, name, aio, program, may_be_base):
         self.name, self.aio, self.program = name, aio, program
-        self.is_base = aio != "io_uring"
+        self.is_base = may_be_base and aio != "io_uring"
 
     def fits(self, image, _workload):
         if not image.path or self.aio is None:
@@ -212,9 +210,13 @@ def find(options, say):
             say(f"{setting.name}: vblkctl add has no {missing[0]}")
         else:
             found.append(Vblkd(setting, options.builddir))
+    if options.base:
+        # Twice: how far apart two runs of one build are is how much a difference means.
+        found[1:1] = [Vblkd(Setting("base", []), options.base, is_base=True),
+                      Vblkd(Setting("base again", []), options.base)]
     qsd = Program(QSD, options.qsd or shutil.which(QSD))
     if qsd.path:
-        found += [Qsd(*engine, qsd) for engine in QSD_ENGINES]
+        found += [Qsd(*engine, qsd, not options.base) for engine in QSD_ENGINES]
     else:
         say(f"{QSD} is not installed")
     return found + [Other(text) for text in options.server]

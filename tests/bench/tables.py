@@ -7,11 +7,27 @@ import statistics
 
 HEADS = ["", "IOPS", "image", "qsd", "p50", "p99", "CPU", "calls", "spread"]
 
-LEGEND = """IOPS: the median of the rounds.  image, qsd: IOPS divided by those of fio on the image, and
-by those of qemu-storage-daemon (native; threads where there is no O_DIRECT; null-co).  p50, p99:
+QSD = "qemu-storage-daemon (native; threads where there is no O_DIRECT; null-co)"
+
+LEGEND = """IOPS: the median of the rounds.  image, {0}: IOPS divided by those of fio on the image, and
+by those of {1}.  p50, p99:
 latency that the client sees, in microseconds.  CPU: microseconds of the server's time for each
 request, of fio's time for the image.  calls: system calls of the server for each request.
 spread: the fastest round divided by the slowest."""
+
+
+what_base_is = QSD
+
+
+def compare_with_base():
+    """The column of ratios is that to another build of vblkd."""
+    global what_base_is  # pylint: disable=global-statement
+    HEADS[3] = "base"
+    what_base_is = "the other build of vblkd"
+
+
+def legend():
+    return LEGEND.format(HEADS[3], what_base_is)
 
 
 class Row:
@@ -97,10 +113,10 @@ def head(form, circumstances, command):
     """How the tables were made, and what they say."""
     made = f"Made on {setting(circumstances)}, by"
     if form == "pod":
-        return f"{made}\n\n  {command}\n\n{LEGEND}\n"
+        return f"{made}\n\n  {command}\n\n{legend()}\n"
     if form == "markdown":
-        return f"{made}\n\n    {command}\n\n{LEGEND}\n"
-    return f"{made} {command}\n\n{LEGEND}\n"
+        return f"{made}\n\n    {command}\n\n{legend()}\n"
+    return f"{made} {command}\n\n{legend()}\n"
 
 
 FORMS = {"text": text, "markdown": markdown, "pod": pod}

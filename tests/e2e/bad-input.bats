@@ -44,7 +44,7 @@ refused() {
     wait_until 5 same_as_before
 }
 
-# misused TEXT ARGUMENT...: the same with 2, decided by vblkctl itself.
+# misused TEXT ARGUMENT...: the same with 2, whether vblkctl or the daemon found it.
 misused() {
     local text=$1
 
@@ -54,14 +54,14 @@ misused() {
         echo "$*: status $status, $output"
         return 1
     fi
-    same_as_before
+    wait_until 5 same_as_before
 }
 
 @test "bad names" {
     local name
 
     for name in '' . .. .hidden -- a/b /etc/passwd 'a b' $'a\nb' 'ä' "$(printf 'x%.0s' {1..64})"; do
-        refused name: add -- "$name" null:1G
+        misused name: add -- "$name" null:1G
     done
     vblkctl add "$(printf 'x%.0s' {1..60})" null:1G
 }
@@ -117,6 +117,52 @@ misused() {
     [[ "$output" == *"$E2E_DIR/vda.img"*"Permission denied"* ]]
 }
 
+@test "a control socket that one may not use" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root to become another user"
+    need_tools setpriv
+    chmod 755 "$E2E_DIR"
+    cp "$VBLKCTL" "$E2E_DIR/vblkctl"
+    run without_bats setpriv --reuid 65534 --clear-groups "$E2E_DIR/vblkctl" \
+        --control "$E2E_DIR/control" list
+    [ "$status" -eq 1 ]
+    [ "$output" = "vblkctl: cannot connect to $E2E_DIR/control: Permission denied;\
+ run as the user that vblkd runs as, or as root" ]
+}
+
+@test "a symbolic link that leads nowhere" {
+    ln -s "$E2E_DIR/target" "$E2E_DIR/link"
+    refused "a symbolic link to $E2E_DIR/target, which is not there" add vda "$E2E_DIR/link"
+    refused "a symbolic link to $E2E_DIR/target, which is not there" \
+        add vda "$E2E_DIR/link" --create --size 1M
+    [ ! -e "$E2E_DIR/target" ]
+    touch "$E2E_DIR/target"
+    refused "leave out --create" add vda "$E2E_DIR/link" --create --size 1M
+    refused "it is empty; a loop device gets a file by losetup" \
+        add vda "$E2E_DIR/link" --cache writeback
+}
+
+@test "an image that is immutable" {
+    need_tools chattr
+    local file
+
+    file=$(image vda 1M)
+    chattr +i "$file" 2>/dev/null || skip "cannot make a file immutable here"
+    run without_bats "$VBLKCTL" --control "$E2E_DIR/control" add vda "$file" --cache writeback
+    chattr -i "$file"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"immutable or append-only"*"chattr -ia"*"use --readonly" ]]
+}
+
+@test "a disk whose socket would be the control socket" {
+    stop_vblkd
+    process_start vblkd "$VBLKD" --control "$E2E_DIR/control.sock" --socket-dir "$E2E_DIR" \
+        --state-dir "$E2E_DIR/state"
+    wait_until 5 test -S "$E2E_DIR/control.sock"
+    run without_bats "$VBLKCTL" --control "$E2E_DIR/control.sock" add control null:1M
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"is the daemon's control socket; give the disk another name, or"* ]]
+}
+
 @test "an image that is in use, by its own name and by others" {
     local file
 
@@ -129,49 +175,67 @@ misused() {
     refused "in use" add vdb "$E2E_DIR/hard"
     refused "in use" add vdb "$E2E_DIR/soft"
     refused "in use" add vdb "$file" --readonly
+    ln -s "$file" "$E2E_DIR/my disk.img"
+    refused "fuser -v '$E2E_DIR/my disk.img'" add vdb "$E2E_DIR/my disk.img"
 }
 
 @test "sizes that do not parse" {
     local size
 
-    for size in '' G -1 -1G 1.1G 1GG 10Q 0x10 1e3 ten '1 G' 99999999999999999999 16384P; do
+    for size in '' 0 G -1 -1G 1.1G 1GG 10GB 4096B 10Q 0x10 1e3 ten '1 G' 99999999999999999999 16384P; do
         misused "null:$size" add vda "null:$size"
         misused --size: add vda "$E2E_DIR/new" --create --size "$size"
         misused --logical-block-size: add vda null:1G --logical-block-size "$size"
     done
-    misused "colour=red" add vda null:1G,colour=red
-    misused milliseconds add vda null:1G,delay-ms=soon
-    misused --size add vda null:1G --size 2G
+    misused 'no option follows a comma; a null image has delay-ms=N, error=ERROR' add vda null:1G,
+    misused 'has no such option, only delay-ms=N, error=ERROR' add vda null:1G,colour=red
+    misused 'null: its size is missing: "" is no size, such as 10G' add vda null:,delay-ms=5
+    misused 'has no such option' add vda null:1G,delay-ms
+    misused 'has no such option' add vda null:1G,cache=none
+    misused 'has no such option' add vda null:1G,delay_ms=1
+    misused '"delay-ms=2": is given twice' add vda null:1G,delay-ms=1,delay-ms=2
+    misused 'delay-ms: "-1" is no whole number' add vda null:1G,delay-ms=-1
+    misused 'delay-ms: "soon" is no whole number' add vda null:1G,delay-ms=soon
+    misused "vblkctl: delay-ms: 4000000 is out of range" add vda null:1G,delay-ms=4000000
+    misused "vblkctl: the size of a null image: 1000 bytes are not" add vda null:1000
+    misused '--socket: is empty' add vda null:1G --socket ''
+    misused "null:1G has its size: leave out --size" add vda null:1G --size 2G
+    misused "null:1G has its size: leave out --size" add vda null:1G --size 2G --create
     [ ! -e "$E2E_DIR/new" ]
 }
 
 @test "sizes and blocks that a disk cannot have" {
     truncate -s 1000 "$E2E_DIR/odd.img"
-    refused "513 bytes" add vda null:513
+    misused "513 bytes" add vda null:513
     refused 1000 add vda "$E2E_DIR/odd.img"
-    misused '"0" is no size' add vda null:0
-    refused "not a power of two" add vda null:1G --logical-block-size 1000
-    refused "--logical-block-size: 65536 is out of range" add vda null:1G --logical-block-size 64K
-    refused block add vda null:1G --logical-block-size 4K --physical-block-size 512
-    refused "--size: is missing" add vda "$E2E_DIR/new" --create
-    refused "--size: goes with create only" add vda "$E2E_DIR/odd.img" --size 1M
-    refused "--size: is missing" add vda "$E2E_DIR/new" --create --size 0
+    misused "not a power of two" add vda null:1G --logical-block-size 1000
+    misused "--logical-block-size: 65536 is out of range" add vda null:1G --logical-block-size 64K
+    misused "--size: is missing or 0, a new file needs it" add vda "$E2E_DIR/new" --create
+    misused "--readonly: does not go with a new file" \
+        add vda "$E2E_DIR/new" --create --size 1M --readonly
+    misused "--size: 1000 bytes are not whole blocks of 512 bytes" \
+        add vda "$E2E_DIR/new" --create --size 1000
+    misused "--physical-block-size: 512 is below the logical block size, 4096" \
+        add vda null:1G --logical-block-size 4K --physical-block-size 512
+    misused "--size: goes with a new file only" add vda "$E2E_DIR/odd.img" --size 1M
+    misused '--size: "0" is no size' add vda "$E2E_DIR/new" --create --size 0
     [ ! -e "$E2E_DIR/new" ]
 }
 
 @test "numbers and words out of range, each by name" {
-    refused "--queues: 0" add vda null:1G --queues 0
-    refused "--queues: 65" add vda null:1G --queues 65
-    refused "--queue-size: 100" add vda null:1G --queue-size 100
-    refused "--queue-size: 2048" add vda null:1G --queue-size 2048
-    refused '--cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
+    misused "--queues: 0" add vda null:1G --queues 0
+    misused "--queues: 65" add vda null:1G --queues 65
+    misused "--queue-size: 100" add vda null:1G --queue-size 100
+    misused "--queue-size: 1" add vda null:1G --queue-size 1
+    misused "--queue-size: 65536" add vda null:1G --queue-size 65536
+    misused '--cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
         add vda "$E2E_DIR/x" --cache unsafe
-    refused "--poll-us: 1001 is out of range" add vda null:1G --poll-us 1001
-    refused "--poll-cpu: 0 is out of range" add vda null:1G --poll-cpu 0
-    refused '--engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
+    misused "--poll-us: 1001 is out of range" add vda null:1G --poll-us 1001
+    misused "--poll-cpu: 0 is out of range" add vda null:1G --poll-cpu 0
+    misused '--engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
         add vda null:1G --engine native
-    refused '--engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
-    refused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
+    misused '--engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
+    misused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 
 @test "settings that there are not, or that a disk cannot have" {
@@ -180,7 +244,7 @@ misused() {
     before=$(snapshot)
     misused "NAME is missing" set
     misused '"engine" is not of the form KEY=VALUE; there are poll-us=N, ' set vda engine
-    misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, engine=ENGINE' \
+    misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, batch=N, huge-bounce=WHEN' \
         set vda speed=9
     misused '"poll_us=9" is no setting' set vda poll_us=9
     misused '"=aio" is no setting' set vda =aio
@@ -191,16 +255,16 @@ misused() {
     misused 'poll-us: "1e2" is no value for it; N: ' set vda engine=auto poll-us=1e2
     misused 'poll-cpu: "99999999999999999999" is no value for it; N: ' \
         set vda poll-cpu=99999999999999999999
-    refused 'vblkctl: poll-us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
-    refused 'vblkctl: poll-cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
-    refused 'poll-cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
-    refused 'threads: 0 is out of range, 1 to 16 are allowed' set vda threads=0
-    refused 'threads: 17 is out of range' set vda poll-us=7 threads=17
-    refused "first 'vblkctl stop vda'" set vda threads=2 engine=aio
-    refused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
-    refused 'engine: "a=b" is not allowed' set vda engine=a=b
-    refused "first 'vblkctl stop vda'" set vda engine=aio
-    refused "first 'vblkctl stop vda'" set vda poll-us=7 engine=aio
+    misused 'vblkctl: poll-us: 1001 is out of range, 0 to 1000 are allowed' set vda poll-us=1001
+    misused 'vblkctl: poll-cpu: 0 is out of range, 1 to 100 are allowed' set vda poll-cpu=0
+    misused 'poll-cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
+    misused 'threads: 0 is out of range, 1 to 16 are allowed' set vda threads=0
+    misused 'threads: 17 is out of range' set vda poll-us=7 threads=17
+    refused "first 'vblkctl --control $E2E_DIR/control stop vda'" set vda threads=2 engine=aio
+    misused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
+    misused 'engine: "a=b" is not allowed' set vda engine=a=b
+    refused "first 'vblkctl --control $E2E_DIR/control stop vda'" set vda engine=aio
+    refused "first 'vblkctl --control $E2E_DIR/control stop vda'" set vda poll-us=7 engine=aio
     refused 'goes with images of type "file" only' set vdb engine=io_uring
     refused 'goes with images of type "file" only' set vdb poll-cpu=7 engine=io_uring
 }
@@ -218,7 +282,7 @@ misused() {
 
     deep=$E2E_DIR/$(printf 'd%.0s' {1..100})
     echo precious >"$E2E_DIR/file"
-    refused socket: add vda null:1G --socket "$deep"
+    misused socket: add vda null:1G --socket "$deep"
     refused none/x.sock add vda null:1G --socket "$E2E_DIR/none/x.sock"
     refused "$E2E_DIR/file" add vda null:1G --socket "$E2E_DIR/file"
     [ "$(cat "$E2E_DIR/file")" = precious ]
@@ -240,7 +304,7 @@ misused() {
     mkdir "$E2E_DIR/state/disks.json.new"
     run vblkctl add vda null:1G
     [ "$status" -eq 1 ]
-    [[ "$output" == *"will not outlast the daemon"*"disks.json"* ]]
+    [[ "$output" == *"it was done, but"*"disks.json"* ]]
     rmdir "$E2E_DIR/state/disks.json.new"
     vblkctl add vdb null:1G
     kill_vblkd

@@ -67,7 +67,7 @@ refused() {
     start_vblkd
     add_disk vda 8M
     for rw in randread read randwrite write randrw flush; do
-        bench_json "r['rw'] == '$rw' and r['requests'] > 0 and r['errors'] == 0" vda --rw "$rw" \
+        bench_json "r['rw'] == '$rw' and r['all_requests'] > 0 and r['errors'] == 0" vda --rw "$rw" \
             --runtime 0.2 --allow-write
     done
     read -r reads writes flushes < <(stat_of vda requests.read.requests requests.write.requests \
@@ -101,8 +101,32 @@ print(json.load(open(sys.argv[1]))["all_requests"])' "$E2E_DIR/result.json")" ]
 @test "a rate is not passed" {
     start_vblkd
     vblkctl add vda null:1G
-    bench_json '1 <= r["all_requests"] <= 101' vda --rate 200 --runtime 0.5 --queues 2
-    bench_json '1 <= r["all_requests"] <= 101' vda --rate 200 --runtime 0.5 --poll
+    bench_json '1 <= r["all_requests"] <= r["seconds"] * 200 + 1' vda --rate 200 --runtime 0.5 --queues 2
+    bench_json '1 <= r["all_requests"] <= r["seconds"] * 200 + 1' vda --rate 200 --runtime 0.5 --poll
+}
+
+# batches_of DISK: reads and writes of the first thread.
+batches_of() {
+    vblkctl --json stats "$1" | python3 -c 'import json, sys
+first = json.load(sys.stdin)["batches"][0]
+print(first["reads"], first["writes"])'
+}
+
+@test "how many requests go to the image at a time can be set, and stats tells" {
+    start_vblkd
+    vblkctl add vda null:1G,delay-ms=1
+    bench vda --runtime 0.1
+    [ "$(batches_of vda)" = "0 0" ] # such an image does its work in no call
+    vblkctl set vda batch=3
+    [ "$(batches_of vda)" = "3 3" ]
+    [[ "$(vblkctl stats vda)" == *"thread 0: 3 reads at a time"*"thread 0: 3 writes at a time"* ]]
+    vblkctl set vda batch=1
+    [[ "$(vblkctl stats vda)" == *"thread 0: 1 read at a time"*"thread 0: 1 write at a time"* ]]
+    run vblkctl set vda batch=129
+    [ "$status" -ne 0 ]
+    [[ "$output" == *"batch: 129 is out of range"* ]]
+    vblkctl set vda batch=0
+    [ "$(batches_of vda)" = "0 0" ]
 }
 
 # All that is shared with the disk, as the kernel sees it.
@@ -145,21 +169,65 @@ os.execv(sys.argv[1], sys.argv[1:])' "$VBLKBENCH" --control "$E2E_DIR/control" v
 @test "rings as deep as can be, blocks of a sector, several queues" {
     start_vblkd
     add_disk vda 8M --queues 4
-    bench_json 'r["requests"] > 0' vda --iodepth 256 --bs 512 --runtime 0.2
-    bench_json 'r["requests"] > 0' vda --iodepth 128 --bs 512 --queues 4 --runtime 0.2
-    bench_json 'r["requests"] > 0' vda --iodepth 3 --bs 1M --queues 3 --runtime 0.2
+    bench_json 'r["all_requests"] > 0' vda --iodepth 256 --bs 512 --runtime 0.2
+    bench_json 'r["all_requests"] > 0' vda --iodepth 128 --bs 512 --queues 4 --runtime 0.2
+    bench_json 'r["all_requests"] > 0' vda --iodepth 3 --bs 1M --queues 3 --runtime 0.2
     [ "$(stat_of vda requests.read.errors invalid)" = "0 0" ]
 }
 
 @test "all data is right on several queues, polling and not" {
     start_vblkd
     add_disk vda 4M --queues 2
-    bench_json 'r["verify"]["checked"] >= 1024 and r["verify"]["wrong"] == 0' vda --verify \
-        --rw write --allow-write --queues 2 --runtime 1
+    bench_json 'r["verify"]["checked"] >= min(1024, r["all_requests"]) and r["verify"]["wrong"] == 0' \
+        vda --verify --rw write --allow-write --queues 2 --runtime 1
     bench_json 'r["verify"]["checked"] > 0 and r["verify"]["wrong"] == 0' vda --verify \
         --rw randrw --bs 512 --allow-write --queues 2 --iodepth 128 --runtime 0.5
     bench_json 'r["verify"]["checked"] > 0 and r["verify"]["wrong"] == 0' vda --verify \
         --rw randwrite --bs 64k --allow-write --poll --runtime 0.5
+}
+
+bounced_more() {
+    wait_until 20 stat_reaches vda bounced $(($(stat_of vda bounced) + 50))
+}
+
+@test "large requests go through huge pages where that is said, and all data is right" {
+    local use
+
+    start_vblkd
+    add_disk vda 16M --queues 2 --huge-bounce off
+    bench_start vda --runtime 600 --rw randrw --bs 64k --verify --allow-write --queues 2
+    wait_until 10 stat_reaches vda requests.read.requests 100
+    [ "$(stat_of vda bounced)" -eq 0 ]
+    vblkctl set vda huge-bounce=on
+    bounced_more
+    vblkctl set vda threads=2
+    bounced_more
+    for use in off auto on; do
+        vblkctl set vda huge-bounce=$use
+    done
+    vblkctl stop vda
+    vblkctl start vda
+    bounced_more
+    stop_vblkd
+    start_vblkd # its disks have their settings
+    wait_until 20 grep -q 'vda: back' "$E2E_DIR/bench.log"
+    bounced_more
+    vblkctl set vda threads=1
+    bounced_more
+    [[ "$(vblkctl stats vda)" == *", through huge pages: "[1-9]* ]]
+    [ "$(stat_of vda requests.read.errors requests.write.errors invalid)" = "0 0 0" ]
+    process_signal bench INT
+    bench_ends 0 'blocks, 0 wrong'
+}
+
+@test "small requests, and those of the page cache, do not go through huge pages" {
+    start_vblkd
+    add_disk vda 4M --huge-bounce on
+    add_disk vdb 4M --huge-bounce on --cache writeback
+    bench vda --rw randread --bs 4k --runtime 0.1 --iodepth 1
+    bench vdb --rw randread --bs 128k --runtime 0.1
+    [ "$(stat_of vda bounced)" -eq 0 ]
+    [ "$(stat_of vdb bounced)" -eq 0 ]
 }
 
 @test "only the part that is named is touched" {
@@ -261,6 +329,7 @@ os.execv(sys.argv[1], sys.argv[1:])' "$VBLKBENCH" --control "$E2E_DIR/control" v
 
 @test "a wrong command line is refused and changes nothing" {
     refused 2 "which disk?"
+    refused 2 "which disk?" ""
     refused 2 'unexpected argument "b"' a b
     refused 2 "Try 'vblkbench --help'" vda --no-such-option
     refused 2 "--rw trim" vda --rw trim
@@ -335,9 +404,9 @@ assert json.load(open(sys.argv[1]))["requests"] > 0' "$E2E_DIR/bench.log"
     wait_until 10 test -S "$(socket_of qsd)"
     bench_json 'r["verify"]["checked"] > 0 and r["verify"]["wrong"] == 0' "$(socket_of qsd)" \
         --rw randrw --queues 2 --verify --allow-write --runtime 0.5
-    bench_json 'r["requests"] > 0' "$(socket_of qsd)" --iodepth 128 --poll --runtime 0.2
-    bench_json 'r["requests"] > 0' "$(socket_of qsd)" --rw discard --allow-write --runtime 0.2
-    bench_json 'r["requests"] > 0' "$(socket_of qsd)" --rw flush --runtime 0.2
+    bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --iodepth 128 --poll --runtime 0.2
+    bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --rw discard --allow-write --runtime 0.2
+    bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --rw flush --runtime 0.2
 }
 
 # --- tests/bench/compare
@@ -419,6 +488,20 @@ EOF
     echo "$output"
     [ "$status" -eq 1 ]
     [[ "$output" == *"false --version is not that of qemu-storage-daemon: "* ]]
+}
+
+@test "comparison: another build of vblkd, twice, is what this one is compared with" {
+    run compare --base "$top_builddir" --image-kinds null --servers '^(vblkd|base)' \
+        --workload '4k, depth 32$' --rounds 1 --runtime 0.2
+    [ "$status" -eq 0 ]
+    [[ "$output" == *" base "*"p50"* ]]
+    [[ "$output" != *qsd* ]]
+    grep -qE '^  vblkd +[0-9]+ +- +[0-9]+\.[0-9]{2} ' <<<"$output"
+    grep -qE '^  base +[0-9]+ +- +- ' <<<"$output"
+    grep -qE '^  base again +[0-9]+ +- +[0-9]+\.[0-9]{2} ' <<<"$output"
+    run compare --base "$E2E_DIR"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"$E2E_DIR/vblkd: no such program"* ]]
 }
 
 @test "comparison: with huge pages, and the head says so" {

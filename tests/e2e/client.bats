@@ -39,7 +39,7 @@ bare_runs() {
     [ -f "$BARE" ] || skip "no bare-metal guest at $BARE"
     need_tools qemu-system-x86_64
     shift 3
-    run timeout "$(deadline 60)" qemu-system-x86_64 -nodefaults -no-user-config -display none \
+    run timeout "$(deadline 120)" qemu-system-x86_64 -nodefaults -no-user-config -display none \
         -machine pc,accel=tcg,memory-backend=mem -m 64M \
         -object memory-backend-memfd,id=mem,size=64M,share=on \
         -chardev "socket,id=disk,path=$(socket_of "$disk")" \
@@ -73,10 +73,12 @@ bare_runs() {
 @test "an image that has grown reaches the front-end" {
     start_vblkd
     add_disk vda 16M
-    load_start vda 1 2 0
+    load_start vda 1 600 0
     vblkctl stop vda
     truncate -s 32M "$E2E_DIR/vda.img"
     vblkctl start vda
+    wait_until 20 grep -q '^CLIENT SECTORS 65536' "$E2E_DIR/load.log"
+    process_signal load TERM
     load_ended_well
     grep -q 'sectors=65536' "$E2E_DIR/load.log"
 }

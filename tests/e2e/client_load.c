@@ -7,7 +7,8 @@
  *
  *   client-load SOCKET QUEUES SECONDS RETURNS
  *
- * Ends with the line "CLIENT OK requests=N reconnects=N sectors=N" or "CLIENT FAIL why".
+ * Prints "CLIENT SECTORS N" when the disk's size has changed, and at its end "CLIENT OK requests=N
+ * reconnects=N sectors=N" or "CLIENT FAIL why".
  */
 #include <signal.h>
 #include <stdio.h>
@@ -114,6 +115,17 @@ static void on_term(int sig)
     is_ended = 1;
 }
 
+static void look_at_size(struct blk_driver *blk)
+{
+    uint64_t before = blk->capacity;
+
+    blk_driver_read_shape(blk);
+    if (blk->capacity != before) {
+        printf("CLIENT SECTORS %llu\n", (unsigned long long)blk->capacity);
+        fflush(stdout);
+    }
+}
+
 static void run(struct load *load, unsigned seconds, unsigned returns)
 {
     uint64_t end = now_ns() + seconds * NS_PER_S;
@@ -127,6 +139,7 @@ static void run(struct load *load, unsigned seconds, unsigned returns)
         if (frontend_wait(&load->fe, PATIENCE_MS) < 0) {
             fail("wait", "nothing came");
         }
+        look_at_size(&load->fe.blk);
         goes_on = !is_ended &&
                   (now_ns() < end || vhost_user_client_reconnects(load->fe.bus.client) < returns);
     }
@@ -156,7 +169,6 @@ int main(int argc, char **argv)
     if (frontend_do(&fe->ring[0], VIRTIO_BLK_T_FLUSH, 0, NULL, 0) != 0) {
         fail("flush", "refused");
     }
-    blk_driver_read_shape(&fe->blk);
     blk_driver_stop(&fe->blk);
     if (fe->bus.err.code < 0) {
         fail("stop", fe->bus.err.text);

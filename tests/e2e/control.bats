@@ -14,27 +14,47 @@ teardown() {
     e2e_teardown
 }
 
-# hold DISK WRITES: a front-end that stays, with so many writes of 4096 bytes under way.
+# hold DISK WRITES [MANNER]: a front-end that stays, with so many writes of 4096 bytes under way.
 hold() {
     # shellcheck disable=SC2154 # e2e.bash sets it
     [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold in $top_builddir"
-    process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" "$2"
+    process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" "${@:2}"
     wait_until 5 grep -q ready "$E2E_DIR/hold-$1.log"
-    wait_until 5 stat_is "$1" inflight "$2"
+    wait_until 5 has_taken "$1" "$2"
+}
+
+# has_taken DISK WRITES: since its front-end is there; on a machine that is busy enough they are answered
+# already when this is asked, unless the disk is one of add_endless.
+has_taken() {
+    local inflight answered
+
+    answered=$(grep -c "^status" "$E2E_DIR/hold-$1.log") || true
+    inflight=$(stat_of "$1" inflight)
+    [ $((inflight + answered)) -ge "$2" ]
+}
+
+# hold_end DISK: the front-end goes; before another of its name, as the teardown ends the last one alone.
+hold_end() {
+    process_signal "hold-$1" KILL
+    wait_until 5 process_ended "hold-$1"
 }
 
 # hold_done DISK WRITES: a front-end that does so many writes and goes.
 hold_done() {
     process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" "$2"
     wait_until 5 answered "$1" "$2"
-    process_signal "hold-$1" KILL
-    wait_until 5 process_ended "hold-$1"
+    hold_end "$1"
 }
 
-# add_slow NAME [MS]: a disk whose requests take long enough to do something meanwhile, on a
-# busy machine too.
+# add_slow NAME [MS]: a disk whose requests take long enough to do something meanwhile.
 add_slow() {
     vblkctl add "$1" "null:1G,delay-ms=$((${2:-1500} * E2E_PATIENCE))"
+}
+
+# add_endless NAME: a disk whose requests are in flight for longer than any test; only a daemon that is
+# killed does not wait for them.
+add_endless() {
+    vblkctl add "$1" null:1G,delay-ms=3600000
 }
 
 # answered DISK N: the front-end of `hold` has N good answers.
@@ -42,23 +62,17 @@ answered() {
     [ "$(grep -c "^status 0" "$E2E_DIR/hold-$1.log")" -eq "$2" ]
 }
 
-stat_is() {
-    [ "$(stat_of "$1" "$2")" -eq "$3" ]
-}
-
-# field DISK NAME...: members of `show`.
-field() {
-    local disk=$1
-
-    shift
-    vblkctl --json show "$disk" | python3 -c '
-import json, sys
-disk = json.load(sys.stdin)
-print(*[disk[name] for name in sys.argv[1:]])' "$@"
+# warns_of DISK CODE: `list` has such a warning.
+warns_of() {
+    vblkctl --json list | grep -q "\"name\":\"$1\".*\"code\":\"$2\""
 }
 
 state_is() {
     [ "$(field "$1" state)" = "$2" ]
+}
+
+is_moving() {
+    [[ "$(field "$1" paused_by)" == *"change of threads"* ]]
 }
 
 # Has hang_thread.py the thread, or has it given up?
@@ -88,7 +102,7 @@ refuses_to_start() {
 
     shift
     # shellcheck disable=SC2086 # the wrapper is words
-    run without_bats timeout 10 ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/other" \
+    run without_bats timeout "$(deadline 20)" ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/other" \
         --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state" "$@"
     [ "$status" -eq 1 ]
     [[ "$output" == *"$text"* ]]
@@ -110,6 +124,52 @@ refuses_to_start() {
     run vblkctl ping
     [ "$status" -eq 3 ]
     [[ "$output" == *"$E2E_DIR/control"*"start one with"* ]]
+}
+
+@test "ctl: what is no socket is told, and not to start a vblkd on it" {
+    start_vblkd
+    touch "$E2E_DIR/file"
+    for path in "$E2E_DIR" "$E2E_DIR/file"; do
+        run without_bats "$VBLKCTL" --control "$path" list
+        [ "$status" -eq 3 ]
+        [ "$output" = "vblkctl: no vblkd answers on $path: it is no socket; name another by --control" ]
+    done
+    run without_bats "$VBLKCTL" --control "$E2E_DIR/file/control" list
+    [ "$status" -eq 3 ]
+    [[ "$output" == *": that is not in a directory; name another by --control" ]]
+}
+
+@test "ctl: shutdown is no success when what was changed last is lost" {
+    start_vblkd
+    add_disk vda 1M
+    mkdir "$E2E_DIR/state/disks.json.new" # in the way
+    run vblkctl stop vda
+    [ "$status" -eq 1 ]
+    run vblkctl shutdown
+    [ "$status" -eq 1 ]
+    [[ "$output" =~ ^"vblkctl: vblkd, process "[0-9]+", has ended, but what was changed last is lost: " ]]
+    wait_until 5 process_ended vblkd
+    [ "$(process_status vblkd)" -eq 1 ]
+}
+
+@test "ctl: shutdown is no success when the daemon is killed meanwhile, or gives up" {
+    local signal
+
+    for signal in KILL TERM; do
+        start_vblkd
+        add_endless vda
+        hold vda 1
+        process_start shutdown "$VBLKCTL" --control "$E2E_DIR/control" shutdown
+        wait_until 5 grep -q "draining all disks" "$E2E_DIR/vblkd.log"
+        process_signal vblkd "$signal"
+        [ "$signal" = KILL ] || process_signal vblkd "$signal"
+        wait_until 5 process_ended shutdown
+        [ "$(process_status shutdown)" -eq 1 ]
+        grep -q "has ended, but not in order; its log says why" "$E2E_DIR/shutdown.log"
+        wait_until 5 process_ended vblkd
+        hold_end vda
+        rm -r "$E2E_DIR/state/disks.json"
+    done
 }
 
 @test "ctl: the socket may be named by the environment, options may stand anywhere" {
@@ -158,7 +218,7 @@ def names(params):
         yield from names(param["members"]) if "members" in param else [param["name"]]
 
 # Parameters that an operand or the client's own words stand for.
-told_otherwise = {"name", "type", "path", "delay_ms"}
+told_otherwise = {"name", "type", "path", "delay_ms", "error", "error_every"}
 for command in "add remove list show stats start stop".split():
     text = subprocess.run([sys.argv[2], command, "--help"], capture_output=True, text=True).stdout
     options = set(re.findall(r"^  --([a-z-]+)", text, re.M))
@@ -218,6 +278,7 @@ END
     run vblkctl show vda
     [[ "$output" == *"size:           10M (10485760 bytes)"* ]]
     [[ "$output" == *"client:         none"* ]]
+    [[ "$output" == *"blocks:         logical 512, physical "[1-9]* && "$output" != *"size 0"* ]]
     [ "$(field vda size state)" = "10485760 running" ]
 }
 
@@ -234,11 +295,52 @@ END
     [[ "${lines[1]}" =~ frontend-hold/$(cat "$E2E_DIR/hold-vda.pid")\ +1/16 ]]
 }
 
+@test "ctl: list and show tell of a queue that is broken" {
+    start_vblkd
+    add_disk vda 10M
+    hold vda 0 broken
+    wait_until 5 state_is vda broken
+    run vblkctl list
+    [[ "${lines[1]}" =~ ^vda\ +broken ]]
+    [[ "$output" == *"1 queue is broken"*"ring 0: a head lies past"*"a reset of the guest"* ]]
+    run vblkctl show vda
+    [[ "$output" == *"warning: "*"1 queue is broken"* ]]
+    [ "$(field vda queues_broken)" -eq 1 ]
+    process_signal hold-vda KILL
+    wait_until 5 state_is vda running
+}
+
+@test "ctl: a daemon that was killed is told of by the next one" {
+    start_vblkd
+    kill_vblkd
+    start_vblkd
+    vblkd_logged "the one before was killed, or crashed: .* hangs until it is reset"
+    stop_vblkd
+    start_vblkd
+    run grep "was killed" "$E2E_DIR/vblkd.log"
+    [ "$status" -eq 1 ]
+}
+
+@test "ctl: list and show tell of a guest whose memory is not shared" {
+    start_vblkd
+    vblkctl add vda null:1G --threads 2
+    hold vda 0 blind
+    wait_until 5 warns_of vda memory_not_shared
+    run vblkctl list
+    [[ "${lines[1]}" =~ ^vda\ +running ]]
+    [[ "$output" == *"probably not shared"*"share=on"* ]]
+    wait_until 5 grep -q "ring 0: its driver kicks, but no request is seen" "$E2E_DIR/vblkd.log"
+    hold_end vda
+    hold vda 0
+    run warns_of vda memory_not_shared
+    [ "$status" -ne 0 ]
+}
+
 @test "ctl: stats count what a front-end did" {
     start_vblkd
     add_disk vda 10M
     hold vda 0
-    process_signal hold-vda KILL
+    hold_end vda
     process_start hold-vda "$top_builddir/tests/frontend-hold" "$(socket_of vda)" 5
     wait_until 5 stat_is vda requests.write.requests 5
     [ "$(stat_of vda requests.write.bytes requests.write.errors invalid)" = "20480 0 0" ]
@@ -264,6 +366,20 @@ END
     [ "$(grep -c ^DISK <<<"$output")" -eq 2 ]
 }
 
+@test "ctl: stats that go on end when nobody can read them" {
+    local option
+
+    start_vblkd
+    vblkctl add vda null:1G
+    for option in "" --json; do
+        # shellcheck disable=SC2016,SC2086 # for the other shell; no option is no word
+        run without_bats timeout "$(deadline 10)" sh -c '"$@" >/dev/full' sh \
+            "$VBLKCTL" --control "$E2E_DIR/control" $option stats --interval 0.05
+        [ "$status" -eq 1 ]
+        [ "$output" = "vblkctl: cannot write the output" ]
+    done
+}
+
 @test "ctl: completion knows commands, options and disks" {
     start_vblkd
     vblkctl add vda null:1G
@@ -271,21 +387,17 @@ END
     # shellcheck disable=SC2016 # for the other shell
     run env VBLK_CONTROL="$E2E_DIR/control" bash -c '
         . "$1"
-        complete_words() {
-            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
-            _vblkctl "$vblkctl" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-            echo "${COMPREPLY[*]}"
-        }
-        vblkctl=$2
-        complete_words vblkctl sta
-        complete_words vblkctl stop --t
-        complete_words vblkctl stop ""
-        complete_words vblkctl add vdc null:1G --cache write
-        complete_words vblkctl set vda poll
-        complete_words vblkctl set vda engine = io_
-        complete_words vblkctl set vda engine = aio poll
-        complete_words vblkctl set vda poll-us=0 engine = aio ""
-        complete_words vblkctl list ""' bash "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
+        . "$2"
+        complete_words _vblkctl "$3" vblkctl sta
+        complete_words _vblkctl "$3" vblkctl stop --t
+        complete_words _vblkctl "$3" vblkctl stop ""
+        complete_words _vblkctl "$3" vblkctl add vdc null:1G --cache write
+        complete_words _vblkctl "$3" vblkctl set vda poll
+        complete_words _vblkctl "$3" vblkctl set vda engine = io_
+        complete_words _vblkctl "$3" vblkctl set vda engine = aio poll
+        complete_words _vblkctl "$3" vblkctl set vda poll-us=0 engine = aio ""
+        complete_words _vblkctl "$3" vblkctl list ""' bash "$BATS_TEST_DIRNAME/../lib/complete.bash" \
+        "$BATS_TEST_DIRNAME/../../cmd/vblkctl.bash" "$VBLKCTL"
     [ "${lines[0]}" = "stats start" ]
     [ "${lines[1]}" = "--timeout" ]
     [ "${lines[2]}" = "vda vdb" ]
@@ -293,7 +405,7 @@ END
     [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
     [ "${lines[6]}" = "poll-us= poll-cpu=" ]
-    [ "${lines[7]}" = "poll-cpu= threads=" ]
+    [ "${lines[7]}" = "poll-cpu= batch= huge-bounce= threads=" ]
     [ "${#lines[@]}" -le 9 ]
 }
 
@@ -350,19 +462,24 @@ END
 
 @test "disk: a stop that takes too long says what it waits for, and goes on" {
     start_vblkd
-    add_slow vda
+    add_endless vda
     hold vda 17
     run vblkctl stop vda --timeout 0.05
     [ "$status" -eq 1 ]
     [[ "$output" == *"vda: still draining: 17 in flight, the oldest a write of 4096 bytes at "* ]]
     [[ "$output" =~ at\ offset\ [0-9]+,\ for\ [0-9]+\.[0-9]\ s ]]
     state_is vda stopping
-    wait_until 5 state_is vda stopped
+    add_slow vdb
+    hold vdb 17
+    run vblkctl stop vdb --timeout 0
+    wait_until 10 state_is vdb stopped
+    wait_until 5 answered vdb 17
+    kill_vblkd
 }
 
 @test "disk: start cancels a drain and tells who waited for it" {
     start_vblkd
-    add_slow vda 4000
+    add_endless vda
     hold vda 1
     process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
     wait_until 5 state_is vda stopping
@@ -371,25 +488,26 @@ END
     [ "$(process_status stopper)" -eq 1 ]
     grep -q "started again" "$E2E_DIR/stopper.log"
     state_is vda running
+    kill_vblkd
 }
 
 @test "disk: one that is slow holds up neither control nor another disk" {
     start_vblkd
-    vblkctl add slow null:1G,delay-ms=60000
+    add_endless slow
     vblkctl add fast null:1G
     hold slow 4
     hold fast 0
     run vblkctl stop slow --timeout 0
     [ "$status" -eq 1 ]
-    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" list
-    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" stop fast
-    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" remove fast --force
+    vblkctl list
+    vblkctl stop fast
+    vblkctl remove fast --force
     run vblkctl remove slow --force --timeout 0.05
     [ "$status" -eq 1 ]
     [[ "$output" == *"still draining: 4 in flight"*"the removal goes on"* ]]
     state_is slow removing
     process_signal vblkd TERM
-    wait_until 5 grep -q "draining all disks" "$E2E_DIR/vblkd.log"
+    vblkd_logged "draining all disks"
     process_signal vblkd TERM
     wait_until 5 process_ended vblkd
     [ "$(process_status vblkd)" -eq 1 ]
@@ -416,8 +534,8 @@ END
     [[ "${lines[2]}" =~ ^vdb\ +running ]]
     run vblkctl show vda
     [ "$status" -eq 1 ]
-    [[ "$output" == *"stuck in a system call on $E2E_DIR/vda.img (state t in /proc/"*"/task/$tid)" ]]
-    timeout 1 "$VBLKCTL" --control "$E2E_DIR/control" stop vdb
+    [[ "$output" == *"vda: the disk's thread does not answer; it waits in epoll_"*" (state t, stopped by somebody else in /proc/"*"/task/$tid)" ]]
+    vblkctl stop vdb
     run vblkctl stats
     [[ "$output" == *"vda: "*"does not answer"*"vdb: 0 in flight"* ]]
     exec {holder}>&-
@@ -456,6 +574,149 @@ END
     [ -z "$output" ]
 }
 
+# --- sockets whose files are deleted, as cleaners of temporary directories do
+
+@test "socket: deleted while a front-end is connected it is made anew, and the front-end stays" {
+    local socket
+
+    start_vblkd
+    add_slow vda 3000
+    socket=$(socket_of vda)
+    hold vda 3
+    rm "$socket" "$socket.lock"
+    wait_until 10 test -S "$socket"
+    wait_until 5 test -e "$socket.lock"
+    [ "$(stat -c %a "$socket")" = 600 ]
+    vblkd_logged "warn: vda: its socket $socket had gone and was made anew"
+    wait_until 10 answered vda 3
+    hold_end vda
+    hold vda 1
+    [ "$(field vda listening warnings)" = "True []" ]
+    stop_vblkd
+    [ ! -e "$socket" ] && [ ! -e "$socket.lock" ]
+}
+
+@test "socket: deleted while none is connected it is made anew, with threads and after stop too" {
+    local socket
+
+    start_vblkd
+    add_disk vda 1M --threads 2 --queues 2
+    socket=$(socket_of vda)
+    for _ in 1 2 3; do
+        rm "$socket"
+        wait_until 10 test -S "$socket"
+    done
+    vblkctl stop vda
+    mv "$socket" "$socket.away"
+    wait_until 10 test -S "$socket"
+    vblkctl start vda
+    hold vda 0
+}
+
+@test "socket: without its directory list and start say so, and it comes back with it" {
+    local socket=$E2E_DIR/sub/vda.sock
+
+    start_vblkd
+    mkdir "$E2E_DIR/sub"
+    vblkctl add vda null:1G --socket "$socket"
+    mv "$E2E_DIR/sub" "$E2E_DIR/gone" # at once: what is deleted one by one comes back amid it
+    wait_until 5 grep -q "error: vda: its socket has gone and cannot be made anew" "$E2E_DIR/vblkd.log"
+    run vblkctl list
+    [[ "$output" == *"vda: "*"the socket has gone, so no front-end can connect: "*"must exist"* ]]
+    [ "$(field vda state listening)" = "running False" ]
+    run vblkctl start vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"its socket has gone and cannot be made anew"* ]]
+    mkdir "$E2E_DIR/sub"
+    vblkctl start vda
+    [ -S "$socket" ]
+    mv "$E2E_DIR/sub" "$E2E_DIR/gone-again"
+    mkdir "$E2E_DIR/sub"
+    wait_until 20 test -S "$socket"
+    [ "$(field vda listening)" = True ]
+}
+
+@test "socket: made anew it has the mode that it was given, and what is put over it is told" {
+    local socket
+
+    start_vblkd
+    vblkctl add vda null:1G
+    socket=$(socket_of vda)
+    chmod 666 "$socket" "$E2E_DIR/control"
+    vblkctl show vda # by then it has been seen
+    rm "$socket" "$E2E_DIR/control"
+    wait_until 10 test -S "$socket"
+    wait_until 10 test -S "$E2E_DIR/control"
+    [ "$(stat -c %a "$socket" "$E2E_DIR/control" | tr '\n' ' ')" = "666 666 " ]
+    echo mine >"$E2E_DIR/mine"
+    mv -f "$E2E_DIR/mine" "$socket"
+    vblkd_logged "error: vda: its socket has gone and cannot be made anew"
+}
+
+@test "socket: a disk starts while its socket cannot be made anew, for the guest that is connected" {
+    local socket
+
+    start_vblkd
+    add_disk vda 1M
+    socket=$(socket_of vda)
+    hold vda 0
+    echo mine >"$E2E_DIR/mine"
+    vblkctl stop vda
+    mv -f "$E2E_DIR/mine" "$socket"
+    vblkctl start vda
+    vblkd_logged "error: vda: its socket has gone and cannot be made anew"
+    [ "$(field vda state listening)" = "running False" ]
+    run vblkctl list
+    [[ "$output" == *"vda: "*"the socket has gone"*"is there and is no socket"* ]]
+    run vblkctl start vda
+    [ "$status" -eq 1 ]
+    [ "$(cat "$socket")" = mine ]
+    rm "$socket"
+    wait_until 20 test -S "$socket"
+    process_runs hold-vda
+}
+
+@test "socket: the control socket comes back, and without its lock a second daemon is refused" {
+    start_vblkd
+    add_disk vda 1M
+    rm "$E2E_DIR/control"
+    wait_until 10 test -S "$E2E_DIR/control"
+    vblkctl ping
+    rm "$E2E_DIR/control.lock" "$E2E_DIR/state/lock"
+    refuses_to_start "$E2E_DIR/control: another process listens there" \
+        --control "$E2E_DIR/control" --state-dir "$E2E_DIR/state2"
+    refuses_to_start "state directory $E2E_DIR/state is in use by another vblkd"
+    wait_until 10 test -e "$E2E_DIR/control.lock"
+    vblkctl show vda
+}
+
+@test "socket: nobody waits at a control socket that was moved away" {
+    start_vblkd
+    mv "$E2E_DIR/control" "$E2E_DIR/moved"
+    wait_until 10 test -S "$E2E_DIR/control"
+    vblkctl ping
+    run without_bats timeout "$(deadline 10)" "$VBLKCTL" --control "$E2E_DIR/moved" ping
+    [ "$status" -eq 3 ]
+    [[ "$output" == *refused* ]]
+}
+
+@test "socket: where no directory can be watched it is found by the clock" {
+    need_tools unshare
+    # shellcheck disable=SC2016 # for the other shell
+    unshare --user --map-root-user sh -c 'echo 0 >/proc/sys/user/max_inotify_instances' ||
+        skip "no user namespace with limits of its own"
+    # shellcheck disable=SC2016 # for the other shell
+    process_start vblkd unshare --user --map-root-user sh -c \
+        'echo 0 >/proc/sys/user/max_inotify_instances; exec "$0" "$@"' "$VBLKD" \
+        --control "$E2E_DIR/control" --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    wait_until 20 vblkd_answers
+    vblkctl add vda null:1G
+    vblkd_logged "cannot watch the directories of sockets (inotify)"
+    rm "$(socket_of vda)" "$E2E_DIR/control"
+    wait_until 20 test -S "$(socket_of vda)"
+    wait_until 20 test -S "$E2E_DIR/control"
+}
+
 # --- settings
 
 @test "set: polling changes under a front-end, and all of it shows" {
@@ -480,7 +741,7 @@ END
     start_vblkd
     vblkctl add vda null:1G --poll-us 0
     hold vda 0
-    process_signal hold-vda KILL
+    hold_end vda
     hold_done vda 40
     [ "$(stat_of vda poll_hits poll_misses poll_time_ns)" = "0 0 0" ]
     vblkctl set vda poll-us=1000
@@ -499,7 +760,25 @@ END
     [[ "$output" =~ engine:\ +(aio|io_uring|threads)\ \(chosen\ by\ auto:\ .+\) ]]
     run vblkctl set vda engine=aio
     [ "$status" -eq 1 ]
-    [[ "$output" == *"while the image is open; first 'vblkctl stop vda', afterwards 'vblkctl start vda'" ]]
+    [[ "$output" == *"while the image is open; first 'vblkctl --control $E2E_DIR/control stop vda',\
+ afterwards 'vblkctl --control $E2E_DIR/control start vda'" ]]
+    # Where the environment says it, the command works as it is.
+    export VBLK_CONTROL=$E2E_DIR/control
+    run without_bats "$VBLKCTL" set vda engine=aio
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"; first 'vblkctl stop vda', afterwards 'vblkctl start vda'" ]]
+    unset VBLK_CONTROL
+    ln -s "$E2E_DIR" "$E2E_DIR/my daemon"
+    run without_bats "$VBLKCTL" --control="$E2E_DIR/my daemon/control" set vda engine=aio
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"; first 'vblkctl --control '$E2E_DIR/my daemon/control' stop vda', "* ]]
+    # What is of a path stays as it is.
+    mkdir "$E2E_DIR/vblkctl stop me"
+    printf 'QFI\373\0\0\0\3' >"$E2E_DIR/vblkctl stop me/q.img"
+    truncate -s 1M "$E2E_DIR/vblkctl stop me/q.img"
+    run vblkctl add vdq "$E2E_DIR/vblkctl stop me/q.img"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"qemu-img convert -O raw '$E2E_DIR/vblkctl stop me/q.img' NEW"* ]]
     vblkctl stop vda
     run vblkctl set vda engine=aio
     [ "$status" -eq 0 ]
@@ -530,7 +809,7 @@ END
     if add_disk vdc 4M --cache writeback --engine io_uring; then
         run vblkctl show vdc
         [[ "$output" =~ engine:\ +aio\ \(io_uring\ was\ asked\ for:\ .*not\ permitted\) ]]
-        grep -q "warn: image .*refuses io_uring" "$E2E_DIR/vblkd.log"
+        vblkd_logged "warn: image .*refuses io_uring"
     fi
 }
 
@@ -554,9 +833,9 @@ END
     local settings
 
     start_vblkd
-    add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4
+    add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4 --huge-bounce off
     settings=$(vblkctl set vda)
-    [ "$settings" = $'poll-us=3\npoll-cpu=4\nengine=aio\nthreads=1' ]
+    [ "$settings" = $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\nengine=aio\nthreads=1' ]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'
@@ -609,15 +888,92 @@ END
     [ ! -e "$(socket_of vda)" ]
 }
 
+@test "daemon: it ends well just after a removal, and whoever asks for the disk then gets an answer" {
+    local i k
+
+    need_tools socat
+    for ((i = 0; i < 10; i++)); do
+        start_vblkd
+        vblkctl add vda null:1G --threads 8
+        {
+            echo '{"jsonrpc":"2.0","id":1,"method":"disk.remove","params":{"name":"vda"}}'
+            for ((k = 2; k < 40; k++)); do
+                echo '{"jsonrpc":"2.0","id":'$k',"method":"disk.show","params":{"name":"vda"}}'
+            done
+            echo '{"jsonrpc":"2.0","id":40,"method":"daemon.shutdown"}'
+        } | socat -t "$(deadline 20)" - "UNIX:$E2E_DIR/control" >"$E2E_DIR/answers"
+        [ "$(grep -c '"id":' "$E2E_DIR/answers")" -ge 39 ]
+        wait_until 5 process_ended vblkd
+        [ "$(process_status vblkd)" -eq 0 ]
+    done
+}
+
 @test "daemon: a request under way is answered while the daemon ends" {
     start_vblkd
-    add_slow vda 4000
+    add_endless vda
     hold vda 1
+    add_endless vdb
+    hold vdb 1
     process_start stopper "$VBLKCTL" --control "$E2E_DIR/control" stop vda
     wait_until 5 state_is vda stopping
-    stop_vblkd
+    process_start setter "$VBLKCTL" --control "$E2E_DIR/control" set vdb threads=2
+    wait_until 2 is_moving vdb
+    process_signal vblkd TERM
     wait_until 5 process_ended stopper
-    grep -q "vda: the disk is being removed" "$E2E_DIR/stopper.log"
+    grep -q "vda: the daemon is ending; started again, it runs the disk" "$E2E_DIR/stopper.log"
+    wait_until 5 process_ended setter
+    grep -q "vdb: the daemon is ending, nothing is changed" "$E2E_DIR/setter.log"
+    kill_vblkd
+    start_vblkd
+    state_is vda running
+}
+
+@test "daemon: signals that mean the end end it in order, however often the system sends them" {
+    local signal
+
+    for signal in INT QUIT PWR XCPU; do
+        # Who runs the tests may have them ignored, and what is ignored stays so.
+        VBLKD_WRAPPER="env --default-signal=$signal ${VBLKD_WRAPPER:-}" start_vblkd
+        add_slow vda 4000
+        hold vda 3
+        process_signal vblkd "$signal"
+        wait_until 5 grep -q "draining all disks" "$E2E_DIR/vblkd.log"
+        [[ "$signal" != [PX]* ]] || process_signal vblkd "$signal" || process_ended vblkd
+        wait_until 20 process_ended vblkd
+        [ "$(process_status vblkd)" -eq 0 ]
+        wait_until 5 answered vda 3
+        hold_end vda
+        rm "$E2E_DIR/state/disks.json"
+    done
+}
+
+@test "daemon: other signals do nothing to it, and what was ignored stays so" {
+    local signal
+
+    VBLKD_WRAPPER="env --ignore-signal=INT,QUIT ${VBLKD_WRAPPER:-}" start_vblkd
+    add_slow vda
+    hold vda 3
+    for signal in HUP USR1 USR2 PIPE ALRM VTALRM PROF IO STKFLT XFSZ TTIN TTOU INT QUIT \
+        RTMIN RTMIN+1 RTMAX; do
+        process_signal vblkd "$signal"
+        vblkctl ping
+    done
+    wait_until 5 answered vda 3
+    stop_vblkd
+    run grep -c "draining all disks" "$E2E_DIR/vblkd.log"
+    [ "$output" -eq 1 ]
+}
+
+@test "daemon: a signal after vblkctl shutdown is the first one" {
+    start_vblkd
+    add_slow vda 6000
+    hold vda 3
+    process_start shutdown "$VBLKCTL" --control "$E2E_DIR/control" shutdown
+    wait_until 5 grep -q "draining all disks" "$E2E_DIR/vblkd.log"
+    stop_vblkd
+    wait_until 5 answered vda 3
+    wait_until 5 process_ended shutdown
+    [ "$(process_status shutdown)" -eq 0 ]
 }
 
 @test "daemon: at the limit of open files it says what to raise, and control goes on" {
@@ -625,7 +981,7 @@ END
 
     need_tools prlimit
     VBLKD_WRAPPER="prlimit --nofile=150:200 ${VBLKD_WRAPPER:-}" start_vblkd
-    grep -q "at most 200 open files" "$E2E_DIR/vblkd.log"
+    vblkd_logged "at most 200 open files"
     add_until_refused
     [ "$status" -eq 1 ]
     [[ "$output" =~ "no room for one more disk: "[0-9]+" of 200 files are open; raise the limit" ]]
@@ -648,12 +1004,12 @@ END
         vblkctl add "d$i" null:1G >/dev/null
     done
     stop_vblkd
-    for limit in 100 150 170; do
+    for limit in 160 210 230; do
         VBLKD_WRAPPER="prlimit --nofile=$limit ${VBLKD_WRAPPER:-}" refuses_to_start \
             "no room for 20 disks: they need "
         [[ "$output" == *"open files, and $limit are allowed; raise the limit"* ]]
     done
-    VBLKD_WRAPPER="prlimit --nofile=200 ${VBLKD_WRAPPER:-}" start_vblkd
+    VBLKD_WRAPPER="prlimit --nofile=260 ${VBLKD_WRAPPER:-}" start_vblkd
     [ "$(vblkctl --json list | grep -o '"state":"running"' | wc -l)" -eq 20 ]
 }
 
@@ -684,10 +1040,11 @@ has_all_files() {
 @test "daemon: with no file descriptor left it still does what vblkctl says, and ends in order" {
     need_tools prlimit
     [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold"
-    VBLKD_WRAPPER="prlimit --nofile=120 ${VBLKD_WRAPPER:-}" start_vblkd
+    VBLKD_WRAPPER="prlimit --nofile=180 ${VBLKD_WRAPPER:-}" start_vblkd
     add_until_refused
     take_all_files
-    wait_until 5 has_all_files 120
+    # A front-end that was refused leaves some; with ThreadSanitizer porters take of the same ones.
+    wait_until 5 has_all_files "$((180 - ${E2E_SANITIZER:+20}+0))"
     vblkctl ping
     vblkctl list
     process_signal takers KILL
@@ -708,9 +1065,34 @@ has_all_files() {
     wait_until 5 vblkctl ping
     add_until_refused
     [ "$status" -eq 1 ]
-    [[ "$output" == *"no thread: "*"raise the limit of threads: TasksMax="* ]]
+    [[ "$output" == *"no thread"*": "*"raise the limit of threads: TasksMax="* ]]
     vblkctl remove d1
     vblkctl add e1 null:1G
+}
+
+@test "daemon: without threads for all disks it ends in order" {
+    local i
+
+    [ "$(id -u)" -eq 0 ] || skip "needs root to become another user"
+    need_tools prlimit setpriv
+    mkdir "$E2E_DIR/user"
+    cp "$VBLKD" "$E2E_DIR/user"
+    start_vblkd
+    for i in {1..12}; do
+        vblkctl add "d$i" null:1G >/dev/null
+    done
+    stop_vblkd
+    chown -R 61235 "$E2E_DIR"
+    process_start vblkd setpriv --reuid 61235 --clear-groups prlimit --nproc=10 \
+        "$E2E_DIR/user/vblkd" --control "$E2E_DIR/control" --socket-dir "$E2E_DIR" \
+        --state-dir "$E2E_DIR/state"
+    wait_until 10 process_ended vblkd
+    [ "$(process_status vblkd)" -eq 1 ]
+    grep -q "no thread: .*raise the limit of threads: TasksMax=" "$E2E_DIR/vblkd.log"
+    grep -q "d1: closed" "$E2E_DIR/vblkd.log"
+    [ ! -e "$(socket_of d1)" ]
+    rm "$E2E_DIR/vblkd.pid" # it has ended as it should
+    grep -q '"d12"' "$E2E_DIR/state/disks.json"
 }
 
 @test "daemon: fifty disks come, come back after a restart, and go" {
@@ -781,17 +1163,103 @@ has_all_files() {
     [[ "$output" == *"No such file"* ]]
     run vblkctl start vda
     [ "$status" -eq 1 ]
-    [[ "$output" == *"$E2E_DIR/vda.img"* ]]
+    [[ "$output" == *"$E2E_DIR/vda.img"*"put it back, or a symbolic link to where it is now" ]]
     mv "$E2E_DIR/elsewhere" "$E2E_DIR/vda.img"
     vblkctl start vda
     state_is vda running
+}
+
+# is_unsaved WHAT...: does this command of vblkctl warn that the table of disks is not saved?
+is_unsaved() {
+    vblkctl "$@" | grep -q "cannot write $E2E_DIR/state/disks.json: .*does not outlast vblkd"
+}
+
+is_saved() {
+    ! is_unsaved "$@"
+}
+
+@test "daemon: while the state file cannot be written all say so, and it is written when it can be" {
+    start_vblkd
+    add_disk vda 1M
+    add_disk vdb 1M
+    mkdir "$E2E_DIR/state/disks.json.new" # in the way
+    for _ in 1 2; do
+        run vblkctl stop vda
+        [ "$status" -eq 1 ]
+        [[ "$output" == *"vda: it was done, but it will be as it was before when vblkd is started again: "* ]]
+        [[ "$output" == *"cannot write $E2E_DIR/state/disks.json: Is a directory"* ]]
+    done
+    run vblkctl remove vdb
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"vdb: it was done, but the disk will be there again when vblkd is started again"* ]]
+    is_unsaved list
+    is_unsaved show vda
+    is_unsaved ping
+    vblkd_logged "error: .*disks.json: Is a directory"
+    run grep -c "error: .*disks.json: Is a directory" "$E2E_DIR/vblkd.log"
+    [ "$output" -eq 1 ]
+    rmdir "$E2E_DIR/state/disks.json.new"
+    wait_until 60 is_saved list
+    vblkd_logged "disks.json is written again"
+    kill_vblkd
+    start_vblkd
+    state_is vda stopped
+    run vblkctl show vdb
+    [ "$status" -eq 1 ]
+}
+
+@test "daemon: an end at which the state file cannot be written has status 1" {
+    start_vblkd
+    add_disk vda 1M
+    mkdir "$E2E_DIR/state/disks.json.new"
+    run vblkctl stop vda
+    [ "$status" -eq 1 ]
+    stop_vblkd 1
+    grep -q "error: daemon: what was changed last is lost: .*disks.json: Is a directory" \
+        "$E2E_DIR/vblkd.log"
+    rm "$E2E_DIR/vblkd.pid" # it has ended as it should
+}
+
+is_rewritten() {
+    ! grep -q '"boot":"another"' "$E2E_DIR/state/disks.json"
+}
+
+@test "daemon: what it writes by itself after a reboot of the host is nobody's loss" {
+    start_vblkd
+    add_disk vda 1M
+    add_disk vdb 1M
+    stop_vblkd
+    sed -i 's/"boot":"[^"]*"/"boot":"another"/' "$E2E_DIR/state/disks.json"
+    mkdir "$E2E_DIR/state/disks.json.new"
+    start_vblkd
+    wait_until 5 is_unsaved ping
+    vblkd_logged "disks.json"
+    run grep -E "disks.json|it was done" "$E2E_DIR/vblkd.log"
+    [ "${#lines[@]}" -eq 1 ]
+    stop_vblkd
+    rmdir "$E2E_DIR/state/disks.json.new"
+    start_vblkd
+    wait_until 5 is_rewritten
+}
+
+@test "daemon: a socket directory that JSON cannot carry is refused before anything is made" {
+    local dir=$E2E_DIR/$'d\xff'
+
+    run without_bats timeout "$(deadline 20)" "$VBLKD" --control "$E2E_DIR/control" --socket-dir "$dir" \
+        --state-dir "$E2E_DIR/state"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--socket-dir: "*" is not UTF-8"* ]]
+    [ ! -e "$dir" ] && [ ! -e "$E2E_DIR/control" ]
 }
 
 @test "daemon: a damaged or newer state file is refused and left alone" {
     local text
 
     for text in '' '{"version": 1, "disks": [' 'garbage' '{"version": 2, "disks": []}' \
-        '{"version": 1, "disks": [{"config": {"name": "../x"}}]}'; do
+        '{"version": 1, "disks": [{"config": {"name": "../x"}}]}' \
+        '{"version":1,"disks":[{"config":{"name":"vda","image":{"type":"null","size":1048576},
+          "serial":"vda","queues":16,"queue_size":1024,"socket":"/nowhere/vda.sock"},"stopped":false,
+          "geometry":{"size":1048576,"logical_block_size":512,"physical_block_size":512}}]}'; do
         printf %s "$text" >"$E2E_DIR/state/disks.json"
         refuses_to_start "$E2E_DIR/state/disks.json"
         [ "$(cat "$E2E_DIR/state/disks.json")" = "$text" ]
@@ -825,7 +1293,7 @@ for _ in range(2):
 
     for words in --explode extra "--log-level loud" "--control="; do
         # shellcheck disable=SC2086 # words
-        run without_bats timeout 5 "$VBLKD" $words
+        run without_bats timeout "$(deadline 20)" "$VBLKD" $words
         [ "$status" -eq 2 ]
         [[ "$output" == *"--help'"* ]]
     done
@@ -851,6 +1319,38 @@ for _ in range(2):
     [ "$status" -eq 1 ]
     [[ "$output" == *"only root and the daemon's own user"* ]]
     without_bats "$VBLKCTL" --control "$E2E_DIR/run/a/control" ping
+}
+
+@test "disk: stop and remove with no time only begin it" {
+    start_vblkd
+    add_disk vda 1M
+    run vblkctl stop vda --timeout 0
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"the stop goes on"* ]]
+    wait_until 5 state_is vda stopped
+    vblkctl start vda
+    run vblkctl remove vda --timeout 0
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"the removal goes on"* ]]
+    wait_until 5 test ! -e "$(socket_of vda)"
+    vblkctl add vdb null:1M
+    vblkctl stop vdb --timeout 0
+}
+
+@test "an ordinary user without XDG_RUNTIME_DIR is told to name a place, with one status" {
+    local program
+
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv
+    chmod 755 "$E2E_DIR"
+    cp "$VBLKD" "$VBLKCTL" "$E2E_DIR"
+    for program in vblkd "vblkctl list"; do
+        # shellcheck disable=SC2086 # words
+        run without_bats setpriv --reuid 65534 --clear-groups \
+            env -u XDG_RUNTIME_DIR -u VBLK_CONTROL "$E2E_DIR/"$program
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"XDG_RUNTIME_DIR is not set, so there is no default for sockets; name "*"--control"* ]]
+    done
 }
 
 @test "daemon: an ordinary user has it under XDG directories" {

@@ -251,7 +251,7 @@ static void unknown_region_cannot_be_removed(void)
 
 static void crooked_ring_sizes_are_refused(void)
 {
-    static const uint32_t sizes[] = {0, 3, 2048, 65536, 0x80000000, UINT32_MAX};
+    static const uint32_t sizes[] = {0, 3, 32769, 65536, 0x80000000, UINT32_MAX};
 
     for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
         struct vhost_vring_state_msg state = {.index = 0, .num = sizes[i]};

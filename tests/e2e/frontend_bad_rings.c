@@ -64,6 +64,29 @@ static void loop_breaks_its_ring_alone(void)
     require_broken(fe);
 }
 
+/* A table that is no loop, only endless: more descriptors than any chain may have. */
+static void table_of_40000_descriptors_breaks_its_ring_alone(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe;
+    struct frontend_ring *ring;
+    struct vring_desc *table;
+
+    opts.request_bytes = 40000 * sizeof(*table);
+    fe = case_start(&opts);
+    ring = &fe->ring[0];
+    table = ring->requests->data;
+    for (unsigned i = 0; i < 40000; i++) {
+        table[i] = (struct vring_desc){.addr = data_addr(ring),
+                                       .len = 1,
+                                       .flags = i < 39999 ? VRING_DESC_F_NEXT : 0,
+                                       .next = (uint16_t)(i + 1)};
+    }
+    raw_ring_set_desc(ring->drv, 0, data_addr(ring), opts.request_bytes, VRING_DESC_F_INDIRECT, 0);
+    raw_ring_offer(ring->drv, 0);
+    require_broken(fe);
+}
+
 static void index_that_jumps_breaks_its_ring_alone(void)
 {
     struct frontend *fe = liar();
@@ -86,7 +109,7 @@ static void head_in_flight_twice_breaks_its_ring_at_most(void)
 {
     struct frontend *fe = liar();
     struct ring_driver *drv = fe->ring[0].drv;
-    struct ring_piece pieces[] = {{&fe->ring[0].requests->blk->header, 16, false},
+    struct ring_piece pieces[] = {{&fe->ring[0].requests->blk->frame->header, 16, false},
                                   {fe->ring[0].requests->data, 32769, true}};
     uint16_t head = (uint16_t)ring_driver_add(drv, pieces, 2);
 
@@ -124,7 +147,7 @@ static void status_outside_memory_breaks_its_ring_alone(void)
     struct ring_driver *drv = fe->ring[0].drv;
     struct blk_driver_request *flush =
         frontend_prepare(&fe->ring[0], VIRTIO_BLK_T_FLUSH, 0, 0)->blk;
-    struct ring_piece pieces[] = {{&flush->header, sizeof(flush->header), false},
+    struct ring_piece pieces[] = {{&flush->frame->header, sizeof(flush->header), false},
                                   raw_ring_piece(drv, UINT64_MAX, 1, true)};
 
     require(ring_driver_add(drv, pieces, 2) >= 0);
@@ -213,6 +236,92 @@ static void ring_that_is_never_empty_does_not_starve_the_other(void)
     }
 }
 
+#define REGIONS 400u
+#define REGION_BYTES 4096u
+#define TABLE 1024u
+
+/* Regions that follow one another, with one page of memory behind all of them. */
+static void add_regions(struct frontend *fe, const struct arena *page)
+{
+    for (unsigned i = 0; i < REGIONS; i++) {
+        const struct vhost_mem_reg_msg slot = {
+            .region = {.guest_addr = page->guest_addr + i * REGION_BYTES,
+                       .size = REGION_BYTES,
+                       .user_addr = page->guest_addr + i * REGION_BYTES}};
+
+        require(frontend_set(fe, VHOST_ADD_MEM_REG, &slot, sizeof(slot), page->fd) == 0);
+    }
+}
+
+/*
+ * Every head leads to a table of buffers, each across all regions.  The status is the last byte,
+ * and each ring has one of its own.
+ */
+static void offer_long_chains(struct frontend_ring *ring, const struct arena *page, unsigned count,
+                              unsigned index)
+{
+    struct vring_desc *table = ring->requests->data;
+
+    for (unsigned i = 0; i < TABLE; i++) {
+        table[i] = (struct vring_desc){.addr = page->guest_addr,
+                                       .len = REGIONS * REGION_BYTES,
+                                       .flags = VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+                                       .next = (uint16_t)(i + 1)};
+    }
+    table[TABLE - 1].flags = VRING_DESC_F_WRITE;
+    table[TABLE - 1].len -= index * CACHE_LINE;
+    for (unsigned i = 0; i < count; i++) {
+        raw_ring_set_desc(ring->drv, i, data_addr(ring), TABLE * sizeof(*table),
+                          VRING_DESC_F_INDIRECT, 0);
+        raw_ring_put(ring->drv, (uint16_t)i);
+    }
+    (void)ring_driver_show(ring->drv);
+    kick(ring);
+}
+
+/* A back-end that walks each of them through all regions takes seconds. */
+static uint64_t soon_ns(void)
+{
+    const char *patience = getenv("E2E_PATIENCE");
+
+    return NS_PER_S * (patience ? (uint64_t)atoi(patience) : 1);
+}
+
+/* Returns how long the answers to chains on all rings took. */
+static uint64_t answer_ns(struct frontend *fe, const struct arena *page)
+{
+    unsigned count = fe->opts.queue_size;
+    uint64_t start_ns = now_ns();
+
+    for (unsigned i = 0; i < fe->opts.queues; i++) {
+        offer_long_chains(&fe->ring[i], page, count, i);
+    }
+    for (unsigned i = 0; i < fe->opts.queues; i++) {
+        struct ring_driver *drv = fe->ring[i].drv;
+
+        while (raw_ring_used_count(drv) < count) {
+            require(now_ns() - start_ns < 100 * NS_PER_S);
+        }
+        drv->last_used += count;
+    }
+    return now_ns() - start_ns;
+}
+
+/* In one of a few times: others may want the processor. */
+static void faulty_chains_over_hundreds_of_regions_are_answered_soon(void)
+{
+    struct frontend *fe = liar();
+    struct arena page;
+    unsigned tries = 1;
+
+    arena_init(&page, 1ull << 40, REGION_BYTES);
+    add_regions(fe, &page);
+    while (answer_ns(fe, &page) >= soon_ns()) {
+        require(++tries <= 5);
+    }
+    arena_fini(&page);
+}
+
 #define CASE(name)  \
     {               \
 #name, name \
@@ -221,6 +330,7 @@ static void ring_that_is_never_empty_does_not_starve_the_other(void)
 const struct frontend_case bad_ring_cases[] = {
     CASE(head_past_the_table_breaks_its_ring_alone),
     CASE(loop_breaks_its_ring_alone),
+    CASE(table_of_40000_descriptors_breaks_its_ring_alone),
     CASE(index_that_jumps_breaks_its_ring_alone),
     CASE(chain_without_a_status_breaks_its_ring_alone),
     CASE(head_in_flight_twice_breaks_its_ring_at_most),
@@ -230,5 +340,6 @@ const struct frontend_case bad_ring_cases[] = {
     CASE(descriptors_that_change_all_the_time_harm_nobody),
     CASE(memory_truncated_under_the_back_end_harms_nobody_else),
     CASE(ring_that_is_never_empty_does_not_starve_the_other),
+    CASE(faulty_chains_over_hundreds_of_regions_are_answered_soon),
     {0},
 };

@@ -14,8 +14,10 @@ struct frontend_case {
     void (*run)(void);
 };
 
-extern const struct frontend_case good_cases[]; /* memory, features, requests */
-extern const struct frontend_case life_cases[]; /* stop, reconnect, messages as they come */
+extern const struct frontend_case good_cases[];  /* memory, features, requests */
+extern const struct frontend_case life_cases[];  /* stop, reconnect, messages as they come */
+extern const struct frontend_case large_cases[]; /* rings and requests */
+extern const struct frontend_case range_cases[]; /* discards and zeroes */
 extern const struct frontend_case bad_message_cases[];
 extern const struct frontend_case bad_ring_cases[];
 
@@ -39,6 +41,7 @@ struct frontend_opts case_opts(void);
  */
 struct frontend *case_frontend(const struct frontend_opts *opts);
 struct frontend *case_connect(void);
+struct frontend *case_connect_with(const struct frontend_opts *opts);
 struct frontend *case_start(const struct frontend_opts *opts);
 
 /* Write, flush, read back and compare through one ring. */

@@ -247,6 +247,7 @@ static void get_config(struct frontend *fe, void *to, uint32_t offset, uint32_t 
     require(vhost_send(frontend_sock(fe), &out) == 0);
     require(vhost_recv(frontend_sock(fe), &in, FRONTEND_TIMEOUT_MS) == 0);
     require(in.request == VHOST_GET_CONFIG && in.size == bytes);
+    require(memcmp(in.payload, &config, offsetof(struct vhost_config_msg, flags)) == 0);
     memcpy(to, in.payload + offsetof(struct vhost_config_msg, data), len);
 }
 
@@ -260,6 +261,17 @@ static void config_is_served_in_parts(void)
         get_config(fe, part + i, i, 4);
     }
     require(memcmp(whole, part, 60) == 0);
+}
+
+/* As cloud-hypervisor did from v0.6.0 to v50.2: all of it, at 0x100, where virtio-mmio has it. */
+static void config_is_served_at_the_offset_of_virtio_mmio(void)
+{
+    struct frontend *fe = case_connect();
+    struct virtio_blk_config zero, mmio;
+
+    get_config(fe, &zero, 0, sizeof(zero));
+    get_config(fe, &mmio, 0x100, sizeof(mmio));
+    require(memcmp(&zero, &mmio, sizeof(zero)) == 0);
 }
 
 #define CASE(name)  \
@@ -283,5 +295,6 @@ const struct frontend_case good_cases[] = {
     CASE(region_may_end_inside_a_page),
     CASE(memory_table_may_be_sent_again),
     CASE(config_is_served_in_parts),
+    CASE(config_is_served_at_the_offset_of_virtio_mmio),
     {0},
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /*
- * frontend-hold SOCKET [WRITES]: connect to a disk, send it WRITES writes of 4096 bytes, the
- * first at offset 8192, print "ready", then "status N" for each that is answered; stay
+ * frontend-hold SOCKET [WRITES [blind|broken]]: connect to a disk, send it WRITES writes of 4096
+ * bytes, the first at offset 8192, print "ready", then "status N" for each that is answered; stay
  * connected until killed.  For tests of what happens to a disk that is in use.
+ *   blind   kick now and then, with nothing to be seen, as a guest does whose memory is not shared
+ *   broken  offer a head that there is not
  */
 
 #include <err.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "tests/lib/frontend.h"
+#include "tests/lib/raw_ring.h"
 
 #define DATA_BYTES 4096
 #define FIRST_SECTOR 16
@@ -42,8 +45,18 @@ static void print_answered(struct frontend_ring *ring)
     (void)fflush(stdout);
 }
 
+static void kick(const struct frontend_ring *ring)
+{
+    uint64_t one = 1;
+
+    if (write(ring->fds->kick, &one, sizeof(one)) < 0) {
+        err(EXIT_FAILURE, "kick");
+    }
+}
+
 int main(int argc, char **argv)
 {
+    const char *manner = argc > 3 ? argv[3] : "";
     static struct frontend fe;
     const struct frontend_opts opts = {
         .socket = argc > 1 ? argv[1] : "",
@@ -58,11 +71,18 @@ int main(int argc, char **argv)
     if (frontend_start(&fe) < 0) {
         errx(EXIT_FAILURE, "%s", fe.bus.err.text);
     }
+    if (strcmp(manner, "broken") == 0) {
+        raw_ring_offer(fe.ring[0].drv, 60000);
+        kick(&fe.ring[0]);
+    }
     put_writes(&fe.ring[0], writes);
     printf("ready\n");
     (void)fflush(stdout);
     for (;;) {
-        (void)frontend_wait(&fe, 1000); /* silence is fine */
+        (void)frontend_wait(&fe, 100); /* silence is fine */
+        if (strcmp(manner, "blind") == 0) {
+            kick(&fe.ring[0]);
+        }
         print_answered(&fe.ring[0]);
     }
 }

@@ -89,15 +89,21 @@ static int connect_and_accept(struct frontend *fe)
     return ret == 0 ? frontend_accept(fe, vhost_user_client_features(fe->bus.client)) : ret;
 }
 
-struct frontend *case_connect(void)
+struct frontend *case_connect_with(const struct frontend_opts *opts)
 {
-    struct frontend_opts opts = case_opts();
     struct frontend *fe;
 
     end_frontends();
-    fe = case_frontend(&opts);
+    fe = case_frontend(opts);
     require(patiently(connect_and_accept, fe) == 0);
     return fe;
+}
+
+struct frontend *case_connect(void)
+{
+    struct frontend_opts opts = case_opts();
+
+    return case_connect_with(&opts);
 }
 
 struct frontend *case_start(const struct frontend_opts *opts)
@@ -200,6 +206,8 @@ int main(int argc, char **argv)
     pattern = argv[optind];
     failures += run_cases(good_cases, pattern, &number);
     failures += run_cases(life_cases, pattern, &number);
+    failures += run_cases(large_cases, pattern, &number);
+    failures += run_cases(range_cases, pattern, &number);
     failures += run_cases(bad_message_cases, pattern, &number);
     failures += run_cases(bad_ring_cases, pattern, &number);
     printf("1..%u\n", number);

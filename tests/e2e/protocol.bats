@@ -42,6 +42,11 @@ client() {
     client half_closed_connection_gets_its_answers
 }
 
+@test "protocol: half closed connection is told how the daemon ended" {
+    client half_closed_connection_is_told_how_the_daemon_ended
+    wait_until 5 process_ended vblkd
+}
+
 @test "protocol: methods tell their parameters" {
     client methods_tell_their_parameters
 }
@@ -52,6 +57,14 @@ client() {
 
 @test "protocol: names are told" {
     client names_are_told
+}
+
+@test "protocol: each parameter is checked" {
+    client each_parameter_is_checked
+}
+
+@test "protocol: members of other types and twins are refused" {
+    client members_of_other_types_and_twins_are_refused
 }
 
 @test "protocol: refusals name the errno" {
@@ -84,6 +97,10 @@ client() {
 
 @test "protocol: clients that leave early" {
     client clients_that_leave_early
+}
+
+@test "protocol: clients that list as often as they may" {
+    client clients_that_list_as_often_as_they_may
 }
 
 @test "protocol: client that does not read is dropped" {

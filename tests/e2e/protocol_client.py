@@ -12,9 +12,10 @@ import socket
 import sys
 import time
 
-TIMEOUT_S = 10
+TIMEOUT_S = 60
 LINE_MAX = 65536
 CLIENTS_MAX = 64
+CALLS_MAX = 64
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -60,8 +61,8 @@ class Client:
             request['params'] = params
         self.send(json.dumps(request).encode() + b'\n')
 
-    def read(self):
-        """The next answer, None at the end of the connection."""
+    def read_line(self):
+        """The next answer or notification, None at the end of the connection."""
         while b'\n' not in self.received:
             try:
                 data = self.sock.recv(1 << 16)
@@ -71,9 +72,13 @@ class Client:
                 return None
             self.received += data
         line, self.received = self.received.split(b'\n', 1)
-        answer = json.loads(line)
-        assert answer['jsonrpc'] == '2.0', answer
-        assert ('result' in answer) != ('error' in answer), answer
+        message = json.loads(line)
+        assert message['jsonrpc'] == '2.0', message
+        return message
+
+    def read(self):
+        answer = self.read_line()
+        assert answer is None or ('result' in answer) != ('error' in answer), answer
         return answer
 
     def call(self, method, params=None):
@@ -118,9 +123,9 @@ def try_life_of_a_disk():
         listed = client.call('disk.list')['disks']
         assert [d['name'] for d in listed] == ['vda'] and listed[0].items() <= disk.items()
         stats = client.call('disk.stats', {'name': 'vda'})
-        assert set(stats['requests']) == {'read', 'write', 'flush', 'discard', 'other'}, stats
+        assert set(stats['requests']) == {'read', 'write', 'flush', 'discard', 'write_zeroes', 'other'}, stats
         assert client.call('disk.stats')['disks'][0]['name'] == 'vda'
-        assert client.call('disk.stop', {'name': 'vda', 'timeout_ms': 1000})['changed'] is True
+        assert client.call('disk.stop', {'name': 'vda', 'timeout_ms': 20000})['changed'] is True
         assert client.call('disk.stop', {'name': 'vda'})['changed'] is False
         assert client.call('disk.start', {'name': 'vda'})['state'] == 'running'
         assert client.call('disk.remove', {'name': 'vda'}) == {'name': 'vda'}
@@ -176,6 +181,18 @@ def try_half_closed_connection_gets_its_answers():
             client.send_request('disk.show', {'name': 'vda'}, id=i)
         client.sock.shutdown(socket.SHUT_WR)
         assert sorted(client.read()['id'] for _ in range(3)) == [0, 1, 2]
+        assert client.read() is None
+
+
+def try_half_closed_connection_is_told_how_the_daemon_ended():
+    with Client() as client:
+        add_null(client, 'vda')
+        client.send_request('daemon.shutdown', id=1)
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.read()['id'] == 1
+        ended = client.read_line()
+        assert ended and ended['method'] == 'daemon.ended', ended
+        assert ended['params'] == {'status': 0, 'reason': None, 'left': []}, ended
         assert client.read() is None
 
 
@@ -258,7 +275,7 @@ def try_names_are_told():
             ('disk.add', {'name': 'a', 'image': image, 'queues': 0}, 'queues:'),
             ('disk.add', {'name': 'a', 'image': image, 'queues': 65}, 'queues:'),
             ('disk.add', {'name': 'a', 'image': image, 'queue_size': 100}, 'queue_size:'),
-            ('disk.add', {'name': 'a', 'image': image, 'queue_size': 2048}, 'queue_size:'),
+            ('disk.add', {'name': 'a', 'image': image, 'queue_size': 65536}, 'queue_size:'),
             ('disk.add', {'name': 'a', 'image': image, 'serial': 'x' * 21}, 'serial:'),
             ('disk.add', {'name': 'a', 'image': image, 'logical_block_size': 1000},
              'logical_block_size:'),
@@ -271,7 +288,90 @@ def try_names_are_told():
             error = refused(client, method, params)
             assert error.code == INVALID_PARAMS and text in error.message, \
                 (method, params, error.code, error.message)
-        assert client.call('disk.list') == {'disks': []}
+        assert client.call('disk.list') == {'disks': [], 'warnings': []}
+
+
+VALUES = {'string': 'x', 'boolean': True, 'integer': 7, 'object': {}}
+
+
+def flat(params, path=()):
+    for param in params:
+        yield path + (param['name'],), param
+        yield from flat(param.get('members', []), path + (param['name'],))
+
+
+def nested(base, path, value):
+    """A copy of `base` with `value` at `path`."""
+    copy = dict(base)
+    copy[path[0]] = nested(copy.get(path[0], {}), path[1:], value) if path[1:] else value
+    return copy
+
+
+def bad_values(param):
+    """(value, what is said of it) of all that the daemon's own table does not allow."""
+    article = 'an' if param['type'][0] in 'aeiou' else 'a'
+    said = f'must be {article} {param["type"]}, not '
+    yield from ((value, said) for kind, value in VALUES.items() if kind != param['type'])
+    yield from ((value, said) for value in (None, [], 1.5))
+    if 'min' in param:
+        for value in param['min'] - 1, param['max'] + 1:
+            if value < 1 << 63:
+                yield value, f'{value} is out of range, {param["min"]} to {param["max"]} are'
+    if param['type'] == 'string':
+        yield '', 'is empty'
+    if 'values' in param:
+        yield 'X', '"X" is not allowed, must be one of "' + '", "'.join(param['values']) + '"'
+    if param['type'] == 'object':
+        yield {'colour': 1}, 'unknown member "colour"'
+
+
+def refused_params(client, method, params, text):
+    error = refused(client, method, params)
+    assert error.code == INVALID_PARAMS and error.message.startswith(text), \
+        (method, params, error.code, error.message, text)
+
+
+def try_each_parameter_is_checked():
+    """Whatever the tables have, at any depth; nothing is otherwise than before."""
+    with Client() as client:
+        before = add_null(client, 'vda')
+        base = {'disk.add': {'name': 'vdb', 'image': {'type': 'null', 'size': 512}}}
+        count = 0
+        for method in client.call('daemon.methods')['methods']:
+            name = {'name': 'vda'} if ('name',) in dict(flat(method['params'])) else {}
+            valid = base.get(method['name'], name)
+            for path, param in flat(method['params']):
+                for value, text in bad_values(param):
+                    refused_params(client, method['name'], nested(valid, path, value),
+                                   f'{".".join(path)}: {text}')
+                    count += 1
+            refused_params(client, method['name'], {**valid, 'colour': 1},
+                           'unknown member "colour"')
+        assert count > 200, count
+        assert client.call('disk.show', {'name': 'vda'}) == before
+        assert len(client.call('disk.list')['disks']) == 1
+
+
+def try_members_of_other_types_and_twins_are_refused():
+    with Client() as client:
+        for image, text in [
+                ({'type': 'null', 'size': 512, 'path': '/x'}, 'image.path: goes with type "file"'),
+                ({'type': 'null', 'size': 512, 'create': True}, 'image.create: goes with type'),
+                ({'type': 'null', 'size': 512, 'format': 'raw'}, 'image.format: goes with type'),
+                ({'type': 'file', 'path': '/x', 'delay_ms': 1},
+                 'image.delay_ms: goes with type "null" only')]:
+            refused_params(client, 'disk.add', {'name': 'a', 'image': image}, text)
+        for params in [
+                b'{"name": "a", "name": "b", "image": {"type": "null", "size": 512}}',
+                b'{"name": "a", "image": {"type": "null", "size": 512, "size": 1024}}',
+                b'{"name": "a", "image": {"type": "null", "type": "file", "size": 512}}',
+                b'{"name": "a", "image": {}, "image": {"type": "null", "size": 512}}']:
+            client.send(b'{"jsonrpc": "2.0", "id": 1, "method": "disk.add", "params": ' + params +
+                        b'}\n')
+            answer = client.read()
+            assert answer['error']['code'] == PARSE_ERROR, answer
+            assert 'duplicate' in answer['error']['message'], answer
+        assert client.call('disk.list')['disks'] == []
 
 
 def try_refusals_name_the_errno():
@@ -315,7 +415,9 @@ def try_settings_with_hostile_values():
                   for value in (None, 0, -1, 1.5, True, [], ['auto'], {}, {'engine': 'auto'})]
         for params, text in cases:
             error = refused(client, 'disk.set', {'name': 'vda', **params})
-            assert error.code == INVALID_PARAMS and text in error.message, \
+            # What does not fit this disk may fit another.
+            code = REFUSED if 'goes with' in text else INVALID_PARAMS
+            assert error.code == code and text in error.message, \
                 (str(params)[:80], error.code, error.message[:300])
         assert client.call('disk.set', {'name': 'vda', 'engine': 'auto'})['changed'] is False
         assert client.call('disk.show', {'name': 'vda'}) == before
@@ -353,7 +455,7 @@ def try_settings_in_a_row():
         assert all(answers_of[i]['result']['poll_us'] == i for i in range(30)), answers_of
         errnos = {answers_of[i]['error']['data']['errno'] for i in range(31, 60)}
         assert errnos <= {'ENOENT', 'EBUSY', 'ENODEV'}, errnos
-        assert client.call('disk.list') == {'disks': []}
+        assert client.call('disk.list') == {'disks': [], 'warnings': []}
 
 
 # ---- what must harm nobody ----
@@ -419,6 +521,26 @@ def try_clients_that_leave_early():
             except BrokenPipeError:
                 pass  # too many of them at once
         answers(stays)
+
+
+def try_clients_that_list_as_often_as_they_may():
+    """Nobody waits for long, and no disk is blamed for it."""
+    disks = [f'd{i}' for i in range(30)]
+    with Client() as other:
+        for disk in disks:
+            add_null(other, disk)
+        line = b'{"jsonrpc": "2.0", "id": 1, "method": "disk.list"}\n'
+        clients = [Client() for _ in range(CLIENTS_MAX // 2)]
+        for client in clients:
+            client.send(line * CALLS_MAX)
+        answers(other)
+        assert len(other.call('disk.stats')['disks']) == len(disks)
+        for client in clients:
+            for _ in range(CALLS_MAX):
+                listed = client.read()['result']['disks']
+                assert [disk['name'] for disk in listed] == disks, listed
+                assert {disk['state'] for disk in listed} == {'running'}, listed
+            client.sock.close()
 
 
 def try_client_that_does_not_read_is_dropped():

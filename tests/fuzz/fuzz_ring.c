@@ -3,14 +3,17 @@
 /*
  * Ring and request parsing against a driver that is mostly right and now and then is not.
  * The input is a list of steps of 8 bytes: what to do, and its arguments.  Valid requests
- * are the common step; the others spoil one word of the ring or of a table.
+ * are the common step; the others spoil one word of the ring or of a table.  The first byte says
+ * what was negotiated, and in which format the ring is.
  */
 
 #include <assert.h>
 #include <string.h>
 
-#include "core/blk.h"
+#include "core/virtio/blk.h"
 #include "tests/lib/driver.h"
+#include "tests/lib/find_parts.h"
+#include "tests/lib/packed.h"
 
 #define SIZE 16
 #define GUEST 0x100000ull
@@ -31,13 +34,16 @@ struct step {
 static struct arena arena;
 static struct mem mem;
 static struct driver drv;
+static struct packed packed;
 static struct ring ring;
+static struct slots arrays;
 static struct blk blk;
 static struct stats stats;
 
 static void set_up(void)
 {
-    struct mem_layout first = {.guest_addr = GUEST, .size = ARENA_BYTES / 2 + 100, .user_addr = 1};
+    struct mem_layout first = {
+        .guest_addr = GUEST, .size = ARENA_BYTES / 2 + 100, .user_addr = GUEST};
     struct mem_layout second = first;
 
     arena_init(&arena, GUEST, ARENA_BYTES);
@@ -49,6 +55,8 @@ static void set_up(void)
     assert(mem_add(&mem, &first, arena.fd, NULL) == 0);
     assert(mem_add(&mem, &second, arena.fd, NULL) == 0);
     driver_init(&drv, &arena, SIZE);
+    packed_init(&packed, &arena, SIZE);
+    assert(slots_init(&arrays, sizeof(struct ring_array), 1) == 0);
 }
 
 static void start(uint8_t flags)
@@ -60,22 +68,45 @@ static void start(uint8_t flags)
                             .seg_max = BLK_SEG_MAX,
                             .is_readonly = flags & 8,
                             .serial = "fuzz"};
+    uint32_t place = flags & 16 ? 2 * SIZE - 2 : 0;
+    bool is_packed = flags & 128;
     struct ring_layout layout = {
         .size = SIZE,
-        .desc = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.desc), ring_desc_bytes(SIZE)),
-        .avail = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.avail), ring_avail_bytes(SIZE)),
-        .used = mem_at(&mem, ring_driver_addr(&drv.ring, drv.ring.used), ring_used_bytes(SIZE)),
-        .last_avail = flags & 16 ? 0xfffe : 0,
+        .parts = is_packed ? packed_parts(&packed, &mem) : find_parts(&mem, &drv.ring),
+        .base = is_packed    ? packed_base(&packed, place)
+                : flags & 16 ? 0xfffe
+                             : 0,
+        .is_packed = is_packed,
         .has_event_idx = flags & 1,
         .has_indirect = flags & 2,
         .slot_size = sizeof(struct request),
-        .iov_max = BLK_IOV_MAX,
+        .slot_iovs = flags & 32 ? BLK_SLOT_IOVS : 2, /* so that many chains are long */
+        .arrays = flags & 64 ? NULL : &arrays,
     };
 
-    driver_reset(&drv, layout.last_avail);
+    driver_reset(&drv, (uint16_t)layout.base);
+    packed_reset(&packed, place);
     blk_init(&blk, &opts);
     memset(&stats, 0, sizeof(stats));
     assert(ring_start(&ring, &layout, &mem) == 0);
+}
+
+/* Under a name that is free, if there is room. */
+static void offer_packed(const struct piece *pieces, unsigned count, bool is_indirect)
+{
+    uint16_t id = 0;
+
+    while (id < SIZE && packed.count[id] > 0) {
+        id++;
+    }
+    if (id == SIZE || packed.offered - packed.taken > SIZE - count) {
+        return;
+    }
+    if (is_indirect) {
+        packed_offer_indirect(&packed, pieces, count, TABLE, id);
+    } else {
+        packed_offer(&packed, pieces, count, id);
+    }
 }
 
 /* A request as a good driver makes it. */
@@ -89,13 +120,16 @@ static void offer_request(const struct step *step)
         {.addr = DATA + (step->large >> 5) % 65536, .len = len, .is_in = is_in},
         piece_in(DATA + 16, 1)};
 
+    bool is_indirect = ring.layout.has_indirect && step->index & 16;
+
     memcpy(arena_at(&arena, DATA), &header, sizeof(header));
-    if (drv.free_count < 3) {
-        return;
+    if (ring.layout.is_packed) {
+        offer_packed(pieces, 3, is_indirect);
+    } else if (drv.free_count >= 3) {
+        driver_offer(&drv, is_indirect
+                               ? driver_chain_indirect(&drv, pieces, 3, step->index >> 5 & 1, TABLE)
+                               : driver_chain(&drv, pieces, 3));
     }
-    driver_offer(&drv, ring.layout.has_indirect && step->index & 16
-                           ? driver_chain_indirect(&drv, pieces, 3, step->index >> 5 & 1, TABLE)
-                           : driver_chain(&drv, pieces, 3));
 }
 
 static uint64_t address_of(const struct step *step)
@@ -105,7 +139,7 @@ static uint64_t address_of(const struct step *step)
                                   : GUEST - 64 + step->large % (ARENA_BYTES + 128);
 }
 
-/* What the backend was given must lie in memory, and add up. */
+/* What the image is given must lie in memory, and add up. */
 static void check_io(const struct io *io)
 {
     uint64_t sum = 0;
@@ -125,7 +159,7 @@ static void check_io(const struct io *io)
     assert(io->op != IO_WRITE || !blk.opts.is_readonly);
 }
 
-static void serve(void)
+static void serve(bool holds)
 {
     struct chain *chain;
     struct used used;
@@ -137,6 +171,10 @@ static void serve(void)
         switch (blk_parse(&blk, request, &stats)) {
         case BLK_SUBMIT:
             check_io(&request->io);
+            if (holds) {
+                ring_hold(&ring, chain);
+                break;
+            }
             request->io.result = 0;
             ring_push(&ring, chain, blk_finish(request, 1, &stats));
             break;
@@ -152,24 +190,19 @@ static void serve(void)
         ring_publish(&ring);
     }
     ring_kicks_on(&ring);
-    while (driver_reap(&drv, &used)) {
+    while (ring.layout.is_packed ? packed_reap(&packed, &used) : driver_reap(&drv, &used)) {
     }
+    assert(!ring.layout.is_packed || ring.popped - ring.published <= SIZE);
     assert(ring.inflight == 0);
+    assert(slots_has_free(&arrays));
 }
 
-static void run_step(const struct step *step)
+static void spoil_split(const struct step *step)
 {
-    uint16_t flags = step->small & 7;
-    uint16_t next = (uint16_t)(step->small >> 3);
-
     switch (step->kind & 7) {
     case 0:
-        raw_ring_set_desc(&drv.ring, step->index % SIZE, address_of(step), step->large >> 12, flags,
-                          next);
-        break;
-    case 1:
-        driver_set_table(&drv, TABLE, step->index, address_of(step), step->large >> 16, flags,
-                         next & 255);
+        raw_ring_set_desc(&drv.ring, step->index % SIZE, address_of(step), step->large >> 12,
+                          step->small & 7, (uint16_t)(step->small >> 3));
         break;
     case 2:
         driver_offer(&drv, step->small & 255 ? step->index % SIZE : step->small);
@@ -177,11 +210,57 @@ static void run_step(const struct step *step)
     case 3:
         raw_ring_set_used_event(&drv.ring, step->small);
         break;
-    case 4:
+    default:
         raw_ring_set_avail_idx(&drv.ring, (uint16_t)(drv.ring.shown_idx + (int8_t)step->index));
+    }
+}
+
+/* Somewhere in what comes next, or before it. */
+static void spoil_packed(const struct step *step)
+{
+    uint32_t place = packed.offered + step->index % SIZE;
+    uint16_t id = step->small & 255 ? (uint16_t)(step->small >> 3) % SIZE : step->small;
+    unsigned flags = (step->small & 7u) | packed_available(&packed, place);
+
+    switch (step->kind & 7) {
+    case 0:
+        packed_set(&packed, place, address_of(step), step->large >> 12, id, (uint16_t)flags);
+        break;
+    case 2:
+        packed_set(&packed, packed.offered, address_of(step), step->large >> 12, id,
+                   packed_available(&packed, packed.offered));
+        packed.offered++;
+        break;
+    case 3:
+        store32(packed.driver, step->large);
+        break;
+    default:
+        packed.desc[place % SIZE].flags ^= step->small;
+    }
+}
+
+static void run_step(const struct step *step)
+{
+    switch (step->kind & 7) {
+    case 0:
+    case 2:
+    case 3:
+    case 4:
+        if (ring.layout.is_packed) {
+            spoil_packed(step);
+        } else {
+            spoil_split(step);
+        }
+        break;
+    case 1:
+        driver_set_table(&drv, TABLE, step->index, address_of(step), step->large >> 16,
+                         step->small & 7, (step->small >> 3) & 255);
         break;
     case 5:
-        serve();
+        if (step->small & 1) {
+            ring_retry(&ring);
+        }
+        serve(step->small & 2);
         break;
     default:
         offer_request(step);
@@ -200,7 +279,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(&step, data + at, sizeof(step));
         run_step(&step);
     }
-    serve();
+    ring_retry(&ring);
+    serve(false);
+    assert(ring.is_broken || ring.held_count == 0);
     ring_stop(&ring);
     return 0;
 }

@@ -8,7 +8,7 @@
  * Thread: whoever owns it.
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 struct arena {
     int fd;        /* owned */

@@ -21,7 +21,7 @@ void driver_init(struct driver *drv, struct arena *arena, unsigned size)
     assert(size <= DRIVER_MAX_SIZE);
     *drv = (struct driver){.arena = arena};
     ring_driver_init(&drv->ring, size, RING_DRIVER_MODERN_ALIGN, arena_at(arena, addr),
-                     arena->guest_addr - (uintptr_t)arena->host);
+                     arena->guest_addr - (uintptr_t)arena->host, NULL);
     driver_reset(drv, 0);
 }
 

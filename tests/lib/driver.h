@@ -12,7 +12,7 @@
 #include "tests/lib/arena.h"
 #include "tests/lib/raw_ring.h"
 
-#define DRIVER_MAX_SIZE 1024
+#define DRIVER_MAX_SIZE 32768
 
 /* One piece of a chain, in guest addresses. */
 struct piece {

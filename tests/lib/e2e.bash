@@ -22,6 +22,14 @@ VBLKCTL=${VBLKCTL:-$top_builddir/vblkctl}
 E2E_PATIENCE=${E2E_PATIENCE:-1}
 PATH=$PATH:/usr/sbin:/sbin
 
+# Version managers put a script before python3 that looks for the real one each time, which takes
+# longer than most of what it is asked.
+if [ -z "${E2E_PYTHON:-}" ] && command -v python3 >/dev/null; then
+    E2E_PYTHON=$(python3 -c 'import sys; print(sys.executable)')
+    export E2E_PYTHON
+fi
+[ -z "${E2E_PYTHON:-}" ] || PATH=${E2E_PYTHON%/*}:$PATH
+
 # 3 is the output of bats; who keeps it open longer than the test makes bats hang.
 without_bats() {
     "$@" 3>&-
@@ -31,9 +39,10 @@ deadline() {
     echo $((${1:-30} * E2E_PATIENCE))
 }
 
-# wait_until SECONDS COMMAND...: until COMMAND is true; 1 when the time passed.
+# wait_until SECONDS COMMAND...: until COMMAND is true; 1 when the time passed, which is 20 s at
+# least: what comes at once may come late on a busy machine.
 wait_until() {
-    local end=$((SECONDS + 1 + $(deadline "$1")))
+    local end=$((SECONDS + 1 + $(deadline $(($1 > 20 ? $1 : 20)))))
 
     shift
     until "$@" 2>/dev/null; do
@@ -94,7 +103,9 @@ process_supervise() {
     { wait $! && echo 0 >"$base.status" || echo $? >"$base.status"; } 2>/dev/null
 }
 
+# The one before of that name has been told to end, and its status must not be taken for the next one's.
 process_start() {
+    [ ! -e "$E2E_DIR/$1.pid" ] || wait_until 20 process_ended "$1"
     rm -f "$E2E_DIR/$1".{pid,status}
     without_bats process_supervise "$@" &
     wait_until 5 test -s "$E2E_DIR/$1.pid"
@@ -161,6 +172,20 @@ kill_vblkd() {
     wait_until 5 process_ended vblkd
 }
 
+# second_vblkd: in the same directories, while the first one's process may still be there.
+second_vblkd() {
+    # shellcheck disable=SC2086 # the wrapper is words
+    process_start second ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/control" \
+        --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    wait_until 20 vblkctl ping
+    process_runs second
+}
+
+# vblkd_logged PATTERN: it is in the log, or comes soon, as a thread of its own writes it.
+vblkd_logged() {
+    wait_until 5 grep -q -e "$1" "$E2E_DIR/vblkd.log"
+}
+
 # image NAME SIZE: a sparse raw file of zeros; prints its path.
 image() {
     truncate -s "$2" "$E2E_DIR/$1.img"
@@ -189,6 +214,14 @@ print(*[functools.reduce(lambda d, k: d[k], name.split("."), object) for name in
 ' "$@"
 }
 
+# field DISK NAME...: members of `show`.
+field() {
+    local disk=$1
+
+    shift
+    vblkctl --json show "$disk" | json_members "$@"
+}
+
 # stat_of DISK FIELD...: members of `stats`, from one reading.
 stat_of() {
     local disk=$1 json
@@ -196,6 +229,11 @@ stat_of() {
     shift
     json=$(vblkctl --json stats "$disk") || return
     json_members "$@" <<<"$json"
+}
+
+# stat_is DISK FIELD N
+stat_is() {
+    [ "$(stat_of "$1" "$2")" -eq "$3" ]
 }
 
 # stat_reaches DISK FIELD VALUE: for wait_until.
@@ -284,7 +322,7 @@ guest_start() {
         -chardev "socket,id=agent,path=$E2E_DIR/$name.agent,server=on,wait=off" \
         -serial chardev:agent "${arguments[@]}"
     wait_until 20 guest_listens "$name"
-    [ -z "$waits" ] || guest_wait "$name" 60
+    [ -z "$waits" ] || guest_wait "$name" 120
 }
 
 # Measured on two emulated cores: each of these saves 0.1 s to 0.3 s of about 2 s.
@@ -313,12 +351,12 @@ guest_talk() {
 
 # guest_wait NAME [SECONDS]: until the agent answers.
 guest_wait() {
-    guest_talk "$1" "${2:-60}" wait
+    guest_talk "$1" "${2:-120}" wait
 }
 
 # guest_run NAME COMMAND [SECONDS]: its output, error and status; 124 when the time passed.
 guest_run() {
-    guest_talk "$1" "${3:-60}" run "$2"
+    guest_talk "$1" "${3:-120}" run "$2"
 }
 
 # guest_bg NAME TAG COMMAND: runs on in the guest.  Starts with `exec` what takes signals.
@@ -332,16 +370,16 @@ guest_bg_signal() {
 
 # guest_bg_wait NAME TAG [SECONDS]: the output and status of what guest_bg started.
 guest_bg_wait() {
-    guest_run "$1" "task wait $2" "${3:-60}"
+    guest_run "$1" "task wait $2" "${3:-120}"
 }
 
 guest_reboot() {
-    guest_talk "$1" "${2:-60}" reboot
+    guest_talk "$1" "${2:-120}" reboot
 }
 
 guest_stop() {
     # The line closes before the answer, which is no failure here.
-    guest_run "$1" 'umount -a -r 2>/dev/null; sync; poweroff -f' 20 2>/dev/null || true
+    guest_run "$1" 'umount -a -r 2>/dev/null; sync; poweroff -f' 60 2>/dev/null || true
     wait_until 20 process_ended "$1"
     [ "$(process_status "$1")" -eq 0 ]
 }
@@ -363,11 +401,13 @@ guest_sha256() {
 
 # --- teardown
 
+# The daemon's first: where a report is cut, it is at its end.
 e2e_show() {
-    local file
+    local file shown=" "
 
-    for file in "$E2E_DIR"/*.log.before "$E2E_DIR"/*.log "$E2E_DIR"/*.console; do
-        [ -s "$file" ] || continue
+    for file in "$E2E_DIR"/vblkd.log{,.before} "$E2E_DIR"/*.log{.before,} "$E2E_DIR"/*.console; do
+        [[ -s $file && $shown != *" $file "* ]] || continue
+        shown+="$file "
         echo "--- $(basename "$file"), the last lines:"
         tail -n 60 "$file"
     done

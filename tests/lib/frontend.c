@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "transports/vhost_user_client_state.h"
+#include "transports/client/vhost_user_client_state.h"
 
 /* ---- messages of the test's own ---- */
 
@@ -171,13 +171,15 @@ static void init_ring(struct frontend *fe, unsigned index)
     queue->index = index;
     ring_driver_init(&queue->ring, opts->queue_size, RING_DRIVER_MODERN_ALIGN,
                      (uint8_t *)opts->ring_memory + blk_driver_ring_bytes(opts) * index,
-                     opts->offset);
+                     opts->offset, queue->chain);
     ring->requests = make(fe->opts.depth, sizeof(*ring->requests));
+    ring->blk = make(fe->opts.depth, sizeof(*ring->blk));
     for (unsigned i = 0; i < fe->opts.depth; i++) {
         struct frontend_request *request = &ring->requests[i];
 
         request->ring = ring;
-        request->blk = take(fe, sizeof(*request->blk), 16);
+        request->blk = &ring->blk[i];
+        request->blk->frame = take(fe, sizeof(*request->blk->frame), 16);
         request->data = take(fe, fe->opts.request_bytes, 4096);
         request->next = ring->free;
         ring->free = request;
@@ -186,7 +188,7 @@ static void init_ring(struct frontend *fe, unsigned index)
 
 void frontend_init(struct frontend *fe, const struct frontend_opts *opts)
 {
-    uint64_t request_bytes = sizeof(struct blk_driver_request) + opts->request_bytes + 4096u;
+    uint64_t request_bytes = sizeof(struct blk_driver_frame) + opts->request_bytes + 4096u;
     struct blk_driver_opts driver = {.ops = &vhost_user_bus_ops,
                                      .bus = &fe->bus,
                                      .is_indirect = true,
@@ -219,6 +221,7 @@ void frontend_fini(struct frontend *fe)
     vhost_user_bus_fini(&fe->bus);
     for (unsigned i = 0; i < fe->opts.queues; i++) {
         free(fe->ring[i].requests);
+        free(fe->ring[i].blk);
     }
     free(fe->ring);
     free(fe->queue);

@@ -12,7 +12,7 @@
 #include "tests/lib/arena.h"
 #include "tests/lib/raw_ring.h"
 #include "tests/lib/vhost_msg.h"
-#include "transports/vhost_user_bus.h"
+#include "transports/client/vhost_user_bus.h"
 
 #define FRONTEND_TIMEOUT_MS 10000
 
@@ -36,7 +36,7 @@ struct frontend_ring;
 struct frontend_request {
     struct frontend_ring *ring; /* parent */
     struct frontend_request *next;
-    struct blk_driver_request *blk; /* header, status; its arg is this request */
+    struct blk_driver_request *blk; /* our side of it; its arg is this request */
     void *data;                     /* of request_bytes */
 };
 
@@ -47,6 +47,7 @@ struct frontend_ring {
     struct ring_driver *drv;        /* in the queue */
     unsigned inflight;
     struct frontend_request *requests; /* owned, `depth` of them */
+    struct blk_driver_request *blk;    /* owned, one for each of them */
     struct frontend_request *free;
 };
 

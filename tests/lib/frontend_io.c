@@ -22,6 +22,7 @@ struct frontend_request *frontend_prepare(struct frontend_ring *ring, uint32_t t
     assert(len <= ring->fe->opts.request_bytes);
     ring->free = request->next;
     *request->blk = (struct blk_driver_request){
+        .frame = request->blk->frame,
         .header = {.type = type, .sector = sector},
         .data = request->data,
         .len = len,
@@ -48,7 +49,7 @@ struct frontend_request *frontend_reap(struct frontend_ring *ring)
 {
     struct blk_driver_request *blk = blk_driver_poll(ring->queue);
 
-    assert(!ring->drv->is_broken);
+    assert(!ring->drv->fault);
     if (!blk) {
         return NULL;
     }
@@ -100,6 +101,9 @@ int frontend_wait(struct frontend *fe, int timeout_ms)
         }
         if (has_some) {
             return 0;
+        }
+        for (unsigned i = 0; i < fe->opts.queues; i++) {
+            frontend_kick(&fe->ring[i]); /* if it asks for one only now */
         }
         ret = now < deadline_ns ? sleep_until(fe, (deadline_ns - now) / NS_PER_MS + 1) : -ETIMEDOUT;
     }

@@ -47,7 +47,8 @@ void raw_ring_reset(struct ring_driver *ring, uint16_t base)
 {
     bool has_event_idx = ring->has_event_idx;
 
-    ring_driver_init(ring, ring->size, RING_DRIVER_MODERN_ALIGN, ring->desc, ring->offset);
+    ring_driver_init(ring, ring->size, RING_DRIVER_MODERN_ALIGN, ring->desc, ring->offset,
+                     ring->chain);
     ring->has_event_idx = has_event_idx;
     ring->avail_idx = ring->shown_idx = ring->last_used = base;
     store16(&ring->avail->idx, base);

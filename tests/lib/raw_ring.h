@@ -7,7 +7,7 @@
  * Thread: the ring's owner.
  */
 
-#include "core/ring_driver.h"
+#include "core/driver/ring_driver.h"
 
 void raw_ring_set_desc(struct ring_driver *ring, unsigned index, uint64_t addr, uint32_t len,
                        uint16_t flags, uint16_t next);

@@ -8,7 +8,7 @@
  * Source: QEMU documentation, "Vhost-user Protocol".
  */
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 #define VHOST_HEADER_BYTES 12
 #define VHOST_MAX_PAYLOAD 4096

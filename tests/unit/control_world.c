@@ -3,9 +3,10 @@
 
 #include "tests/unit/control_world.h"
 
+#include <poll.h>
 #include <stdio.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
 
 void control_world_start(struct control_world *w, const char *name)
 {
@@ -18,8 +19,10 @@ void control_world_start(struct control_world *w, const char *name)
 
 void control_world_wait(struct control_world *w, const bool *is_true)
 {
+    /* Not UV_RUN_ONCE: it may wait for more when a timer has made it true. */
     while (!*is_true) {
-        uv_run(&w->loop, UV_RUN_ONCE);
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        (void)poll(NULL, 0, *is_true ? 0 : 1);
     }
 }
 

@@ -6,7 +6,7 @@
  * of the daemon start from.
  */
 
-#include "core/mailbox.h"
+#include "core/base/mailbox.h"
 
 struct control_world {
     char dir[64];

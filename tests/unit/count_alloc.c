@@ -16,23 +16,40 @@ void *__wrap_realloc(void *memory, size_t size);
 void __wrap_free(void *memory);
 
 static atomic_ulong calls;
+static _Thread_local unsigned long until_failure;
+static _Thread_local bool fails_for_good;
+static _Thread_local bool has_failed;
+
+static bool must_fail(void)
+{
+    if (until_failure > 1) {
+        until_failure--;
+        return false;
+    }
+    if (until_failure == 0) {
+        return false;
+    }
+    until_failure = fails_for_good;
+    has_failed = true;
+    return true;
+}
 
 void *__wrap_malloc(size_t size)
 {
     calls++;
-    return __real_malloc(size);
+    return must_fail() ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t count, size_t size)
 {
     calls++;
-    return __real_calloc(count, size);
+    return must_fail() ? NULL : __real_calloc(count, size);
 }
 
 void *__wrap_realloc(void *memory, size_t size)
 {
     calls++;
-    return __real_realloc(memory, size);
+    return must_fail() ? NULL : __real_realloc(memory, size);
 }
 
 void __wrap_free(void *memory)
@@ -41,12 +58,32 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
+/* libuv asks for its table of watchers by this, and aborts where it gets none. */
+static void *realloc_of_libuv(void *memory, size_t size)
+{
+    calls++;
+    return __real_realloc(memory, size);
+}
+
 void count_alloc_install(void)
 {
-    uv_replace_allocator(__wrap_malloc, __wrap_realloc, __wrap_calloc, __wrap_free);
+    uv_replace_allocator(__wrap_malloc, realloc_of_libuv, __wrap_calloc, __wrap_free);
 }
 
 unsigned long count_alloc(void)
 {
     return calls;
+}
+
+void fail_alloc(unsigned long n, bool and_all)
+{
+    fails_for_good = and_all;
+    until_failure = n;
+    has_failed = false;
+}
+
+bool fail_alloc_end(void)
+{
+    until_failure = 0;
+    return has_failed;
 }

@@ -66,6 +66,7 @@ static void reply(struct fake_backend *fake, struct message *msg, uint32_t size)
 
     msg->header.flags = VHOST_FLAG_VERSION | VHOST_FLAG_REPLY;
     msg->header.size = size;
+    (void)poll(NULL, 0, (int)fake->opts.delay_ms);
     ret = sendmsg(fake->sock, &hdr, MSG_NOSIGNAL);
     (void)ret; /* a front-end that has left is what some tests are about */
 }
@@ -132,6 +133,32 @@ static bool answer(struct fake_backend *fake, struct message *msg)
     }
 }
 
+/* Until the channel is shut down. */
+static void *flood(void *arg)
+{
+    struct fake_backend *fake = arg;
+    uint32_t messages[100][3];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(messages); i++) {
+        messages[i][0] = CONFIG_CHANGE;
+        messages[i][1] = VHOST_FLAG_VERSION;
+        messages[i][2] = 0;
+    }
+    while (send(fake->channel, messages, sizeof(messages), MSG_NOSIGNAL) > 0) {
+    }
+    return NULL;
+}
+
+static void open_channel(struct fake_backend *fake, int fd)
+{
+    fake->channel = fd;
+    for (unsigned i = 0; fake->opts.floods && i < FAKE_FLOODS; i++) {
+        if (pthread_create(&fake->flood[i], NULL, flood, fake) != 0) {
+            abort();
+        }
+    }
+}
+
 static void note(struct fake_backend *fake, struct message *msg)
 {
     struct fake_ring *ring = &fake->ring[msg->payload.state.index % FAKE_RINGS];
@@ -168,7 +195,7 @@ static void note(struct fake_backend *fake, struct message *msg)
         ring->is_enabled = msg->payload.state.num == 1;
         break;
     case VHOST_SET_BACKEND_REQ_FD:
-        fake->channel = msg->fd[0];
+        open_channel(fake, msg->fd[0]);
         msg->fd_count = 0;
         break;
     default:
@@ -202,6 +229,9 @@ static void serve(struct fake_backend *fake)
         if (request != fake->opts.mute && !answer(fake, &msg)) {
             acknowledge(fake, &msg);
         }
+        if (request == fake->opts.leave_after) {
+            return;
+        }
     }
 }
 
@@ -211,6 +241,17 @@ static void close_fd(int *fd)
         close(*fd);
         *fd = -1;
     }
+}
+
+static void close_channel(struct fake_backend *fake)
+{
+    if (fake->opts.floods && fake->channel >= 0) {
+        shutdown(fake->channel, SHUT_RDWR);
+        for (unsigned i = 0; i < FAKE_FLOODS; i++) {
+            pthread_join(fake->flood[i], NULL);
+        }
+    }
+    close_fd(&fake->channel);
 }
 
 /* Close the one that is there. */
@@ -237,7 +278,7 @@ static void *run(void *arg)
         if (!fake->is_ending) {
             serve(fake);
         }
-        close_fd(&fake->channel);
+        close_channel(fake);
         set_sock(fake, -1);
         if (fake->is_ending) {
             return NULL;

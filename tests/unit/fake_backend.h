@@ -12,15 +12,19 @@
 #include "tests/lib/vhost_msg.h"
 
 #define FAKE_RINGS 2
+#define FAKE_FLOODS 3 /* threads: one of them always runs */
 
 struct fake_opts {
     uint64_t features; /* bit 30 decides on the protocol features */
     uint64_t protocol_features;
-    uint32_t mute;     /* this request is never answered, 0: none */
-    uint32_t refuse;   /* this one is refused */
-    uint32_t hang_up;  /* at this one the connection is closed */
-    bool asks_first;   /* wants an answer on its channel before it gives GET_VRING_BASE's */
-    unsigned drain_ms; /* a ring takes that long to stop */
+    uint32_t mute;        /* this request is never answered, 0: none */
+    uint32_t refuse;      /* this one is refused */
+    uint32_t hang_up;     /* at this one the connection is closed */
+    uint32_t leave_after; /* the same, once this one is answered */
+    bool asks_first;      /* wants an answer on its channel before it gives GET_VRING_BASE's */
+    unsigned drain_ms;    /* a ring takes that long to stop */
+    unsigned delay_ms;    /* each answer does */
+    bool floods;          /* says on its channel, without end, that the config space changed */
     uint64_t capacity;
 };
 
@@ -43,7 +47,8 @@ struct fake_backend {
     int sock;
     int channel;
     pthread_t thread;
-    uint64_t features; /* as set by the front-end */
+    pthread_t flood[FAKE_FLOODS]; /* with opts.floods, while there is a channel */
+    uint64_t features;            /* as set by the front-end */
     uint64_t protocol_features;
     unsigned regions;
     struct fake_ring ring[FAKE_RINGS];

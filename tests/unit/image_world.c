@@ -46,23 +46,10 @@ int image_world_start(void **state)
     return image_world_start_in(state, "./test_image.XXXXXX");
 }
 
-int image_world_stop(void **state)
+struct image_opts image_world_opts(const struct image_world *w, const char *path,
+                                   enum cache_mode cache)
 {
-    struct image_world *w = *state;
-
-    if (w->backend) {
-        backend_close(w->backend);
-    }
-    unlink(w->image);
-    unlink(w->other);
-    rmdir(w->dir);
-    return 0;
-}
-
-struct backend_opts image_world_opts(const struct image_world *w, const char *path,
-                                     enum cache_mode cache)
-{
-    return (struct backend_opts){
+    return (struct image_opts){
         .type = "file", .path = path, .cache = cache, .engine = w->engine, .max_inflight = 64};
 }
 
@@ -76,15 +63,26 @@ bool image_world_has_direct(const struct image_world *w)
     return fd >= 0;
 }
 
-struct backend *image_world_open_with(struct image_world *w, const struct backend_opts *opts)
+int image_world_stop(void **state)
 {
-    assert_int_equal(backend_open(&w->backend, opts, &w->err), 0);
-    return w->backend;
+    struct image_world *w = *state;
+
+    way_close(&w->way);
+    unlink(w->image);
+    unlink(w->other);
+    rmdir(w->dir);
+    return 0;
 }
 
-struct backend *image_world_open(struct image_world *w, enum cache_mode cache)
+struct path *image_world_open_with(struct image_world *w, const struct image_opts *opts)
 {
-    struct backend_opts opts = image_world_opts(w, w->image, cache);
+    assert_int_equal(way_open(&w->way, opts, &w->err), 0);
+    return w->way.path;
+}
+
+struct path *image_world_open(struct image_world *w, enum cache_mode cache)
+{
+    struct image_opts opts = image_world_opts(w, w->image, cache);
 
     if (cache_is_direct(cache) && !image_world_has_direct(w)) {
         skip();
@@ -92,15 +90,15 @@ struct backend *image_world_open(struct image_world *w, enum cache_mode cache)
     return image_world_open_with(w, &opts);
 }
 
-int image_world_try(struct image_world *w, const struct backend_opts *opts)
+int image_world_try(struct image_world *w, const struct image_opts *opts)
 {
-    struct backend *backend = NULL;
+    struct way way;
     int ret;
 
     w->err.text[0] = '\0';
-    ret = backend_open(&backend, opts, &w->err);
+    ret = way_open(&way, opts, &w->err);
     if (ret == 0) {
-        backend_close(backend);
+        way_close(&way);
     } else {
         assert_string_not_equal(w->err.text, "");
     }

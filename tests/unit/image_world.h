@@ -2,13 +2,13 @@
 #pragma once
 
 /*
- * A directory of its own on the file system that we are built on, with one image in it, and a
- * backend that has it open: what tests of the file backend start from.
+ * A directory of its own on the file system that we are built on, with one image in it, and a way
+ * to it when it is open: what tests of files start from.
  */
 
 #include <config.h>
 
-#include "core/backend.h"
+#include "tests/unit/operation.h"
 
 #define IMAGE_BYTES (4u << 20)
 #define BLOCK 4096u
@@ -19,7 +19,7 @@ struct image_world {
     char other[96]; /* does not exist yet */
     struct err err;
     enum io_engine engine;
-    struct backend *backend; /* closed at the end, if there is one */
+    struct way way; /* closed at the end, if it is open */
 };
 
 /*
@@ -50,18 +50,18 @@ int image_world_stop(void **state);
 /* A sparse file. */
 void image_world_make(const char *path, off_t size);
 
-struct backend_opts image_world_opts(const struct image_world *w, const char *path,
-                                     enum cache_mode cache);
+struct image_opts image_world_opts(const struct image_world *w, const char *path,
+                                   enum cache_mode cache);
 
 bool image_world_has_direct(const struct image_world *w);
 
 /* Open the image, or skip the test when the file system has no O_DIRECT. */
-struct backend *image_world_open(struct image_world *w, enum cache_mode cache);
+struct path *image_world_open(struct image_world *w, enum cache_mode cache);
 
-struct backend *image_world_open_with(struct image_world *w, const struct backend_opts *opts);
+struct path *image_world_open_with(struct image_world *w, const struct image_opts *opts);
 
 /* Open and close; an error has to have a text. */
-int image_world_try(struct image_world *w, const struct backend_opts *opts);
+int image_world_try(struct image_world *w, const struct image_opts *opts);
 
 /* Bytes that tell their own place. */
 void fill_bytes(uint8_t *data, size_t len, unsigned seed);

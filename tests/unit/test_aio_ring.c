@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/aio_ring.h"
+#include "core/block/aio_ring.h"
 
 #define COUNT 8u
 

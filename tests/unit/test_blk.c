@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/blk.h"
+#include "core/virtio/blk.h"
+#include "core/virtio/blk_ranges.h"
 #include "tests/lib/driver.h"
+#include "tests/lib/find_parts.h"
 
 #define SIZE 16
 #define GUEST 0x100000ull
@@ -21,6 +23,7 @@ struct world {
     struct arena arena;
     struct driver drv;
     struct ring ring;
+    struct slots arrays;
     struct blk blk;
     struct blk_opts opts;
     struct stats stats;
@@ -45,15 +48,11 @@ static void start_ring(struct world *w)
 {
     struct ring_layout layout = {
         .size = SIZE,
-        .desc = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.desc),
-                       ring_desc_bytes(SIZE)),
-        .avail = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.avail),
-                        ring_avail_bytes(SIZE)),
-        .used = mem_at(&w->mem, ring_driver_addr(&w->drv.ring, w->drv.ring.used),
-                       ring_used_bytes(SIZE)),
+        .parts = find_parts(&w->mem, &w->drv.ring),
         .has_indirect = true,
         .slot_size = sizeof(struct request),
-        .iov_max = BLK_IOV_MAX,
+        .slot_iovs = BLK_SLOT_IOVS,
+        .arrays = &w->arrays,
     };
 
     assert(ring_start(&w->ring, &layout, &w->mem) == 0);
@@ -76,6 +75,7 @@ static int world_start(void **state)
     arena_init(&world.arena, GUEST, ARENA_BYTES);
     assert(mem_add(&world.mem, &layout, world.arena.fd, NULL) == 0);
     driver_init(&world.drv, &world.arena, SIZE);
+    assert(slots_init(&world.arrays, sizeof(struct ring_array), 1) == 0);
     start_ring(&world);
     world.header = arena_take(&world.arena, 64, 16);
     world.status = arena_take(&world.arena, 1, 1);
@@ -91,6 +91,7 @@ static int world_stop(void **state)
     struct world *w = *state;
 
     ring_stop(&w->ring);
+    slots_fini(&w->arrays);
     mem_clear(&w->mem);
     arena_fini(&w->arena);
     return 0;
@@ -136,14 +137,14 @@ static enum blk_verdict parse(struct world *w, uint32_t type, uint64_t sector, u
     return parse_pieces(w, pieces, count);
 }
 
-/* Finish as the device would when the backend said `result`; returns the used length. */
+/* Finish as the device would when the image said `result`; returns the used length. */
 static uint32_t finish(struct world *w, int64_t result)
 {
     w->request->io.result = result;
     return blk_finish(w->request, 1500, &w->stats);
 }
 
-/* The request was answered without the backend, with this status. */
+/* The request was answered without the image, with this status. */
 static void assert_answered(struct world *w, enum blk_verdict verdict, uint8_t status)
 {
     assert_int_equal(verdict, BLK_ANSWERED);
@@ -276,7 +277,7 @@ static void capacity_can_change(void **state)
 
 /* ---- reads and writes ---- */
 
-static void read_goes_to_the_backend(void **state)
+static void read_goes_to_the_image(void **state)
 {
     struct world *w = *state;
 
@@ -300,7 +301,7 @@ static void finished_read_says_ok_and_its_length(void **state)
     assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
 }
 
-static void write_goes_to_the_backend(void **state)
+static void write_goes_to_the_image(void **state)
 {
     struct world *w = *state;
 
@@ -309,7 +310,7 @@ static void write_goes_to_the_backend(void **state)
     assert_int_equal(w->request->io.offset, DISK_BYTES - 4096);
     assert_int_equal(w->request->io.length, 4096);
     assert_int_equal(w->request->kind, STATS_WRITE);
-    assert_false(w->request->io.is_fua);
+    assert_false(w->request->io.flags & IO_FUA);
     assert_int_equal(finish(w, 0), 1);
     assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
 }
@@ -334,7 +335,7 @@ static void writethrough_disk_writes_through(void **state)
     opts.is_writethrough = true;
     with_opts(w, &opts);
     parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
-    assert_true(w->request->io.is_fua);
+    assert_true(w->request->io.flags & IO_FUA);
 }
 
 /* VIRTIO 1.2, 5.2.6.2: without FLUSH the driver relies on writethrough. */
@@ -344,7 +345,69 @@ static void driver_without_flush_gets_writethrough(void **state)
 
     w->blk.features &= ~(1ull << VIRTIO_BLK_F_FLUSH);
     parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
-    assert_true(w->request->io.is_fua);
+    assert_true(w->request->io.flags & IO_FUA);
+}
+
+static uint8_t writeback_shown(struct world *w)
+{
+    uint8_t shown = 0xee;
+
+    blk_config_read(&w->blk, offsetof(struct virtio_blk_config, wce), &shown, sizeof(shown));
+    return shown;
+}
+
+static bool writes_through(struct world *w)
+{
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    return w->request->io.flags & IO_FUA;
+}
+
+static void driver_switches_between_writeback_and_writethrough(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.has_config_wce = true;
+    with_opts(w, &opts);
+    assert_true(w->blk.features & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    assert_int_equal(writeback_shown(w), 1);
+    blk_set_writeback(&w->blk, false);
+    assert_int_equal(writeback_shown(w), 0);
+    assert_true(writes_through(w));
+    blk_set_writeback(&w->blk, true);
+    assert_int_equal(writeback_shown(w), 1);
+    w->blk.features &= ~BIT(VIRTIO_BLK_F_FLUSH); /* one that cannot flush has no such choice */
+    assert_int_equal(writeback_shown(w), 0);
+    assert_false(blk_is_writeback(&w->blk));
+}
+
+static void driver_cannot_lift_what_the_host_has_said(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.has_config_wce = true;
+    opts.is_writethrough = true;
+    with_opts(w, &opts);
+    assert_false(blk_acceptable(&w->blk) & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    assert_int_equal(writeback_shown(w), 0);
+    blk_set_writeback(&w->blk, true);
+    assert_int_equal(writeback_shown(w), 0);
+    assert_true(writes_through(w));
+}
+
+/* It says so again when it connects again, after an option has changed. */
+static void driver_may_keep_the_choice_that_is_no_longer_offered(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    assert_false(offers(w, VIRTIO_BLK_F_CONFIG_WCE));
+    assert_true(blk_acceptable(&w->blk) & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    opts.has_config_wce = true;
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_false(blk_acceptable(&w->blk) & BIT(VIRTIO_BLK_F_CONFIG_WCE));
 }
 
 static void fua_does_not_stick_to_a_slot(void **state)
@@ -359,7 +422,90 @@ static void fua_does_not_stick_to_a_slot(void **state)
     assert_true(driver_reap(&w->drv, &used));
     w->blk.features = blk_features(&w->blk);
     parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
-    assert_false(w->request->io.is_fua);
+    assert_false(w->request->io.flags & IO_FUA);
+}
+
+/* Give the request back; its slot is the next one's. */
+static void give_back(struct world *w)
+{
+    struct used used;
+
+    ring_push(&w->ring, &w->request->chain, 1);
+    ring_publish(&w->ring);
+    assert_true(driver_reap(&w->drv, &used));
+}
+
+/* All that is set by the parser, as the request was in a slot full of `byte`. */
+static struct request parse_in_slot_of(struct world *w, int byte, uint32_t type, uint64_t sector)
+{
+    struct request *last = w->request;
+    struct request request;
+
+    memset((uint8_t *)last + sizeof(struct slot), byte, sizeof(*last) - sizeof(struct slot));
+    parse(w, type, sector, type == VIRTIO_BLK_T_FLUSH ? 0 : 512, type != VIRTIO_BLK_T_OUT);
+    assert_ptr_equal(w->request, last);
+    request = *w->request;
+    give_back(w);
+    return request;
+}
+
+static void assert_same(const struct request *a, const struct request *b)
+{
+    assert_int_equal(a->io.op, b->io.op);
+    assert_int_equal(a->io.flags, b->io.flags);
+    assert_int_equal(a->io.iov_count, b->io.iov_count);
+    assert_int_equal(a->io.offset, b->io.offset);
+    assert_int_equal(a->io.length, b->io.length);
+    assert_int_equal(a->io.result, b->io.result);
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->kind, b->kind);
+    assert_int_equal(a->used_len, b->used_len);
+    assert_int_equal(a->status_on_error, b->status_on_error);
+}
+
+static void nothing_in_a_slot_outlives_its_request(void **state)
+{
+    const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH,
+                              VIRTIO_BLK_T_GET_ID, 99};
+    const uint64_t sectors[] = {8, DISK_SECTORS};
+    struct world *w = *state;
+
+    parse(w, VIRTIO_BLK_T_IN, 0, 512, true);
+    give_back(w);
+    for (unsigned i = 0; i < ARRAY_SIZE(types) * ARRAY_SIZE(sectors); i++) {
+        uint32_t type = types[i / ARRAY_SIZE(sectors)];
+        uint64_t sector = sectors[i % ARRAY_SIZE(sectors)];
+        struct request clean = parse_in_slot_of(w, 0, type, sector);
+        struct request used = parse_in_slot_of(w, 0x7f, type, sector);
+
+        assert_same(&clean, &used);
+    }
+}
+
+static enum refusal refusal_of(struct world *w, enum blk_verdict verdict)
+{
+    assert_int_equal(verdict, BLK_ANSWERED);
+    assert_true(w->request->io.result < 0);
+    give_back(w);
+    return w->request->refusal;
+}
+
+static void refused_request_tells_its_kind(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    assert_int_equal(refusal_of(w, parse(w, VIRTIO_BLK_T_IN, DISK_SECTORS - 1, 1024, true)),
+                     REFUSAL_RANGE);
+    assert_int_equal(w->request->io.offset, DISK_SECTORS - 1);
+    assert_int_equal(w->request->io.length, 1024);
+    assert_int_equal(refusal_of(w, parse(w, VIRTIO_BLK_T_OUT, 0, 511, false)), REFUSAL_ALIGN);
+    assert_int_equal(refusal_of(w, parse(w, VIRTIO_BLK_T_IN, 0, 512, false)), REFUSAL_DIRECTION);
+    assert_int_equal(refusal_of(w, parse(w, 99, 0, 512, false)), REFUSAL_TYPE);
+    assert_int_equal(refusal_of(w, parse(w, VIRTIO_BLK_T_GET_ID, 0, 0, true)), REFUSAL_ID);
+    opts.is_readonly = true;
+    with_opts(w, &opts);
+    assert_int_equal(refusal_of(w, parse(w, VIRTIO_BLK_T_OUT, 0, 512, false)), REFUSAL_READONLY);
 }
 
 static void last_sector_can_be_read(void **state)
@@ -503,7 +649,7 @@ static void empty_read_is_done_at_once(void **state)
 
 /* ---- the other types ---- */
 
-static void flush_goes_to_the_backend(void **state)
+static void flush_goes_to_the_image(void **state)
 {
     struct world *w = *state;
 
@@ -618,6 +764,276 @@ static void unknown_types_are_unsupported(void **state)
     }
 }
 
+/* ---- discards and zeroes ---- */
+
+static const struct blk_opts wiping_opts = {
+    .capacity = DISK_BYTES,
+    .logical_block = 4096,
+    .physical_block = 4096,
+    .discard_block = 65536,
+    .zeroes = BLK_ZEROES_UNMAP,
+    .queues = 3,
+    .seg_max = BLK_SEG_MAX,
+};
+
+#define UNMAP VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP
+
+static struct virtio_blk_discard_write_zeroes *segments_of(struct world *w)
+{
+    return arena_at(&w->arena, w->data);
+}
+
+/* The segments are those of w->data, in one piece. */
+static enum blk_verdict parse_ranges_of(struct world *w, uint32_t type, unsigned count)
+{
+    return parse(w, type, 0, count * 16, false);
+}
+
+static void assert_io(const struct world *w, enum io_op op, unsigned flags, uint64_t first,
+                      uint64_t sectors)
+{
+    const struct io *io = &w->request->io;
+
+    assert_int_equal(io->op, op);
+    assert_int_equal(io->flags, flags);
+    assert_int_equal(io->offset, first * SECTOR_SIZE);
+    assert_int_equal(io->length, sectors * SECTOR_SIZE);
+}
+
+static void discards_are_offered_where_they_can_be_done(void **state)
+{
+    struct world *w = *state;
+    struct virtio_blk_config config;
+
+    with_opts(w, &wiping_opts);
+    assert_true(offers(w, VIRTIO_BLK_F_DISCARD));
+    assert_true(offers(w, VIRTIO_BLK_F_WRITE_ZEROES));
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.max_discard_sectors, BLK_DISCARD_MAX / SECTOR_SIZE);
+    assert_int_equal(config.max_discard_seg, BLK_RANGES);
+    assert_int_equal(config.discard_sector_alignment, 128);
+    assert_int_equal(config.max_write_zeroes_sectors, BLK_ZEROES_MAX / SECTOR_SIZE);
+    assert_int_equal(config.max_write_zeroes_seg, BLK_RANGES);
+    assert_int_equal(config.write_zeroes_may_unmap, 1);
+    w->opts.discard_block = 0;
+    w->opts.zeroes = BLK_ZEROES_KEEP;
+    with_opts(w, &w->opts);
+    assert_false(offers(w, VIRTIO_BLK_F_DISCARD));
+    assert_true(offers(w, VIRTIO_BLK_F_WRITE_ZEROES));
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.max_discard_sectors, 0);
+    assert_int_equal(config.write_zeroes_may_unmap, 0);
+}
+
+static void discards_are_as_the_image_has_them_and_no_more_than_is_asked_for(void **state)
+{
+    struct node_facts facts = {.size = DISK_BYTES,
+                               .block_size = 512,
+                               .logical_block = 4096,
+                               .physical_block = 4096,
+                               .discard_block = 512,
+                               .can_zero = true};
+    const struct blk_opts all = {.discard_block = UINT32_MAX, .zeroes = BLK_ZEROES_UNMAP};
+    struct blk_opts opts = all;
+
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.discard_block, 4096); /* no less than a block */
+    assert_int_equal(opts.zeroes, BLK_ZEROES_UNMAP);
+    opts = (struct blk_opts){.zeroes = BLK_ZEROES_UNMAP};
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.discard_block, 0);
+    assert_int_equal(opts.zeroes, BLK_ZEROES_KEEP);
+    opts = (struct blk_opts){.discard_block = UINT32_MAX};
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.zeroes, BLK_ZEROES_OFF);
+    opts = all;
+    opts.is_readonly = true;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.discard_block, 0);
+    assert_int_equal(opts.zeroes, BLK_ZEROES_OFF);
+    opts = all;
+    facts.discard_block = 0;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.discard_block, 0);
+    assert_int_equal(opts.zeroes, BLK_ZEROES_KEEP);
+}
+
+static void a_discard_becomes_an_io_for_each_segment(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){8, 16, 0};
+    segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){DISK_SECTORS, 0, 0};
+    segments_of(w)[2] = (struct virtio_blk_discard_write_zeroes){DISK_SECTORS - 8, 8, 0};
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 3), BLK_SUBMIT);
+    assert_io(w, IO_DISCARD, 0, 8, 16);
+    assert_true(blk_ranges_next(&w->blk, w->request));
+    assert_io(w, IO_DISCARD, 0, DISK_SECTORS - 8, 8);
+    assert_false(blk_ranges_next(&w->blk, w->request));
+    assert_int_equal(finish(w, 0), 1);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+    assert_int_equal(w->stats.type[STATS_DISCARD].bytes, 24 * SECTOR_SIZE);
+}
+
+static void zeroes_may_be_unmapped_segment_by_segment(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){0, 8, UNMAP};
+    segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){8, 8, 0};
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_WRITE_ZEROES, 2), BLK_SUBMIT);
+    assert_io(w, IO_ZERO, IO_MAY_UNMAP, 0, 8);
+    assert_true(blk_ranges_next(&w->blk, w->request));
+    assert_io(w, IO_ZERO, 0, 8, 8);
+    w->opts.zeroes = BLK_ZEROES_KEEP;
+    with_opts(w, &w->opts);
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_WRITE_ZEROES, 1), BLK_SUBMIT);
+    assert_io(w, IO_ZERO, 0, 0, 8);
+}
+
+static void zeroes_are_stable_where_writes_are(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    w->blk.features &= ~BIT(VIRTIO_BLK_F_FLUSH);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){0, 8, UNMAP};
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_WRITE_ZEROES, 1), BLK_SUBMIT);
+    assert_io(w, IO_ZERO, IO_FUA | IO_MAY_UNMAP, 0, 8);
+    segments_of(w)[0].flags = 0;
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 1), BLK_SUBMIT);
+    assert_io(w, IO_DISCARD, 0, 0, 8);
+}
+
+/* Refused, and its descriptors are the driver's again. */
+static void assert_refused_and_back(struct world *w, enum blk_verdict verdict, uint8_t status)
+{
+    struct used used;
+
+    assert_refused(w, verdict, status);
+    w->stats.invalid = 0;
+    ring_push(&w->ring, &w->request->chain, 1);
+    ring_publish(&w->ring);
+    assert_true(driver_reap(&w->drv, &used));
+}
+
+static void one_faulty_segment_refuses_all(void **state)
+{
+    static const struct {
+        struct virtio_blk_discard_write_zeroes segment;
+        uint32_t type;
+        uint8_t status;
+    } faulty[] = {
+        {{0, 8, UNMAP}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_UNSUPP},
+        {{0, 8, 2}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_UNSUPP},
+        {{0, 8, 2}, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_UNSUPP},
+        {{0, 8, 0x80000001}, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_UNSUPP},
+        {{DISK_SECTORS, 8, 0}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR},
+        {{DISK_SECTORS - 8, 16, 0}, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_IOERR},
+        {{UINT64_MAX - 7, 8, 0}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR},
+        {{0, UINT32_MAX, 0}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR},
+        {{UINT64_MAX / 512, 8, 0}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR},
+        {{4, 8, 0}, VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_S_IOERR},
+        {{0, 9, 0}, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_S_IOERR},
+    };
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    for (unsigned i = 0; i < ARRAY_SIZE(faulty); i++) {
+        segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){0, 8, 0};
+        segments_of(w)[1] = faulty[i].segment;
+        assert_refused_and_back(w, parse_ranges_of(w, faulty[i].type, 2), faulty[i].status);
+    }
+}
+
+static void a_segment_that_is_changed_after_its_check_is_none(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    segments_of(w)[0] = segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){0, 8, 0};
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 2), BLK_SUBMIT);
+    segments_of(w)[1].sector = DISK_SECTORS;
+    assert_false(blk_ranges_next(&w->blk, w->request));
+    assert_int_equal(w->request->io.result, -EINVAL);
+    assert_int_equal(finish(w, -EINVAL), 1);
+    assert_int_equal(*w->status_byte, VIRTIO_BLK_S_IOERR);
+}
+
+static void segments_may_be_cut_anywhere(void **state)
+{
+    struct world *w = *state;
+    struct piece pieces[] = {piece_out(w->header, 16), piece_out(w->data, 5),
+                             piece_out(w->data + 5, 20), piece_out(w->data + 25, 7),
+                             piece_in(w->status, 1)};
+
+    with_opts(w, &wiping_opts);
+    set_header(w, VIRTIO_BLK_T_DISCARD, 0);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){8, 8, 0};
+    segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){0x12340, 32, 0};
+    assert_int_equal(parse_pieces(w, pieces, 5), BLK_SUBMIT);
+    assert_io(w, IO_DISCARD, 0, 8, 8);
+    assert_true(blk_ranges_next(&w->blk, w->request));
+    assert_io(w, IO_DISCARD, 0, 0x12340, 32);
+    assert_false(blk_ranges_next(&w->blk, w->request));
+}
+
+static void more_and_longer_segments_than_the_driver_is_told_are_served(void **state)
+{
+    struct world *w = *state;
+    unsigned count = 0;
+
+    w->opts = wiping_opts;
+    w->opts.capacity = 4ull << 40;
+    with_opts(w, &w->opts);
+    for (unsigned i = 0; i < 4096; i++) {
+        segments_of(w)[i] = (struct virtio_blk_discard_write_zeroes){i * 8, UINT32_MAX - 7, 0};
+    }
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 4096), BLK_SUBMIT);
+    do {
+        assert_io(w, IO_DISCARD, 0, count++ * 8, UINT32_MAX - 7);
+    } while (blk_ranges_next(&w->blk, w->request));
+    assert_int_equal(count, 4096);
+    assert_int_equal(w->request->io.length, 4096 * (UINT32_MAX - 7ull) * SECTOR_SIZE);
+}
+
+static void empty_segments_are_answered_at_once(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    segments_of(w)[0] = segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){0};
+    assert_answered(w, parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 2), VIRTIO_BLK_S_OK);
+}
+
+static void what_is_no_list_of_segments_is_refused(void **state)
+{
+    static const uint32_t lengths[] = {0, 1, 8, 15, 17, 40};
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+        assert_refused_and_back(w, parse(w, VIRTIO_BLK_T_DISCARD, 0, lengths[i], false),
+                                VIRTIO_BLK_S_IOERR);
+    }
+    assert_refused_and_back(w, parse(w, VIRTIO_BLK_T_DISCARD, 0, 16, true), VIRTIO_BLK_S_IOERR);
+    assert_refused_and_back(w, parse(w, VIRTIO_BLK_T_DISCARD, 0, (BLK_RANGES_MAX + 1) * 16, false),
+                            VIRTIO_BLK_S_IOERR);
+}
+
+static void ranges_that_the_driver_has_not_accepted_are_unsupported(void **state)
+{
+    struct world *w = *state;
+
+    with_opts(w, &wiping_opts);
+    w->blk.features = BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){0, 8, 0};
+    assert_refused(w, parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 1), VIRTIO_BLK_S_UNSUPP);
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_WRITE_ZEROES, 1), BLK_SUBMIT);
+}
+
 /* ---- framing ---- */
 
 static void header_may_be_cut_in_three(void **state)
@@ -703,11 +1119,11 @@ static void seg_max_leaves_room_for_header_and_status(void **state)
     assert_int_equal(blk_seg_max(2), 1);
 }
 
-static void seg_max_segments_are_served(void **state)
+/* A read of so many sectors, each to the same place, and all in pieces of one sector. */
+static enum blk_verdict parse_segments(struct world *w, unsigned count)
 {
-    struct world *w = *state;
     uint64_t table = w->data + 32768;
-    unsigned last = BLK_SEG_MAX + 1;
+    unsigned last = count + 1;
 
     set_header(w, VIRTIO_BLK_T_IN, 0);
     driver_set_table(&w->drv, table, 0, w->header, 16, VRING_DESC_F_NEXT, 1);
@@ -718,9 +1134,29 @@ static void seg_max_segments_are_served(void **state)
     driver_set_table(&w->drv, table, last, w->status, 1, VRING_DESC_F_WRITE, 0);
     raw_ring_set_desc(&w->drv.ring, 0, table, (last + 1) * 16, VRING_DESC_F_INDIRECT, 0);
     driver_offer(&w->drv, 0);
-    assert_int_equal(parse_offered(w), BLK_SUBMIT);
-    assert_int_equal(w->request->io.iov_count, BLK_SEG_MAX);
-    assert_int_equal(w->request->io.length, BLK_SEG_MAX * 512);
+    return parse_offered(w);
+}
+
+/* Windows' viostor sends up to 515, whatever it is told, on rings of any size. */
+static void many_segments_are_served(void **state)
+{
+    static const unsigned counts[] = {
+        1, 32, BLK_SLOT_IOVS - 2, BLK_SLOT_IOVS - 1, BLK_SEG_MAX, 129, 515, 1024};
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(counts); i++) {
+        assert_int_equal(parse_segments(w, counts[i]), BLK_SUBMIT);
+        assert_int_equal(w->request->io.iov_count, counts[i]);
+        assert_int_equal(w->request->io.length, counts[i] * 512);
+        assert_int_equal(finish(w, 0), counts[i] * 512 + 1);
+        assert_int_equal(*w->status_byte, VIRTIO_BLK_S_OK);
+        ring_push(&w->ring, &w->request->chain, 1);
+    }
+}
+
+static void too_many_segments_are_refused(void **state)
+{
+    assert_refused(*state, parse_segments(*state, RING_MAX_IOVS - 1), VIRTIO_BLK_S_IOERR);
 }
 
 static void short_header_is_refused(void **state)
@@ -801,7 +1237,7 @@ static void counters_tell_types_bytes_and_time(void **state)
 
 /* ---- blk_opts_resolve ---- */
 
-static const struct backend image = {
+static const struct node_facts image = {
     .size = 1ull << 20,
     .block_size = 512,
     .logical_block = 512,
@@ -839,7 +1275,7 @@ static void large_logical_block_raises_the_physical_one(void **state)
 
 static void image_with_4096_byte_sectors_gets_such_blocks(void **state)
 {
-    struct backend big = image;
+    struct node_facts big = image;
     struct blk_opts opts = {0};
 
     big.block_size = 4096;
@@ -848,11 +1284,11 @@ static void image_with_4096_byte_sectors_gets_such_blocks(void **state)
     assert_int_equal(opts.logical_block, 4096);
 }
 
-static void assert_resolve_refuses(struct blk_opts opts, const struct backend *backend)
+static void assert_resolve_refuses(struct blk_opts opts, const struct node_facts *facts)
 {
     struct err err = {0};
 
-    assert_int_equal(blk_opts_resolve(&opts, backend, &err), -EINVAL);
+    assert_int_equal(blk_opts_resolve(&opts, facts, &err), -EINVAL);
     assert_int_equal(err.code, -EINVAL);
     assert_string_not_equal(err.text, "");
 }
@@ -868,7 +1304,7 @@ static void crooked_blocks_are_refused(void **state)
 
 static void blocks_smaller_than_the_images_are_refused(void **state)
 {
-    struct backend big = image;
+    struct node_facts big = image;
 
     big.block_size = 4096;
     assert_resolve_refuses((struct blk_opts){.logical_block = 512}, &big);
@@ -876,7 +1312,7 @@ static void blocks_smaller_than_the_images_are_refused(void **state)
 
 static void partial_last_block_is_refused(void **state)
 {
-    struct backend odd = image;
+    struct node_facts odd = image;
 
     odd.size = (1u << 20) + 512;
     assert_resolve_refuses((struct blk_opts){.logical_block = 4096}, &odd);
@@ -886,7 +1322,7 @@ static void partial_last_block_is_refused(void **state)
 
 static void empty_image_is_refused(void **state)
 {
-    struct backend empty = image;
+    struct node_facts empty = image;
 
     empty.size = 0;
     assert_resolve_refuses((struct blk_opts){0}, &empty);
@@ -905,13 +1341,18 @@ int main(void)
         in_world(config_past_its_end_reads_as_zero),
         in_world(config_can_be_read_in_pieces),
         in_world(capacity_can_change),
-        in_world(read_goes_to_the_backend),
+        in_world(read_goes_to_the_image),
         in_world(finished_read_says_ok_and_its_length),
-        in_world(write_goes_to_the_backend),
+        in_world(write_goes_to_the_image),
         in_world(failed_io_says_ioerr),
         in_world(writethrough_disk_writes_through),
         in_world(driver_without_flush_gets_writethrough),
+        in_world(driver_switches_between_writeback_and_writethrough),
+        in_world(driver_cannot_lift_what_the_host_has_said),
+        in_world(driver_may_keep_the_choice_that_is_no_longer_offered),
         in_world(fua_does_not_stick_to_a_slot),
+        in_world(nothing_in_a_slot_outlives_its_request),
+        in_world(refused_request_tells_its_kind),
         in_world(last_sector_can_be_read),
         in_world(read_past_the_end_is_refused),
         in_world(write_past_the_end_is_refused),
@@ -927,10 +1368,22 @@ int main(void)
         in_world(write_to_a_readonly_disk_is_refused),
         in_world(readonly_disk_can_be_read),
         in_world(empty_read_is_done_at_once),
-        in_world(flush_goes_to_the_backend),
+        in_world(flush_goes_to_the_image),
         in_world(sector_of_a_flush_does_not_matter),
         in_world(flush_of_a_readonly_disk_is_done_at_once),
         in_world(get_id_gives_the_serial_padded_with_zeroes),
+        in_world(discards_are_offered_where_they_can_be_done),
+        in_world(discards_are_as_the_image_has_them_and_no_more_than_is_asked_for),
+        in_world(a_discard_becomes_an_io_for_each_segment),
+        in_world(zeroes_may_be_unmapped_segment_by_segment),
+        in_world(zeroes_are_stable_where_writes_are),
+        in_world(one_faulty_segment_refuses_all),
+        in_world(a_segment_that_is_changed_after_its_check_is_none),
+        in_world(segments_may_be_cut_anywhere),
+        in_world(more_and_longer_segments_than_the_driver_is_told_are_served),
+        in_world(empty_segments_are_answered_at_once),
+        in_world(what_is_no_list_of_segments_is_refused),
+        in_world(ranges_that_the_driver_has_not_accepted_are_unsupported),
         in_world(serial_of_20_bytes_has_no_final_zero),
         in_world(get_id_with_a_short_buffer_is_cut),
         in_world(get_id_with_a_long_buffer_writes_20_bytes),
@@ -943,7 +1396,8 @@ int main(void)
         in_world(data_may_be_cut_anywhere),
         in_world(header_cut_with_its_tail_before_the_data),
         cmocka_unit_test(seg_max_leaves_room_for_header_and_status),
-        in_world(seg_max_segments_are_served),
+        in_world(many_segments_are_served),
+        in_world(too_many_segments_are_refused),
         in_world(short_header_is_refused),
         in_world(chain_without_a_header_is_refused),
         in_world(chain_without_a_status_is_broken),

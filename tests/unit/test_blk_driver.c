@@ -4,11 +4,12 @@
 #include <linux/virtio_config.h>
 #include <string.h>
 
-#include "core/blk.h"
-#include "core/blk_driver.h"
-#include "core/iov.h"
-#include "core/ring.h"
+#include "core/virtio/blk.h"
+#include "core/driver/blk_driver.h"
+#include "core/base/iov.h"
+#include "core/virtio/ring.h"
 #include "tests/lib/arena.h"
+#include "tests/lib/find_parts.h"
 
 #define GUEST 0x100000ull
 #define ARENA_BYTES 0x800000u
@@ -38,7 +39,7 @@ struct world {
     bool is_lazy; /* serves when relaxed, not when notified */
     bool refuses_features;
 
-    struct blk_driver *drv; /* in the arena, as the device sees it */
+    struct blk_driver drv;
     struct blk_driver_opts opts;
     struct blk_driver_queue queue[QUEUES];
     uint8_t *data;
@@ -49,7 +50,7 @@ static void image_io(struct world *w, struct request *request)
     uint64_t at = request->io.offset;
 
     for (unsigned i = 0; i < request->io.iov_count; i++) {
-        struct iovec *piece = &request->io.iov[i];
+        const struct iovec *piece = &request->io.iov[i];
 
         if (request->io.op == IO_WRITE) {
             memcpy(w->image + at, piece->iov_base, piece->iov_len);
@@ -143,16 +144,15 @@ static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
     struct world *w = bus;
     struct ring_layout layout = {
         .size = ring->size,
-        .desc = mem_at(&w->mem, ring_driver_addr(ring, ring->desc), ring_desc_bytes(ring->size)),
-        .avail = mem_at(&w->mem, ring_driver_addr(ring, ring->avail), ring_avail_bytes(ring->size)),
-        .used = mem_at(&w->mem, ring_driver_addr(ring, ring->used), ring_used_bytes(ring->size)),
+        .parts = find_parts(&w->mem, ring),
+        .base = ring->is_packed ? RING_PACKED_BASE : 0,
+        .is_packed = ring->is_packed,
         .has_event_idx = w->accepted >> VIRTIO_RING_F_EVENT_IDX & 1,
         .has_indirect = w->accepted >> VIRTIO_RING_F_INDIRECT_DESC & 1,
         .slot_size = sizeof(struct request),
-        .iov_max = BLK_IOV_MAX,
+        .slot_iovs = BLK_SLOT_IOVS,
     };
 
-    assert_true(layout.desc && layout.avail && layout.used);
     return ring_start(&w->ring[index], &layout, &w->mem);
 }
 
@@ -230,7 +230,7 @@ static int world_start(void **state)
                                        .timeout_ms = 100,
                                        .queue = w->queue};
     w->opts.ring_memory = take(w, QUEUES * 16384);
-    w->drv = take(w, sizeof(*w->drv));
+    w->opts.own = take(w, sizeof(*w->opts.own));
     w->data = take(w, DISK_BYTES);
     *state = w;
     return 0;
@@ -248,7 +248,7 @@ static int world_stop(void **state)
 
 static void start(struct world *w)
 {
-    assert_int_equal(blk_driver_start(w->drv, &w->opts), 0);
+    assert_int_equal(blk_driver_start(&w->drv, &w->opts), 0);
     assert_true(w->status & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
@@ -259,8 +259,8 @@ static void accepts_what_it_knows_and_nothing_else(void **state)
     start(w);
     assert_true(w->accepted >> VIRTIO_F_VERSION_1 & 1);
     assert_false(w->accepted >> VIRTIO_RING_F_INDIRECT_DESC & 1);
-    assert_int_equal(w->drv->queues, QUEUES);
-    assert_int_equal(w->drv->capacity, DISK_SECTORS);
+    assert_int_equal(w->drv.queues, QUEUES);
+    assert_int_equal(w->drv.capacity, DISK_SECTORS);
 }
 
 static void legacy_device_needs_no_features_ok(void **state)
@@ -280,7 +280,7 @@ static void modern_device_that_is_not_is_refused(void **state)
     struct world *w = *state;
 
     w->offered &= 0xffffffffull;
-    assert_int_equal(blk_driver_start(w->drv, &w->opts), BLK_DRIVER_REFUSED);
+    assert_int_equal(blk_driver_start(&w->drv, &w->opts), BLK_DRIVER_REFUSED);
     assert_true(w->status & VIRTIO_CONFIG_S_FAILED);
 }
 
@@ -289,7 +289,7 @@ static void device_that_does_not_like_the_choice_is_left(void **state)
     struct world *w = *state;
 
     w->refuses_features = true;
-    assert_int_equal(blk_driver_start(w->drv, &w->opts), BLK_DRIVER_REFUSED);
+    assert_int_equal(blk_driver_start(&w->drv, &w->opts), BLK_DRIVER_REFUSED);
     assert_false(w->status & VIRTIO_CONFIG_S_DRIVER_OK);
 }
 
@@ -307,33 +307,35 @@ static void what_is_written_is_read(void **state)
 
     start(w);
     memset(w->data, 0x5a, 4096);
-    assert_int_equal(blk_driver_write(w->drv, 8, w->data, 4096), 0);
+    assert_int_equal(blk_driver_write(&w->drv, 8, w->data, 4096), 0);
     assert_int_equal(w->image[8 * SECTOR_SIZE], 0x5a);
     assert_int_equal(w->image[16 * SECTOR_SIZE - 1], 0x5a);
     assert_int_equal(w->image[16 * SECTOR_SIZE], 0);
     memset(w->data, 0, 4096);
-    assert_int_equal(blk_driver_read(w->drv, 8, w->data, 4096), 0);
+    assert_int_equal(blk_driver_read(&w->drv, 8, w->data, 4096), 0);
     assert_int_equal(w->data[4095], 0x5a);
-    assert_int_equal(blk_driver_flush(w->drv), 0);
+    assert_int_equal(blk_driver_flush(&w->drv), 0);
 }
 
 static void indirect_requests_fill_the_ring_one_by_one(void **state)
 {
     struct world *w = *state;
-    struct blk_driver_request *request = take(w, 17 * sizeof(*request));
+    struct blk_driver_frame *frame = take(w, 17 * sizeof(*frame));
+    struct blk_driver_request request[17];
 
     w->opts.is_indirect = true;
     start(w);
     assert_true(w->accepted >> VIRTIO_RING_F_INDIRECT_DESC & 1);
     memset(w->image, 0x33, SECTOR_SIZE);
     for (unsigned i = 0; i < 17; i++) {
-        request[i] = (struct blk_driver_request){.header = {.type = VIRTIO_BLK_T_IN},
+        request[i] = (struct blk_driver_request){.frame = &frame[i],
+                                                 .header = {.type = VIRTIO_BLK_T_IN},
                                                  .data = w->data + (size_t)i * SECTOR_SIZE,
                                                  .len = SECTOR_SIZE};
         assert_int_equal(blk_driver_submit(&w->queue[1], &request[i]),
                          i < 16 ? 0 : BLK_DRIVER_FULL);
     }
-    blk_driver_kick(w->drv, &w->queue[1]);
+    blk_driver_kick(&w->drv, &w->queue[1]);
     for (unsigned i = 0; i < 16; i++) {
         assert_ptr_equal(blk_driver_poll(&w->queue[1]), &request[i]);
         assert_int_equal(request[i].status, VIRTIO_BLK_S_OK);
@@ -349,8 +351,43 @@ static void device_without_indirect_descriptors_is_served_as_well(void **state)
     w->offered &= ~(1ull << VIRTIO_RING_F_INDIRECT_DESC);
     start(w);
     memset(w->image, 0x33, SECTOR_SIZE);
-    assert_int_equal(blk_driver_read(w->drv, 0, w->data, SECTOR_SIZE), 0);
+    assert_int_equal(blk_driver_read(&w->drv, 0, w->data, SECTOR_SIZE), 0);
     assert_int_equal(w->data[0], 0x33);
+}
+
+/* Many rounds of both rings, by each kind of chain. */
+static void packed_rings_are_used_where_the_device_has_them(void **state)
+{
+    struct world *w = *state;
+
+    w->opts.is_packed = true;
+    start(w);
+    assert_false(w->queue[0].ring.is_packed);
+    w->offered |= 1ull << VIRTIO_F_RING_PACKED;
+    for (unsigned indirect = 0; indirect < 2; indirect++) {
+        w->opts.is_indirect = indirect;
+        start(w);
+        assert_true(w->accepted >> VIRTIO_F_RING_PACKED & 1);
+        assert_true(w->ring[1].layout.is_packed);
+        for (unsigned i = 0; i < 100; i++) {
+            memset(w->data, (int)(i + indirect), SECTOR_SIZE);
+            assert_int_equal(blk_driver_write(&w->drv, i, w->data, SECTOR_SIZE), 0);
+            memset(w->data, 0xee, SECTOR_SIZE);
+            assert_int_equal(blk_driver_read(&w->drv, i, w->data, SECTOR_SIZE), 0);
+            assert_int_equal(w->data[SECTOR_SIZE - 1], i + indirect);
+        }
+        assert_int_equal(blk_driver_flush(&w->drv), 0);
+    }
+}
+
+static void packed_rings_are_not_asked_for_by_themselves(void **state)
+{
+    struct world *w = *state;
+
+    w->offered |= 1ull << VIRTIO_F_RING_PACKED;
+    start(w);
+    assert_false(w->accepted >> VIRTIO_F_RING_PACKED & 1);
+    assert_false(w->queue[0].ring.is_packed);
 }
 
 static void large_reads_are_cut(void **state)
@@ -359,7 +396,7 @@ static void large_reads_are_cut(void **state)
 
     start(w);
     w->image[DISK_BYTES - 1] = 1;
-    assert_int_equal(blk_driver_read(w->drv, 0, w->data, DISK_BYTES), 0);
+    assert_int_equal(blk_driver_read(&w->drv, 0, w->data, DISK_BYTES), 0);
     assert_int_equal(w->data[DISK_BYTES - 1], 1);
     assert_true(w->stats.type[STATS_READ].requests > 1);
 }
@@ -369,8 +406,8 @@ static void past_the_end_nothing_is_asked_of_the_device(void **state)
     struct world *w = *state;
 
     start(w);
-    assert_int_equal(blk_driver_read(w->drv, DISK_SECTORS, w->data, 512), BLK_DRIVER_RANGE);
-    assert_int_equal(blk_driver_read(w->drv, UINT64_MAX, w->data, 1024), BLK_DRIVER_RANGE);
+    assert_int_equal(blk_driver_read(&w->drv, DISK_SECTORS, w->data, 512), BLK_DRIVER_RANGE);
+    assert_int_equal(blk_driver_read(&w->drv, UINT64_MAX, w->data, 1024), BLK_DRIVER_RANGE);
     assert_int_equal(w->notifies, 0);
 }
 
@@ -380,7 +417,7 @@ static void status_of_the_device_is_handed_on(void **state)
 
     start(w);
     w->blk.opts.is_readonly = true;
-    assert_int_equal(blk_driver_write(w->drv, 0, w->data, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(blk_driver_write(&w->drv, 0, w->data, 512), VIRTIO_BLK_S_IOERR);
 }
 
 static void silent_device_is_a_timeout(void **state)
@@ -389,7 +426,7 @@ static void silent_device_is_a_timeout(void **state)
 
     start(w);
     w->is_deaf = true;
-    assert_int_equal(blk_driver_read(w->drv, 0, w->data, 512), BLK_DRIVER_TIMEOUT);
+    assert_int_equal(blk_driver_read(&w->drv, 0, w->data, 512), BLK_DRIVER_TIMEOUT);
     assert_int_equal(w->now, 100);
 }
 
@@ -399,7 +436,7 @@ static void slow_device_is_waited_for(void **state)
 
     start(w);
     w->is_lazy = true;
-    assert_int_equal(blk_driver_read(w->drv, 0, w->data, 512), 0);
+    assert_int_equal(blk_driver_read(&w->drv, 0, w->data, 512), 0);
 }
 
 static void serial_is_read(void **state)
@@ -408,7 +445,7 @@ static void serial_is_read(void **state)
     char id[VIRTIO_BLK_ID_BYTES + 1];
 
     start(w);
-    assert_int_equal(blk_driver_get_id(w->drv, id), 0);
+    assert_int_equal(blk_driver_get_id(&w->drv, id), 0);
     assert_string_equal(id, "serial-1");
 }
 
@@ -419,8 +456,8 @@ static void what_was_not_negotiated_is_not_tried(void **state)
     w->offered &= ~(1ull << VIRTIO_BLK_F_DISCARD);
     w->opts.refuse = 1ull << VIRTIO_BLK_F_FLUSH;
     start(w);
-    assert_int_equal(blk_driver_flush(w->drv), BLK_DRIVER_UNABLE);
-    assert_int_equal(blk_driver_discard(w->drv, 0, 8), BLK_DRIVER_UNABLE);
+    assert_int_equal(blk_driver_flush(&w->drv), BLK_DRIVER_UNABLE);
+    assert_int_equal(blk_driver_discard(&w->drv, 0, 8), BLK_DRIVER_UNABLE);
 }
 
 static void geometry_is_guessed_where_there_is_none(void **state)
@@ -428,11 +465,11 @@ static void geometry_is_guessed_where_there_is_none(void **state)
     struct world *w = *state;
 
     start(w);
-    assert_int_equal(w->drv->heads, 255);
-    assert_int_equal(w->drv->sectors, 63);
-    assert_int_equal(blk_driver_cylinders(w->drv), 0);
-    w->drv->capacity = 255 * 63 * 10;
-    assert_int_equal(blk_driver_cylinders(w->drv), 10);
+    assert_int_equal(w->drv.heads, 255);
+    assert_int_equal(w->drv.sectors, 63);
+    assert_int_equal(blk_driver_cylinders(&w->drv), 0);
+    w->drv.capacity = 255 * 63 * 10;
+    assert_int_equal(blk_driver_cylinders(&w->drv), 10);
 }
 
 static void geometry_is_taken_from_the_device(void **state)
@@ -443,8 +480,8 @@ static void geometry_is_taken_from_the_device(void **state)
     w->blk.config.geometry.heads = 16;
     w->blk.config.geometry.sectors = 32;
     start(w);
-    assert_int_equal(w->drv->heads, 16);
-    assert_int_equal(blk_driver_cylinders(w->drv), DISK_SECTORS / 512);
+    assert_int_equal(w->drv.heads, 16);
+    assert_int_equal(blk_driver_cylinders(&w->drv), DISK_SECTORS / 512);
 }
 
 static void blocks_of_another_size_are_counted_in_sectors(void **state)
@@ -453,12 +490,12 @@ static void blocks_of_another_size_are_counted_in_sectors(void **state)
 
     w->blk.config.blk_size = 4096;
     start(w);
-    assert_int_equal(blk_driver_sectors_per_block(w->drv), 8);
-    assert_int_equal(blk_driver_blocks(w->drv), DISK_SECTORS / 8);
+    assert_int_equal(blk_driver_sectors_per_block(&w->drv), 8);
+    assert_int_equal(blk_driver_blocks(&w->drv), DISK_SECTORS / 8);
     w->image[3 * 4096] = 7;
-    assert_int_equal(blk_driver_read_blocks(w->drv, 3, 1, w->data), 0);
+    assert_int_equal(blk_driver_read_blocks(&w->drv, 3, 1, w->data), 0);
     assert_int_equal(w->data[0], 7);
-    assert_int_equal(blk_driver_read_blocks(w->drv, DISK_SECTORS / 8, 1, w->data),
+    assert_int_equal(blk_driver_read_blocks(&w->drv, DISK_SECTORS / 8, 1, w->data),
                      BLK_DRIVER_RANGE);
 }
 
@@ -469,7 +506,7 @@ static void size_max_cuts_requests(void **state)
     w->offered |= 1ull << VIRTIO_BLK_F_SIZE_MAX;
     w->blk.config.size_max = 5000;
     start(w);
-    assert_int_equal(blk_driver_read(w->drv, 0, w->data, 8192), 0);
+    assert_int_equal(blk_driver_read(&w->drv, 0, w->data, 8192), 0);
     assert_int_equal(w->stats.type[STATS_READ].requests, 2);
 }
 
@@ -478,12 +515,12 @@ static void cd_image_is_known(void **state)
     struct world *w = *state;
 
     start(w);
-    assert_int_equal(blk_driver_guess_nature(w->drv, w->data), BLK_DRIVER_PLAIN);
-    assert_int_equal(w->drv->block_size, 512);
+    assert_int_equal(blk_driver_guess_nature(&w->drv, w->data), BLK_DRIVER_PLAIN);
+    assert_int_equal(w->drv.block_size, 512);
     memcpy(w->image + 32768, "\1CD001\1", 7);
-    assert_int_equal(blk_driver_guess_nature(w->drv, w->data), BLK_DRIVER_ISO9660);
-    assert_int_equal(w->drv->block_size, 2048);
-    assert_int_equal(blk_driver_sectors_per_block(w->drv), 4);
+    assert_int_equal(blk_driver_guess_nature(&w->drv, w->data), BLK_DRIVER_ISO9660);
+    assert_int_equal(w->drv.block_size, 2048);
+    assert_int_equal(blk_driver_sectors_per_block(&w->drv), 4);
 }
 
 static void growth_is_seen_when_looked_for(void **state)
@@ -492,20 +529,22 @@ static void growth_is_seen_when_looked_for(void **state)
 
     start(w);
     blk_set_capacity(&w->blk, 2 * DISK_BYTES);
-    assert_int_equal(w->drv->capacity, DISK_SECTORS);
-    blk_driver_read_shape(w->drv);
-    assert_int_equal(w->drv->capacity, 2 * DISK_SECTORS);
+    assert_int_equal(w->drv.capacity, DISK_SECTORS);
+    blk_driver_read_shape(&w->drv);
+    assert_int_equal(w->drv.capacity, 2 * DISK_SECTORS);
 }
 
 /* On both rings, as many as fit, done in one turn with one notification each. */
 static void many_requests_are_under_way_at_once(void **state)
 {
     struct world *w = *state;
-    struct blk_driver_request *requests = take(w, sizeof(*requests) * 10);
+    struct blk_driver_frame *frame = take(w, 10 * sizeof(*frame));
+    struct blk_driver_request requests[10];
 
     start(w);
     for (unsigned i = 0; i < 10; i++) {
-        requests[i] = (struct blk_driver_request){.header = {.type = VIRTIO_BLK_T_IN, .sector = i},
+        requests[i] = (struct blk_driver_request){.frame = &frame[i],
+                                                  .header = {.type = VIRTIO_BLK_T_IN, .sector = i},
                                                   .data = w->data + 512 * i,
                                                   .len = 512};
         w->image[512 * i] = (uint8_t)(i + 1);
@@ -516,7 +555,7 @@ static void many_requests_are_under_way_at_once(void **state)
     for (unsigned i = 0; i < 10; i++) {
         struct blk_driver_request *request;
 
-        blk_driver_kick(w->drv, &w->queue[i / 5]);
+        blk_driver_kick(&w->drv, &w->queue[i / 5]);
         request = blk_driver_poll(&w->queue[i / 5]);
         assert_ptr_equal(request, &requests[i]);
         assert_int_equal(request->status, VIRTIO_BLK_S_OK);
@@ -524,6 +563,82 @@ static void many_requests_are_under_way_at_once(void **state)
         assert_int_equal(w->data[512 * i], i + 1);
     }
     assert_int_equal(w->notifies, 2);
+}
+
+/* ---- a device that lies ---- */
+
+/* What a device can write to: rings and frames, all of it. */
+static void scribble(struct world *w, int byte)
+{
+    memset(w->opts.ring_memory, byte, QUEUES * 16384);
+    memset(w->opts.own, byte, sizeof(*w->opts.own));
+}
+
+static void status_is_read_once(void **state)
+{
+    struct world *w = *state;
+    struct blk_driver_frame *frame = take(w, sizeof(*frame));
+    struct blk_driver_request request = {.frame = frame, .header = {.type = VIRTIO_BLK_T_FLUSH}};
+
+    start(w);
+    assert_int_equal(blk_driver_submit(&w->queue[0], &request), 0);
+    blk_driver_kick(&w->drv, &w->queue[0]);
+    assert_ptr_equal(blk_driver_poll(&w->queue[0]), &request);
+    memset(frame, 0x77, sizeof(*frame));
+    assert_int_equal(request.status, VIRTIO_BLK_S_OK);
+    assert_int_equal(request.header.type, VIRTIO_BLK_T_FLUSH);
+}
+
+static void scribbles_over_all_that_is_shared_break_the_ring(void **state)
+{
+    struct world *w = *state;
+
+    for (int byte = 1; byte <= 0xff; byte++) {
+        start(w);
+        w->is_deaf = true;
+        assert_int_equal(blk_driver_read(&w->drv, 0, w->data, 512), BLK_DRIVER_TIMEOUT);
+        scribble(w, byte);
+        assert_null(blk_driver_poll(&w->queue[0]));
+        assert_non_null(w->queue[0].ring.fault);
+        assert_int_equal(blk_driver_read(&w->drv, 0, w->data, 512), BLK_DRIVER_BROKEN);
+        w->is_deaf = false;
+    }
+}
+
+static void request_that_nobody_made_breaks_the_ring(void **state)
+{
+    struct world *w = *state;
+    struct ring_piece pieces[] = {{w->data, 16, false}, {w->data + 512, 1, true}};
+
+    start(w);
+    assert_int_equal(ring_driver_add(&w->queue[0].ring, pieces, 2), 0);
+    (void)ring_driver_show(&w->queue[0].ring);
+    w->queue[0].ring.used->idx = 1;
+    assert_null(blk_driver_poll(&w->queue[0]));
+    assert_non_null(strstr(w->queue[0].ring.fault, "no request"));
+}
+
+static void serial_without_an_end_is_ended(void **state)
+{
+    struct world *w = *state;
+    char id[VIRTIO_BLK_ID_BYTES + 1];
+
+    memset(w->blk.opts.serial, 'x', VIRTIO_BLK_ID_BYTES);
+    start(w);
+    assert_int_equal(blk_driver_get_id(&w->drv, id), 0);
+    assert_int_equal(strlen(id), VIRTIO_BLK_ID_BYTES);
+}
+
+static void without_a_frame_of_its_own_it_waits_for_nothing(void **state)
+{
+    struct world *w = *state;
+    char id[VIRTIO_BLK_ID_BYTES + 1];
+
+    w->opts.own = NULL;
+    start(w);
+    assert_int_equal(blk_driver_flush(&w->drv), BLK_DRIVER_UNABLE);
+    assert_int_equal(blk_driver_get_id(&w->drv, id), BLK_DRIVER_UNABLE);
+    assert_string_equal(id, "");
 }
 
 int main(void)
@@ -538,6 +653,8 @@ int main(void)
         blk_test(what_is_written_is_read),
         blk_test(indirect_requests_fill_the_ring_one_by_one),
         blk_test(device_without_indirect_descriptors_is_served_as_well),
+        blk_test(packed_rings_are_used_where_the_device_has_them),
+        blk_test(packed_rings_are_not_asked_for_by_themselves),
         blk_test(large_reads_are_cut),
         blk_test(past_the_end_nothing_is_asked_of_the_device),
         blk_test(status_of_the_device_is_handed_on),
@@ -552,6 +669,11 @@ int main(void)
         blk_test(cd_image_is_known),
         blk_test(growth_is_seen_when_looked_for),
         blk_test(many_requests_are_under_way_at_once),
+        blk_test(status_is_read_once),
+        blk_test(scribbles_over_all_that_is_shared_break_the_ring),
+        blk_test(request_that_nobody_made_breaks_the_ring),
+        blk_test(serial_without_an_end_is_ended),
+        blk_test(without_a_frame_of_its_own_it_waits_for_nothing),
     };
 
     return unit_run(tests);

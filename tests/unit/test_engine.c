@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "core/engine.h"
+#include "core/block/engine.h"
 #include "tests/unit/image_world.h"
 #include "tests/unit/operation.h"
 
@@ -50,7 +50,7 @@ static bool refuse(const unsigned *calls, unsigned count, uint32_t verdict)
 }
 
 struct attempt {
-    struct backend_opts opts;
+    struct image_opts opts;
     unsigned call;   /* which the kernel refuses */
     uint32_t code;   /* as its error */
     bool is_refused; /* the filter works */
@@ -64,16 +64,16 @@ struct attempt {
 static void *run_attempt(void *arg)
 {
     struct attempt *attempt = arg;
-    struct backend *backend;
+    struct way way;
     uint8_t data[512];
 
     attempt->is_refused = refuse(&attempt->call, 1, SECCOMP_RET_ERRNO | attempt->code);
-    attempt->ret = backend_open(&backend, &attempt->opts, &attempt->err);
+    attempt->ret = way_open(&way, &attempt->opts, &attempt->err);
     if (attempt->ret == 0) {
-        strncpy(attempt->engine, backend->engine, sizeof(attempt->engine) - 1);
-        strncpy(attempt->reason, backend->engine_reason, sizeof(attempt->reason) - 1);
-        attempt->result = operation_do(backend, IO_READ, 0, data, sizeof(data));
-        backend_close(backend);
+        strncpy(attempt->engine, way.path->facts.engine, sizeof(attempt->engine) - 1);
+        strncpy(attempt->reason, way.path->facts.engine_reason, sizeof(attempt->reason) - 1);
+        attempt->result = operation_do(way.path, IO_READ, 0, data, sizeof(data));
+        way_close(&way);
     }
     return NULL;
 }
@@ -105,26 +105,26 @@ static struct attempt attempt_without_uring(struct image_world *w, enum io_engin
 /* Is io_uring to be had here? */
 static bool uring_works(struct image_world *w)
 {
-    struct backend_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
-    struct backend *backend;
+    struct image_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
+    struct way way;
     bool works;
 
     opts.engine = ENGINE_IO_URING;
-    if (backend_open(&backend, &opts, &w->err) < 0) {
+    if (way_open(&way, &opts, &w->err) < 0) {
         return false;
     }
-    works = strcmp(backend->engine, "io_uring") == 0;
-    backend_close(backend);
+    works = strcmp(way.path->facts.engine, "io_uring") == 0;
+    way_close(&way);
     return works;
 }
 
 static void expect_engine(struct image_world *w, enum cache_mode cache, const char *engine,
                           const char *reason)
 {
-    struct backend *backend = image_world_open(w, cache);
+    struct path *path = image_world_open(w, cache);
 
-    assert_string_equal(backend->engine, engine);
-    assert_non_null(strstr(backend->engine_reason, reason));
+    assert_string_equal(path->facts.engine, engine);
+    assert_non_null(strstr(path->facts.engine_reason, reason));
 }
 
 static void engine_that_is_asked_for_runs(void **state)
@@ -134,8 +134,7 @@ static void engine_that_is_asked_for_runs(void **state)
 
     w->engine = ENGINE_AIO;
     expect_engine(w, CACHE_WRITEBACK, "aio", "asked for");
-    backend_close(w->backend);
-    w->backend = NULL;
+    way_close(&w->way);
     if (has_uring) {
         w->engine = ENGINE_IO_URING;
         expect_engine(w, CACHE_WRITEBACK, "io_uring", "asked for");
@@ -501,7 +500,7 @@ static void looking_finds_what_comes_from_the_medium(void **state)
     static uint8_t data[DEPTH][BLOCK];
     uint8_t *block = aligned_buffer(1 << 20);
     int fd = open(w->image, O_RDWR | O_CLOEXEC);
-    struct backend *backend;
+    struct path *path;
     unsigned next = 0, done = 0;
 
     for (unsigned i = 0; i < BLOCKS * BLOCK >> 20; i++) {
@@ -509,7 +508,7 @@ static void looking_finds_what_comes_from_the_medium(void **state)
     }
     assert_int_equal(fsync(fd), 0);
     free(block);
-    backend = image_world_open(w, CACHE_WRITEBACK);
+    path = image_world_open(w, CACHE_WRITEBACK);
     alarm(60);
     for (unsigned i = 0; i < DEPTH; i++) {
         ops[i].times_done = 1;
@@ -521,11 +520,11 @@ static void looking_finds_what_comes_from_the_medium(void **state)
                     posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
                 }
                 operation_init(&ops[i], IO_READ, next++ * 1237ull % BLOCKS * BLOCK, data[i], BLOCK);
-                operation_queue(&ops[i], backend);
+                operation_queue(&ops[i], path);
             }
         }
-        backend->ops->submit(backend);
-        done += backend->ops->reap(backend);
+        context_submit(path->context);
+        done += context_reap(path->context);
     }
     alarm(0);
     close(fd);

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "core/err.h"
+#include "core/base/err.h"
 
 static void set_appends_what_the_system_says(void **state)
 {
@@ -55,6 +55,32 @@ static void long_texts_are_cut_and_ended(void **state)
     assert_int_equal(strnlen(err.text, sizeof(err.text)), sizeof(err.text) - 1);
 }
 
+static void hint_that_does_not_fit_is_none(void **state)
+{
+    struct err err;
+    char path[sizeof(err.text)];
+
+    memset(path, 'a', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    err_say(&err, -EINVAL, "it is a qcow2 image");
+    err_hint(&err, "convert it: qemu-img convert -O raw %s NEW", path);
+    assert_string_equal(err.text, "it is a qcow2 image");
+    err_hint(&err, "see the page");
+    assert_string_equal(err.text, "it is a qcow2 image; see the page");
+}
+
+static void name_that_is_there_is_not_said_twice(void **state)
+{
+    struct err err = {0};
+
+    err_say(&err, -EIO, "/a.sock: it left");
+    assert_string_equal(err_text_after(&err, "/a.sock"), "it left");
+    assert_string_equal(err_text_after(&err, "/a"), "/a.sock: it left");
+    assert_string_equal(err_text_after(&err, "vda"), "/a.sock: it left");
+    err_say(&err, -EIO, "/a.sock");
+    assert_string_equal(err_text_after(&err, "/a.sock"), "/a.sock");
+}
+
 static void names_are_those_of_errno_h(void **state)
 {
     assert_string_equal(err_name(ENOENT), "ENOENT");
@@ -76,6 +102,8 @@ int main(void)
         cmocka_unit_test(hint_follows_a_semicolon),
         cmocka_unit_test(null_takes_everything_and_keeps_the_code),
         cmocka_unit_test(long_texts_are_cut_and_ended),
+        cmocka_unit_test(hint_that_does_not_fit_is_none),
+        cmocka_unit_test(name_that_is_there_is_not_said_twice),
         cmocka_unit_test(names_are_those_of_errno_h),
         cmocka_unit_test(unknown_codes_have_some_name),
     };

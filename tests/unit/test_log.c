@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
 
 /* Standard error goes to a memfd while a test looks at it. */
 struct capture {
@@ -83,6 +83,13 @@ static void lines_above_the_level_are_left_out(void **state)
     assert_null(strstr(text, "nor this"));
 }
 
+static void plain_line_has_neither_program_nor_level(void **state)
+{
+    log_set_level(LOG_LEVEL_ERROR);
+    log_plain("exits %d", 3);
+    assert_string_equal(logged(*state), "exits 3\n");
+}
+
 static void long_line_is_cut_and_still_one_line(void **state)
 {
     char long_text[5000];
@@ -96,7 +103,16 @@ static void long_line_is_cut_and_still_one_line(void **state)
 static void newline_in_a_peers_text_makes_no_second_line(void **state)
 {
     log_info("peer says %s", "a\nerror: all is lost");
-    assert_int_equal(count_lines(logged(*state)), 1);
+    assert_string_equal(logged(*state), "vblkd: info: peer says a\\x0aerror: all is lost\n");
+}
+
+static void control_characters_do_not_get_into_the_log(void **state)
+{
+    log_info("%s", "\033[2J \xc2\x9b"
+                   "2J \x9b"
+                   "2J");
+    log_plain("%s", "\a");
+    assert_string_equal(logged(*state), "vblkd: info: \\x1b[2J \\u009b2J \\x9b2J\n\\x07\n");
 }
 
 static void levels_are_parsed_by_name(void **state)
@@ -169,8 +185,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         captured(line_holds_its_text_and_ends),
         captured(lines_above_the_level_are_left_out),
+        captured(plain_line_has_neither_program_nor_level),
         captured(long_line_is_cut_and_still_one_line),
         captured(newline_in_a_peers_text_makes_no_second_line),
+        captured(control_characters_do_not_get_into_the_log),
         captured(levels_are_parsed_by_name),
         captured(other_level_names_are_refused),
         captured(limit_lets_the_first_lines_pass),

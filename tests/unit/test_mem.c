@@ -3,12 +3,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/mem.h"
+#include "core/virtio/mem.h"
 
 #define PAGE 4096u
 #define FILE_BYTES (16 * PAGE)
@@ -378,6 +379,99 @@ static void cleared_memory_can_be_filled_again(void **state)
     assert_non_null(mem_at(&w->mem, GUEST, 1));
 }
 
+/* ---- limits ---- */
+
+#define TIB (1ull << 40)
+#define BIG (8 * TIB)
+
+/* A file that is nothing but a hole. */
+static int hole(uint64_t size)
+{
+    int fd = memfd_create("hole", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    return fd;
+}
+
+static int add_hole(struct world *w, struct mem *mem, int fd, uint64_t at, uint64_t size)
+{
+    const struct mem_layout layout = {.guest_addr = at, .size = size, .user_addr = at};
+
+    return mem_add(mem, &layout, fd, &w->err);
+}
+
+/* Valgrind and the thread sanitizer leave a program less than the limits. */
+static bool has_addresses(void)
+{
+    void *map = mmap(NULL, MEM_MAX_BYTES_OF_ALL, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    return map != MAP_FAILED && munmap(map, MEM_MAX_BYTES_OF_ALL) == 0;
+}
+
+/* The same file counts each time: it is the addresses that are used up. */
+static void one_front_end_shares_so_much_and_no_more(void **state)
+{
+    struct world *w = *state;
+    int fd = hole(MEM_MAX_BYTES + PAGE);
+
+    if (!has_addresses()) {
+        close(fd);
+        return;
+    }
+    assert_int_equal(add_hole(w, &w->mem, fd, 0, MEM_MAX_BYTES + 1), -ENOMEM);
+    for (uint64_t at = 0; at < MEM_MAX_BYTES; at += BIG) {
+        assert_int_equal(add_hole(w, &w->mem, fd, at, BIG), 0);
+    }
+    assert_int_equal(add_hole(w, &w->mem, fd, MEM_MAX_BYTES, 1), -ENOMEM);
+    assert_non_null(strstr(w->err.text, "32 TiB is the most; give the guest less memory"));
+    assert_int_equal(w->mem.count, MEM_MAX_BYTES / BIG);
+    assert_int_equal(
+        mem_remove(&w->mem, &(struct mem_layout){.size = BIG, .guest_addr = 0}, &w->err), 0);
+    assert_int_equal(add_hole(w, &w->mem, fd, MEM_MAX_BYTES, 1), 0);
+    close(fd);
+}
+
+static void what_cannot_be_mapped_does_not_count(void **state)
+{
+    struct world *w = *state;
+    const struct mem_layout layout = {.size = PAGE};
+    int fd = memfd_create("sealed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    assert_int_equal(ftruncate(fd, PAGE), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+    assert_int_equal(mem_add(&w->mem, &layout, fd, &w->err), -EPERM);
+    assert_int_equal(w->mem.mapped, 0);
+    close(fd);
+}
+
+static void all_front_ends_share_so_much_and_no_more(void **state)
+{
+    struct world *w = *state;
+    static struct mem other[MEM_MAX_BYTES_OF_ALL / MEM_MAX_BYTES];
+    int fd = hole(MEM_MAX_BYTES);
+    int ret = 0;
+
+    if (!has_addresses()) {
+        close(fd);
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(other); i++) {
+        assert_int_equal(add_hole(w, &other[i], fd, 0, MEM_MAX_BYTES), 0);
+    }
+    assert_int_equal(add_hole(w, &w->mem, fd, 0, PAGE), -ENOMEM);
+    assert_non_null(strstr(w->err.text, "96 TiB is the most; end another guest, or serve some by"));
+    assert_int_equal(w->mem.count, 0);
+    mem_clear(&other[0]);
+    ret = add_hole(w, &w->mem, fd, 0, MEM_MAX_BYTES);
+    for (unsigned i = 1; i < ARRAY_SIZE(other); i++) {
+        mem_clear(&other[i]);
+    }
+    assert_int_equal(ret, 0);
+    close(fd);
+}
+
 static void guard_is_quiet_while_the_file_is_whole(void **state)
 {
     struct world *w = with_region(state);
@@ -385,7 +479,7 @@ static void guard_is_quiet_while_the_file_is_whole(void **state)
     mem_guard_install();
     mem_guard_watch(&w->mem);
     assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, GUEST + PAGE, 1), PAGE / 256);
-    assert_false(mem_guard_tripped());
+    assert_false(mem_guard_take());
 }
 
 static void truncated_memory_reads_as_zeroes_and_trips_the_guard(void **state)
@@ -396,7 +490,7 @@ static void truncated_memory_reads_as_zeroes_and_trips_the_guard(void **state)
     mem_guard_watch(&w->mem);
     assert_int_equal(ftruncate(w->fd, 0), 0);
     assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, GUEST + 3 * PAGE + 5, 1), 0);
-    assert_true(mem_guard_tripped());
+    assert_true(mem_guard_take());
     assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, GUEST, 1), 0);
 }
 
@@ -408,20 +502,47 @@ static void truncated_memory_takes_writes(void **state)
     mem_guard_watch(&w->mem);
     assert_int_equal(ftruncate(w->fd, PAGE), 0);
     *(volatile uint8_t *)mem_at(&w->mem, GUEST + 2 * PAGE, 1) = 1;
-    assert_true(mem_guard_tripped());
+    assert_true(mem_guard_take());
 }
 
-static void watching_anew_clears_the_flag(void **state)
+static void loss_is_of_its_region(void **state)
+{
+    struct world *w = with_region(state);
+    int other = memfd_create("other", MFD_CLOEXEC);
+    struct mem_layout layout = {.guest_addr = 0, .size = PAGE, .user_addr = 0};
+
+    mem_guard_install();
+    mem_guard_watch(&w->mem);
+    assert_int_equal(ftruncate(other, PAGE), 0);
+    assert_int_equal(mem_add(&w->mem, &layout, other, NULL), 0);
+    assert_int_equal(ftruncate(other, 0), 0);
+    assert_false(mem_is_lost(&w->mem));
+    assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, 0, 1), 0);
+    assert_true(mem_guard_take());
+    assert_true(mem_is_lost(&w->mem));
+    assert_int_equal(mem_remove(&w->mem, &layout, NULL), 0);
+    assert_false(mem_is_lost(&w->mem));
+    close(other);
+}
+
+static void second_loss_is_seen(void **state)
 {
     struct world *w = with_region(state);
 
     mem_guard_install();
     mem_guard_watch(&w->mem);
-    assert_int_equal(ftruncate(w->fd, 0), 0);
-    assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, GUEST, 1), 0);
-    assert_true(mem_guard_tripped());
-    mem_guard_watch(&w->mem);
-    assert_false(mem_guard_tripped());
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(ftruncate(w->fd, 0), 0);
+        assert_int_equal(*(volatile uint8_t *)mem_at(&w->mem, GUEST, 1), 0);
+        assert_true(mem_guard_take());
+        assert_false(mem_guard_take());
+        assert_true(mem_is_lost(&w->mem));
+        mem_clear(&w->mem);
+        assert_false(mem_is_lost(&w->mem));
+        assert_int_equal(ftruncate(w->fd, 4 * PAGE), 0);
+        assert_int_equal(add(w, GUEST, 4 * PAGE, USER, 0), 0);
+        assert_false(mem_is_lost(&w->mem));
+    }
 }
 
 /* The program's own faults must not be papered over. */
@@ -476,10 +597,14 @@ int main(void)
         in_world(removing_the_last_region_leaves_nothing),
         in_world(remove_needs_all_three_to_match),
         in_world(cleared_memory_can_be_filled_again),
+        in_world(one_front_end_shares_so_much_and_no_more),
+        in_world(what_cannot_be_mapped_does_not_count),
+        in_world(all_front_ends_share_so_much_and_no_more),
         in_world(guard_is_quiet_while_the_file_is_whole),
         in_world(truncated_memory_reads_as_zeroes_and_trips_the_guard),
         in_world(truncated_memory_takes_writes),
-        in_world(watching_anew_clears_the_flag),
+        in_world(loss_is_of_its_region),
+        in_world(second_loss_is_seen),
         in_world(sigbus_elsewhere_still_kills),
     };
 

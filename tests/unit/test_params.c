@@ -5,8 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/engine.h"
+#include "core/block/engine.h"
+#include "core/device/device_choice.h"
 #include "daemon/disk_config.h"
+#include "daemon/disk_params.h"
 #include "daemon/params.h"
 
 struct target {
@@ -15,12 +17,14 @@ struct target {
     bool flag;
     int64_t number;
     int64_t power;
-    int64_t inner;
+    struct box {
+        int64_t depth;
+    } box;
 };
 
 static const char *const modes[] = {"fast", "slow", NULL};
 static const struct param inner_table[] = {
-    {"depth", .type = PARAM_INTEGER, .offset = offsetof(struct target, inner), .value = 3, .max = 9,
+    {"depth", .type = PARAM_INTEGER, .offset = offsetof(struct box, depth), .value = 3, .max = 9,
      .help = "how deep"},
     {NULL},
 };
@@ -34,7 +38,8 @@ static const struct param table[] = {
      .min = -1, .max = 100, .help = "a number"},
     {"power", .type = PARAM_INTEGER, .offset = offsetof(struct target, power), .max = 64,
      .is_power_of_2 = true, .help = "a power"},
-    {"box", .type = PARAM_OBJECT, .members = inner_table, .help = "a box"},
+    {"box", .type = PARAM_OBJECT, .offset = offsetof(struct target, box), .members = inner_table,
+     .help = "a box"},
     {NULL},
 };
 
@@ -68,7 +73,7 @@ static void absent_members_have_their_defaults(void **state)
     assert_false(target.flag);
     assert_int_equal(target.number, 7);
     assert_int_equal(target.power, 0);
-    assert_int_equal(target.inner, 3);
+    assert_int_equal(target.box.depth, 3);
 }
 
 static void given_members_are_read(void **state)
@@ -85,7 +90,7 @@ static void given_members_are_read(void **state)
     assert_true(target.flag);
     assert_int_equal(target.number, -1);
     assert_int_equal(target.power, 64);
-    assert_int_equal(target.inner, 9);
+    assert_int_equal(target.box.depth, 9);
 }
 
 static void unknown_members_are_named(void **state)
@@ -142,7 +147,7 @@ static void what_is_written_reads_the_same(void **state)
                               "\"power\":0,\"box\":{\"depth\":0}}");
     assert_int_equal(read_text(text, &again, &err), 0);
     assert_string_equal(again.word, target.word);
-    assert_int_equal(again.inner, 0);
+    assert_int_equal(again.box.depth, 0);
     free(text);
 }
 
@@ -161,11 +166,17 @@ static void table_describes_itself(void **state)
 
 /* ---- changes: what is not given stays as it is ---- */
 
-static const struct param change_table[] = {
+static const struct param live_table[] = {
     {"mode", .type = PARAM_STRING, .offset = offsetof(struct target, mode), .size = 8,
-     .has_no_default = true, .choices = modes, .help = "a mode"},
-    {"number", .type = PARAM_INTEGER, .offset = offsetof(struct target, number), .max = 100,
-     .has_no_default = true, .help = "a number"},
+     .text = "fast", .choices = modes, .help = "a mode"},
+    {"number", .type = PARAM_INTEGER, .offset = offsetof(struct target, number), .value = 7,
+     .max = 100, .help = "a number"},
+    {"box", .type = PARAM_OBJECT, .offset = offsetof(struct target, box), .members = inner_table,
+     .help = "a box"},
+    {NULL},
+};
+static const struct param change_table[] = {
+    {"live", .type = PARAM_GROUP, .members = live_table, .is_change = true},
     {NULL},
 };
 
@@ -218,6 +229,224 @@ static void change_describes_no_defaults(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_array_get(list, 1), "max")), 100);
 }
 
+/* Groups are no objects, objects are. */
+static void changes_of_objects_within_are_merged(void **state)
+{
+    struct target change = change_of("{\"box\":{\"depth\":0}}");
+    struct target target = {.mode = "fast", .box.depth = 3};
+
+    assert_true(params_has_any(change_table, &change));
+    assert_true(params_merge(change_table, &target, &change));
+    assert_int_equal(target.box.depth, 0);
+    assert_string_equal(target.mode, "fast");
+    assert_false(params_merge(change_table, &target, &change));
+    change = change_of("{\"box\":{}}");
+    assert_false(params_has_any(change_table, &change));
+}
+
+static void what_is_said_has_every_row(void **state)
+{
+    struct target target = {.mode = "fast", .number = -1, .box.depth = 2};
+    char text[64];
+
+    params_say(live_table, &target, text, sizeof(text));
+    assert_string_equal(text, "mode fast, number -1, box depth 2");
+    params_say(live_table, &target, text, 8);
+    assert_string_equal(text, "mode fa");
+}
+
+/* ---- kinds: what there is besides depends on one member ---- */
+
+struct vehicle {
+    char kind[8];
+    int64_t wheels;
+    int64_t masts;
+    int64_t length;
+    char colour[8];
+    bool is_fast;
+};
+
+#define VEHICLE(member) .offset = offsetof(struct vehicle, member)
+#define LENGTH                                                                       \
+    {                                                                                \
+        "length", .type = PARAM_BYTES, VEHICLE(length), .max = 9, .help = "how long" \
+    }
+
+static const struct param car_rows[] = {
+    {"wheels", .type = PARAM_INTEGER, VEHICLE(wheels), .is_required = true, .min = 3, .max = 4,
+     .help = "how many"},
+    LENGTH,
+    {"colour", .type = PARAM_STRING, VEHICLE(colour), .size = 8, .help = "of its paint"},
+    {NULL},
+};
+static const struct param ship_rows[] = {
+    LENGTH,
+    {"masts", .type = PARAM_INTEGER, VEHICLE(masts), .value = 2, .max = 5, .is_told = true,
+     .help = "how many"},
+    {NULL},
+};
+static const struct param_kind car = {"car", car_rows};
+static const struct param_kind ship = {"ship", ship_rows};
+static const struct param_kind *const vehicles[] = {&car, &ship, NULL};
+static const struct param vehicle_rows[] = {
+    {"kind", .type = PARAM_KIND, VEHICLE(kind), .size = 8, .is_required = true, .is_told = true,
+     .kinds = vehicles, .help = "which"},
+    {"fast", .type = PARAM_BOOL, VEHICLE(is_fast), .help = "is it?"},
+    {NULL},
+};
+static const struct param vehicle_table[] = {
+    {"vehicle", .type = PARAM_OBJECT, .members = vehicle_rows, .is_required = true,
+     .help = "a vehicle"},
+    {NULL},
+};
+
+static int read_vehicle(const char *text, struct vehicle *vehicle, struct err *err)
+{
+    json_auto_t *object = json_loads(text, 0, NULL);
+
+    assert_non_null(object);
+    memset(vehicle, 0xff, sizeof(*vehicle));
+    err->text[0] = '\0';
+    return params_read(object, vehicle_table, "", vehicle, err);
+}
+
+static void assert_vehicle_refused(const char *text, const char *why)
+{
+    struct vehicle vehicle;
+    struct err err;
+
+    assert_int_equal(read_vehicle(text, &vehicle, &err), -EINVAL);
+    assert_string_equal(err.text, why);
+}
+
+/* Whatever the order in the object, and defaults of others as files of before have them. */
+static void kind_has_its_own_members(void **state)
+{
+    struct vehicle vehicle;
+    struct err err;
+
+    assert_int_equal(read_vehicle("{\"vehicle\":{\"length\":7,\"fast\":true,\"wheels\":4,"
+                                  "\"masts\":2,\"kind\":\"car\"}}",
+                                  &vehicle, &err),
+                     0);
+    assert_string_equal(vehicle.kind, "car");
+    assert_int_equal(vehicle.wheels, 4);
+    assert_int_equal(vehicle.masts, 2);
+    assert_int_equal(vehicle.length, 7);
+    assert_string_equal(vehicle.colour, "");
+    assert_true(vehicle.is_fast);
+    assert_int_equal(read_vehicle("{\"vehicle\":{\"kind\":\"ship\",\"masts\":0}}", &vehicle, &err),
+                     0);
+    assert_int_equal(vehicle.masts, 0);
+    assert_int_equal(vehicle.wheels, 0);
+}
+
+static void members_of_other_kinds_are_refused(void **state)
+{
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"car\",\"wheels\":4,\"masts\":1}}",
+                           "vehicle.masts: goes with kind \"ship\" only");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"ship\",\"colour\":\"red\"}}",
+                           "vehicle.colour: goes with kind \"car\" only");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"ship\",\"wheels\":4}}",
+                           "vehicle.wheels: goes with kind \"car\" only");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"ship\",\"colour\":5}}",
+                           "vehicle.colour: must be a string, not an integer");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"ship\",\"sails\":5}}",
+                           "vehicle: unknown member \"sails\"");
+}
+
+static void kind_itself_is_checked(void **state)
+{
+    assert_vehicle_refused("{\"vehicle\":{}}", "vehicle.kind: is missing");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"plane\"}}",
+                           "vehicle.kind: \"plane\" is not allowed, must be one of \"car\", "
+                           "\"ship\"");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":null}}",
+                           "vehicle.kind: must be a string, not null");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"\"}}", "vehicle.kind: is empty");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"car\"}}", "vehicle.wheels: is missing");
+    assert_vehicle_refused("{\"vehicle\":{\"kind\":\"car\",\"wheels\":5}}",
+                           "vehicle.wheels: 5 is out of range, 3 to 4 are allowed");
+}
+
+static void assert_text(json_t *object, const char *expected)
+{
+    char *text = json_dumps(object, JSON_COMPACT);
+
+    assert_string_equal(text, expected);
+    free(text);
+    json_decref(object);
+}
+
+static void all_rows_are_written_and_some_are_told(void **state)
+{
+    struct vehicle ship_now = {.kind = "ship", .masts = 3};
+    struct vehicle car_now = {.kind = "car", .wheels = 4, .masts = 2, .colour = "red"};
+
+    assert_text(params_write(vehicle_table, &car_now),
+                "{\"vehicle\":{\"kind\":\"car\",\"wheels\":4,\"length\":0,\"colour\":\"red\","
+                "\"masts\":2,\"fast\":false}}");
+    assert_text(params_tell(vehicle_rows, &car_now), "{\"kind\":\"car\"}");
+    assert_text(params_tell(vehicle_rows, &ship_now), "{\"kind\":\"ship\",\"masts\":3}");
+    assert_string_equal(params_differ(vehicle_rows, &car_now, &ship_now), "kind");
+    (void)snprintf(ship_now.kind, sizeof(ship_now.kind), "car");
+    assert_string_equal(params_differ(vehicle_rows, &car_now, &ship_now), "wheels");
+}
+
+static void help_says_whose_a_row_is(void **state)
+{
+    json_auto_t *list = params_describe(vehicle_rows);
+    static const char *const help[] = {
+        "which", "car: how many", "how long", "car: of its paint", "ship: how many", "is it?"};
+
+    assert_int_equal(json_array_size(list), ARRAY_SIZE(help));
+    for (size_t i = 0; i < ARRAY_SIZE(help); i++) {
+        const json_t *row = json_array_get(list, i);
+
+        assert_string_equal(json_string_value(json_object_get(row, "help")), help[i]);
+        assert_int_equal(json_is_true(json_object_get(row, "required")), i == 0);
+    }
+    assert_int_equal(json_array_size(json_object_get(json_array_get(list, 0), "values")), 2);
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+    return (!a && !b) || (a && b && strcmp(a, b) == 0);
+}
+
+/* Each row lies within its struct, and a row of several kinds is the same for all. */
+static void assert_rows_fit(const struct param *rows, size_t target_size)
+{
+    struct param_walk at = param_walk(rows);
+
+    while (param_walk_next(&at)) {
+        const struct param *param = at.param;
+        size_t size = param_is_text(param)     ? param->size
+                      : param_is_number(param) ? sizeof(int64_t)
+                                               : sizeof(bool);
+
+        assert_true(strlen(param->name) < PARAM_OPTION_BYTES);
+        assert_true(at.offset + size <= target_size);
+        assert_true(param->value >= param->min && param->value <= param->max);
+        if (param->type == PARAM_OBJECT) {
+            assert_rows_fit(param->members, target_size - at.offset);
+        }
+        for (unsigned i = 0; at.chooser && at.chooser->kinds[i]; i++) {
+            const struct param *row = param_of_kind(at.chooser->kinds[i], param->name);
+
+            assert_true(!row ||
+                        (row->type == param->type && row->offset == param->offset &&
+                         row->value == param->value && is_same_text(row->text, param->text)));
+        }
+    }
+}
+
+static void rows_of_disks_fit(void **state)
+{
+    assert_rows_fit(disk_params, sizeof(struct disk_config));
+    assert_rows_fit(settings_params, sizeof(struct settings));
+}
+
 /* ---- disk_config: what a table cannot say ---- */
 
 static int complete(const char *text, struct disk_config *config, struct err *err)
@@ -227,7 +456,7 @@ static int complete(const char *text, struct disk_config *config, struct err *er
 
     assert_non_null(object);
     err->text[0] = '\0';
-    ret = params_read(object, disk_config_params, "", config, err);
+    ret = params_read(object, disk_params, "", config, err);
     return ret < 0 ? ret : disk_config_complete(config, "/run/vblk", err);
 }
 
@@ -253,9 +482,30 @@ static void disk_gets_socket_and_serial_from_its_name(void **state)
                               &config, &err),
                      0);
     assert_string_equal(config.socket, "/run/vblk/a-name-longer-than-20-bytes.sock");
-    assert_string_equal(config.serial, "a-name-longer-than-2");
+    assert_string_equal(config.serial, "a-name-long-31f20335");
     assert_int_equal(config.queues, 16);
-    assert_int_equal(config.queue_size, 1024);
+    assert_int_equal(config.queue_size, 32768);
+}
+
+/* It has to be the same for ever: guests find their disks by it. */
+static void default_serial_tells_long_names_apart(void **state)
+{
+    static struct disk_config config;
+
+    (void)snprintf(config.name, sizeof(config.name), "exactly-twenty-bytes");
+    disk_config_default_serial(&config, 0);
+    assert_string_equal(config.serial, "exactly-twenty-bytes");
+    (void)snprintf(config.name, sizeof(config.name), "vm1-a-name-that-ends-with-a");
+    disk_config_default_serial(&config, 0);
+    assert_string_equal(config.serial, "vm1-a-name--2d5a1a89");
+    (void)snprintf(config.name, sizeof(config.name), "vm1-a-name-that-ends-with-b");
+    disk_config_default_serial(&config, 0);
+    assert_string_equal(config.serial, "vm1-a-name--2a5a15d0");
+    disk_config_default_serial(&config, 1);
+    assert_string_equal(config.serial, "vm1-a-name--5c15fdad");
+    (void)snprintf(config.name, sizeof(config.name), "vda");
+    disk_config_default_serial(&config, 1);
+    assert_string_equal(config.serial, "vda-5bbcac47");
 }
 
 #define NULL_IMAGE ",\"image\":{\"type\":\"null\",\"size\":512}}"
@@ -334,8 +584,6 @@ static void changes_are_checked_against_the_disk(void **state)
     assert_string_equal(config.settings.engine, "auto");
     assert_int_equal(config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
     assert_int_equal(config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
-    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
-    assert_string_equal(err.text, "no setting is given, at least one is needed");
     change.poll_us = 0;
     assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
     (void)snprintf(change.engine, sizeof(change.engine), "aio");
@@ -365,7 +613,16 @@ int main(void)
         cmocka_unit_test(empty_change_has_nothing),
         cmocka_unit_test(change_has_what_is_given_zero_too),
         cmocka_unit_test(change_describes_no_defaults),
+        cmocka_unit_test(changes_of_objects_within_are_merged),
+        cmocka_unit_test(what_is_said_has_every_row),
+        cmocka_unit_test(kind_has_its_own_members),
+        cmocka_unit_test(members_of_other_kinds_are_refused),
+        cmocka_unit_test(kind_itself_is_checked),
+        cmocka_unit_test(all_rows_are_written_and_some_are_told),
+        cmocka_unit_test(help_says_whose_a_row_is),
+        cmocka_unit_test(rows_of_disks_fit),
         cmocka_unit_test(disk_gets_socket_and_serial_from_its_name),
+        cmocka_unit_test(default_serial_tells_long_names_apart),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(engine_that_is_not_built_in_is_refused),

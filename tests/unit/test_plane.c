@@ -3,18 +3,28 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
-#include "daemon/plane.h"
+#include "core/block/node_file.h"
+#include "core/device/device_change.h"
+#include "core/base/chore.h"
+#include "core/block/image_opening.h"
+#include "core/device/device_state.h"
+#include "daemon/plane_thread.h"
 #include "tests/lib/frontend.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/control_world.h"
+#include "tests/unit/gate_image.h"
 
 #define DISK_BYTES (1u << 20)
 
-/* Longer than any time-out here, and short enough to wait for. */
-#define DELAY_MS 300
+/* Of whoever shall not give up. */
+#define LONG_MS 60000
 
 /*
  * A disk on its own thread; the test's thread is control, and the front-end.  Requests are
@@ -28,11 +38,136 @@ struct bench {
     struct plane_request request[4];
     unsigned answered[4]; /* the number of the answer, 0: none yet */
     unsigned answers;
+    unsigned resumed;
     bool is_gone;
     bool has_ended;
     struct frontend fe;
     bool has_front_end;
 };
+
+/* ---- images that are behind the gate, and file systems that do not answer ---- */
+
+static void write_some(const char *path)
+{
+    static const char bytes[4096] = "somebody's";
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, bytes, sizeof(bytes)), sizeof(bytes));
+    close(fd);
+}
+
+/* The linker sends all calls of image_open to __wrap_image_open, and so on. */
+int __real_image_open(struct image **out, const struct image_opts *opts, struct err *err);
+int __wrap_image_open(struct image **out, const struct image_opts *opts, struct err *err);
+void __real_image_close(struct image *image);
+void __wrap_image_close(struct image *image);
+void __real_image_fate_look(struct image_fate *fate, const char *path, int fd, bool had_name);
+void __wrap_image_fate_look(struct image_fate *fate, const char *path, int fd, bool had_name);
+
+static atomic_bool is_silent;
+static atomic_bool is_asked;
+static atomic_bool has_opened; /* after that */
+static atomic_bool is_silent_at_end;
+static atomic_bool has_closed; /* after that */
+static sem_t may_answer;
+static atomic_bool hangs_at_open; /* until it is false: for as many as come */
+static atomic_bool hangs_at_close;
+static atomic_bool is_used_at_once; /* by somebody who asks for no lock */
+static atomic_bool hangs_at_look;
+static atomic_bool is_looking;
+static atomic_bool is_file_open; /* that the last look was for, by its end */
+
+static void wait_while(const atomic_bool *hangs)
+{
+    while (*hangs) {
+        (void)usleep(200);
+    }
+}
+
+static void wait_for_answer(void)
+{
+    is_asked = true;
+    while (sem_wait(&may_answer) < 0) {
+    }
+}
+
+int __wrap_image_open(struct image **out, const struct image_opts *opts, struct err *err)
+{
+    bool was_silent = is_silent;
+    int ret;
+
+    if (strcmp(opts->type, "null") == 0) {
+        return gate_image_open(out, opts->size, err);
+    }
+    if (was_silent) {
+        wait_for_answer();
+    }
+    wait_while(&hangs_at_open);
+    ret = __real_image_open(out, opts, err);
+    if (is_used_at_once && ret == 0) {
+        write_some(opts->path);
+    }
+    has_opened |= was_silent && ret == 0;
+    return ret;
+}
+
+void __wrap_image_close(struct image *image)
+{
+    bool was_silent = is_silent_at_end;
+
+    if (was_silent) {
+        wait_for_answer();
+    }
+    wait_while(&hangs_at_close);
+    __real_image_close(image);
+    has_closed |= was_silent;
+}
+
+void __wrap_image_fate_look(struct image_fate *fate, const char *path, int fd, bool had_name)
+{
+    is_looking = true;
+    wait_while(&hangs_at_look);
+    __real_image_fate_look(fate, path, fd, had_name);
+    is_file_open = fcntl(fd, F_GETFD) >= 0;
+    is_looking = false;
+}
+
+static void be_silent(void)
+{
+    is_silent = true;
+    is_asked = false;
+    has_opened = false;
+    assert_int_equal(sem_init(&may_answer, 0, 0), 0);
+}
+
+/* Files are opened, and not closed. */
+static void be_silent_at_end(void)
+{
+    be_silent();
+    is_silent = false;
+    is_silent_at_end = true;
+    has_closed = false;
+}
+
+static void wait_true(const atomic_bool *flag)
+{
+    uint64_t deadline_ns = now_ns() + 20 * NS_PER_S;
+
+    while (!*flag) {
+        assert_true(now_ns() < deadline_ns);
+        (void)usleep(1000);
+    }
+}
+
+static void answer(void)
+{
+    is_silent = false;
+    is_silent_at_end = false;
+    assert_int_equal(sem_post(&may_answer), 0);
+}
+
+/* ---- the disk ---- */
 
 static struct bench *bench; /* for callbacks that get a plane only */
 
@@ -45,6 +180,11 @@ static void on_gone(struct plane *plane)
 static void on_ended(struct plane *plane)
 {
     bench->has_ended = true;
+}
+
+static void on_resumed(struct plane *plane)
+{
+    bench->resumed++;
 }
 
 static void on_answered(struct plane_request *request)
@@ -70,13 +210,15 @@ static int bench_start(void **state)
     (void)snprintf(b->image, sizeof(b->image), "%s/img", b->control.dir);
     b->opts = (struct plane_opts){
         .name = "vda",
-        .settings = {.poll_us = 50, .poll_cpu = 100, .engine = "auto", .threads = 1},
-        .image = {.type = "null", .path = b->image, .size = DISK_BYTES, .delay_ms = DELAY_MS},
+        .settings =
+            {.poll_us = 50, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
+        .image = {.type = "null", .path = b->image, .size = DISK_BYTES},
         .serial = "vda",
         .queues = 2,
         .queue_size = 64,
     };
     set_socket(b, "vda.sock");
+    gate_open();
     return 0;
 }
 
@@ -85,6 +227,9 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
     struct plane_request *request = &b->request[slot];
     bool force = request->force;
     bool undo = request->undo;
+    bool new_image = request->new_image;
+    bool wants_look = request->wants_look;
+    bool is_exit = request->is_exit;
     struct settings change = request->change;
 
     memset(request, 0, sizeof(*request));
@@ -94,6 +239,9 @@ static void send_request(struct bench *b, unsigned slot, enum plane_verb verb, u
     request->timeout_ms = timeout_ms;
     request->force = force;
     request->undo = undo;
+    request->new_image = new_image;
+    request->wants_look = wants_look;
+    request->is_exit = is_exit;
     request->answered = on_answered;
     plane_send(b->plane, request);
 }
@@ -108,7 +256,15 @@ static int wait_for(struct bench *b, unsigned slot)
 
 static int ask(struct bench *b, enum plane_verb verb)
 {
-    send_request(b, 0, verb, 5000);
+    send_request(b, 0, verb, LONG_MS);
+    return wait_for(b, 0);
+}
+
+/* The same, of what waits for requests in flight, which end once it has been asked. */
+static int ask_and_let_go(struct bench *b, enum plane_verb verb)
+{
+    send_request(b, 0, verb, LONG_MS);
+    gate_open();
     return wait_for(b, 0);
 }
 
@@ -126,7 +282,8 @@ static void start_plane(struct bench *b)
     assert_non_null(b->plane);
     b->is_gone = false;
     b->has_ended = false;
-    assert_int_equal(plane_start(b->plane, &b->opts, control, on_gone, on_ended, NULL), 0);
+    assert_int_equal(plane_start(b->plane, &b->opts, control, on_gone, on_ended, on_resumed, NULL),
+                     0);
 }
 
 static int open_disk(struct bench *b)
@@ -146,9 +303,16 @@ static void wait_ended(struct bench *b)
 static void remove_disk(struct bench *b)
 {
     b->request[0].force = true;
-    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    assert_int_equal(ask_and_let_go(b, PLANE_REMOVE), 0);
     assert_true(b->is_gone);
     wait_ended(b);
+}
+
+static struct settings *begin_change(struct bench *b, unsigned slot)
+{
+    b->request[slot].change = (struct settings){
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+    return &b->request[slot].change;
 }
 
 static void connect_front_end(struct bench *b)
@@ -179,12 +343,14 @@ static void put_write(struct bench *b, uint64_t sector)
 /* Until the disk has taken `count` requests. */
 static void wait_inflight(struct bench *b, unsigned count)
 {
-    while (info(b)->stats.inflight < count) {
+    while (info(b)->device.stats.inflight < count) {
     }
 }
 
+/* It is in flight until the gate is opened. */
 static void begin_write(struct bench *b, uint64_t sector)
 {
+    gate_shut();
     put_write(b, sector);
     wait_inflight(b, 1);
 }
@@ -201,11 +367,23 @@ static void expect_written(struct bench *b)
 {
     struct frontend_request *request;
 
+    gate_open();
     while (!(request = frontend_reap(&b->fe.ring[0]))) {
-        assert_int_equal(frontend_wait(&b->fe, 5000), 0);
+        assert_int_equal(frontend_wait(&b->fe, LONG_MS), 0);
     }
     assert_int_equal(request->blk->status, VIRTIO_BLK_S_OK);
     frontend_release(request);
+}
+
+/* What was left to its thread is over, too. */
+static void wait_none_abandoned(void)
+{
+    uint64_t deadline_ns = now_ns() + 20 * NS_PER_S;
+
+    while (chore_abandoned() > 0) {
+        assert_true(now_ns() < deadline_ns);
+        (void)usleep(1000);
+    }
 }
 
 static int bench_stop(void **state)
@@ -219,6 +397,7 @@ static int bench_stop(void **state)
         frontend_disconnect(&b->fe);
         frontend_fini(&b->fe);
     }
+    wait_none_abandoned();
     control_world_stop(&b->control);
     free(b);
     return 0;
@@ -246,7 +425,6 @@ static void failed_open_leaves_nothing(void **state)
 
     b->opts.image.type = "file";
     b->opts.image.size = 0;
-    b->opts.image.delay_ms = 0;
     assert_int_equal(open_disk(b), -ENOENT);
     assert_non_null(strstr(b->request[0].err.text, b->image));
     wait_ended(b);
@@ -255,11 +433,11 @@ static void failed_open_leaves_nothing(void **state)
 
 static void set_new_image(struct bench *b)
 {
-    b->opts.image = (struct backend_opts){.type = "file",
-                                          .path = b->image,
-                                          .size = DISK_BYTES,
-                                          .create = true,
-                                          .cache = CACHE_WRITEBACK};
+    b->opts.image = (struct image_opts){.type = "file",
+                                        .path = b->image,
+                                        .size = DISK_BYTES,
+                                        .create = true,
+                                        .cache = CACHE_WRITEBACK};
 }
 
 /* The image is open by then, and was made for this disk. */
@@ -274,19 +452,262 @@ static void failed_socket_takes_the_new_image_back(void **state)
     assert_int_not_equal(access(b->image, F_OK), 0);
 }
 
-static void questions_after_a_failed_open_are_answered(void **state)
+/* A watch of the directory, which sees what is done to the image, deleted or not. */
+static int watch_image(struct bench *b)
+{
+    int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+    assert_true(fd >= 0);
+    assert_true(inotify_add_watch(fd, b->control.dir, IN_DELETE | IN_CLOSE_WRITE) >= 0);
+    return fd;
+}
+
+/* What was done to it last. */
+static uint32_t last_seen(const struct bench *b, int fd)
+{
+    char events[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    const struct inotify_event *event;
+    uint32_t last = 0;
+    ssize_t len;
+
+    while ((len = read(fd, events, sizeof(events))) > 0) {
+        for (const char *at = events; at < events + len; at += sizeof(*event) + event->len) {
+            event = (const struct inotify_event *)at;
+            if (event->len > 0 && strcmp(event->name, strrchr(b->image, '/') + 1) == 0) {
+                last = event->mask;
+            }
+        }
+    }
+    close(fd);
+    return last;
+}
+
+/* Once it is unlocked it may be somebody else's. */
+static void new_image_is_deleted_before_it_is_unlocked(void **state)
+{
+    struct bench *b = *state;
+    int watch = watch_image(b);
+
+    set_new_image(b);
+    set_socket(b, "no/such.sock");
+    assert_true(open_disk(b) < 0);
+    wait_ended(b);
+    assert_int_equal(last_seen(b, watch), IN_CLOSE_WRITE);
+    set_socket(b, "vda.sock");
+    watch = watch_image(b);
+    assert_int_equal(open_disk(b), 0);
+    b->request[0].undo = true;
+    remove_disk(b);
+    assert_int_equal(last_seen(b, watch), IN_CLOSE_WRITE);
+}
+
+/* A disk that is added, in slot 1, with an image that it makes, of which the file system is silent.
+ */
+static void begin_silent_add(struct bench *b, uint32_t timeout_ms)
+{
+    set_new_image(b);
+    be_silent();
+    start_plane(b);
+    send_request(b, 1, PLANE_OPEN, timeout_ms);
+    wait_true(&is_asked);
+}
+
+/* What was made for nobody is deleted, by a thread that nobody waits for. */
+static void expect_image_goes(struct bench *b)
+{
+    uint64_t deadline_ns = now_ns() + 20 * NS_PER_S;
+
+    wait_true(&has_opened);
+    while (access(b->image, F_OK) == 0) {
+        assert_true(now_ns() < deadline_ns);
+        (void)usleep(1000);
+    }
+}
+
+static void questions_are_answered_while_a_disk_is_added(void **state)
 {
     struct bench *b = *state;
 
-    b->opts.image.type = "file";
-    start_plane(b);
-    send_request(b, 0, PLANE_OPEN, 0);
-    send_request(b, 1, PLANE_INFO, 0);
-    send_request(b, 2, PLANE_STOP, 1000);
-    assert_true(wait_for(b, 0) < 0);
-    assert_int_equal(wait_for(b, 1), -ENODEV);
-    assert_int_equal(wait_for(b, 2), -ENODEV);
+    begin_silent_add(b, 5000);
+    assert_int_equal(info(b)->state, PLANE_OPENING);
+    assert_string_equal(info(b)->reason, "its image is being opened");
+    assert_int_equal(ask(b, PLANE_START), -EBUSY);
+    assert_non_null(strstr(b->request[0].err.text, "it is being added"));
+    assert_int_equal(ask(b, PLANE_STOP), -EBUSY);
+    begin_change(b, 0)->threads = 2;
+    assert_int_equal(ask(b, PLANE_SET), -EBUSY);
+    assert_int_equal(b->answered[1], 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(access(b->image, F_OK), 0);
+}
+
+static void disk_that_is_added_can_be_removed_before_its_image_is_open(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_add(b, LONG_MS);
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, "removed before its image was open"));
+    send_request(b, 2, PLANE_INFO, 0);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(b->answered[0], 0); /* the image is not free */
+    answer();
+    assert_int_equal(wait_for(b, 0), 0);
+    assert_true(has_opened);
+    assert_int_not_equal(access(b->image, F_OK), 0);
     wait_ended(b);
+}
+
+/* No error is for an image that is free. */
+static void expect_left(struct bench *b, unsigned slot)
+{
+    send_request(b, slot, PLANE_REMOVE, 10);
+    assert_int_equal(wait_for(b, slot), -ETIMEDOUT);
+    assert_true(b->request[slot].is_done);
+    assert_non_null(strstr(b->request[slot].err.text, "it was done, but its image may be in use"));
+    assert_non_null(strstr(b->request[slot].err.text, b->image));
+    wait_ended(b);
+}
+
+static void removal_says_that_what_is_being_opened_is_not_free(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_add(b, LONG_MS);
+    expect_left(b, 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    answer();
+    expect_image_goes(b);
+}
+
+static void late_add_leaves_nothing(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_add(b, 10);
+    assert_int_equal(wait_for(b, 1), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[1].err.text, "the disk is not added"));
+    assert_non_null(strstr(b->request[1].err.text, b->image));
+    wait_ended(b);
+    answer();
+    expect_image_goes(b);
+}
+
+static void late_add_leaves_what_somebody_has_written(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_add(b, LONG_MS);
+    is_used_at_once = true;
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, "it is deleted, unless it is written to"));
+    answer();
+    assert_int_equal(wait_for(b, 0), 0);
+    is_used_at_once = false;
+    assert_int_equal(access(b->image, F_OK), 0);
+    wait_ended(b);
+}
+
+static void images_that_are_left_are_not_too_many(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    hangs_at_open = true;
+    for (unsigned i = 0; i < IMAGES_LEFT_MAX; i++) {
+        start_plane(b);
+        send_request(b, 0, PLANE_OPEN, 0);
+        assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+        wait_ended(b);
+    }
+    start_plane(b);
+    send_request(b, 0, PLANE_OPEN, LONG_MS);
+    assert_int_equal(wait_for(b, 0), -EBUSY);
+    assert_non_null(strstr(b->request[0].err.text, "as 64 images are still being opened"));
+    wait_ended(b);
+    hangs_at_open = false;
+    wait_none_abandoned();
+    assert_int_equal(open_disk(b), 0);
+}
+
+static void end_of_the_daemon_does_not_wait_for_an_add(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_add(b, 60000);
+    assert_int_equal(ask(b, PLANE_HURRY), 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, "the daemon is ending"));
+    wait_ended(b);
+    answer();
+    expect_image_goes(b);
+}
+
+/* An add that fails, in slot 1, as its socket cannot be made, and whose image does not close. */
+static void begin_silent_failure(struct bench *b)
+{
+    set_new_image(b);
+    set_socket(b, "no/such.sock");
+    be_silent_at_end();
+    start_plane(b);
+    send_request(b, 1, PLANE_OPEN, 60000);
+    wait_true(&is_asked);
+}
+
+static void questions_while_an_add_that_failed_is_undone_are_answered(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_failure(b);
+    assert_int_equal(info(b)->state, PLANE_OPENING);
+    assert_string_equal(info(b)->reason, "its image is being closed");
+    assert_int_equal(ask(b, PLANE_STOP), -EBUSY);
+    assert_non_null(strstr(b->request[0].err.text, "it was not added"));
+    answer();
+    assert_int_equal(wait_for(b, 1), -ENOENT);
+    wait_ended(b);
+    assert_int_not_equal(access(b->image, F_OK), 0);
+}
+
+/* Two seconds, and not the time that an image has to open. */
+static void add_that_failed_waits_no_longer_than_need_be(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_failure(b);
+    assert_int_equal(wait_for(b, 1), -ENOENT);
+    assert_non_null(strstr(b->request[1].err.text, "its image may be in use until"));
+    wait_ended(b);
+    answer();
+    wait_true(&has_closed);
+}
+
+static void add_that_failed_can_be_removed_while_it_is_undone(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_failure(b);
+    expect_left(b, 0);
+    assert_int_equal(wait_for(b, 1), -ENOENT);
+    answer();
+    wait_true(&has_closed);
+}
+
+static void end_of_the_daemon_does_not_wait_for_an_add_to_be_undone(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_failure(b);
+    assert_int_equal(ask(b, PLANE_HURRY), 0);
+    assert_int_equal(wait_for(b, 1), -ENOENT);
+    wait_ended(b);
+    answer();
+    wait_true(&has_closed);
+    assert_int_not_equal(access(b->image, F_OK), 0);
 }
 
 /* ---- stop and start ---- */
@@ -314,11 +735,11 @@ static void stop_lets_what_is_in_flight_finish(void **state)
     struct bench *b = *state;
 
     open_busy_disk(b);
-    assert_int_equal(ask(b, PLANE_STOP), 0);
-    assert_int_equal(info(b)->stats.inflight, 0);
+    assert_int_equal(ask_and_let_go(b, PLANE_STOP), 0);
+    assert_int_equal(info(b)->device.stats.inflight, 0);
     expect_written(b);
     put_write(b, 8);
-    assert_int_equal(info(b)->stats.inflight, 0);
+    assert_int_equal(info(b)->device.stats.inflight, 0);
     assert_int_equal(ask(b, PLANE_START), 0);
     expect_written(b);
 }
@@ -331,13 +752,14 @@ static void late_drain_is_told_and_goes_on(void **state)
     connect_front_end(b);
     begin_write(b, 16);
     send_request(b, 0, PLANE_STOP, 10);
-    send_request(b, 1, PLANE_STOP, 5000);
+    send_request(b, 1, PLANE_STOP, LONG_MS);
     assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
     assert_non_null(strstr(b->request[0].err.text,
                            "vda: still draining: 1 in flight, the oldest a write of 4096 bytes at "
-                           "offset 8192, for 0."));
+                           "offset 8192, for "));
     assert_int_equal(b->request[0].info.state, PLANE_STOPPING);
     assert_int_equal(b->answered[1], 0);
+    gate_open();
     assert_int_equal(wait_for(b, 1), 0);
     assert_int_equal(b->request[1].info.state, PLANE_STOPPED);
     expect_written(b);
@@ -348,7 +770,7 @@ static void start_cancels_a_drain(void **state)
     struct bench *b = *state;
 
     open_busy_disk(b);
-    send_request(b, 0, PLANE_STOP, 5000);
+    send_request(b, 0, PLANE_STOP, LONG_MS);
     send_request(b, 1, PLANE_START, 0);
     assert_int_equal(wait_for(b, 0), -ECANCELED);
     assert_int_equal(wait_for(b, 1), 0);
@@ -393,12 +815,43 @@ static void removal_tells_those_who_wait_for_a_stop(void **state)
     struct bench *b = *state;
 
     open_busy_disk(b);
-    send_request(b, 1, PLANE_STOP, 5000);
+    send_request(b, 1, PLANE_STOP, LONG_MS);
     b->request[0].force = true;
-    send_request(b, 0, PLANE_REMOVE, 5000);
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
     assert_int_equal(wait_for(b, 1), -ECANCELED);
+    gate_open();
     assert_int_equal(wait_for(b, 0), 0);
     wait_ended(b);
+}
+
+static void expect_stop_ends(struct bench *b, const char *text)
+{
+    b->request[0].force = true;
+    b->request[0].is_exit = true;
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, text));
+    gate_open();
+    assert_int_equal(wait_for(b, 0), 0);
+    b->request[0].is_exit = false;
+    wait_ended(b);
+}
+
+/* The table has a stop from its time-out on. */
+static void end_of_the_daemon_says_what_becomes_of_a_stop(void **state)
+{
+    struct bench *b = *state;
+
+    open_busy_disk(b);
+    send_request(b, 1, PLANE_STOP, LONG_MS);
+    expect_stop_ends(b, "started again, it runs the disk");
+    frontend_disconnect(&b->fe);
+    frontend_fini(&b->fe);
+    open_busy_disk(b);
+    send_request(b, 0, PLANE_STOP, 10);
+    assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
+    send_request(b, 1, PLANE_STOP, LONG_MS);
+    expect_stop_ends(b, "started again, it leaves the disk stopped");
 }
 
 static void removal_leaves_the_image_that_was_made(void **state)
@@ -422,15 +875,39 @@ static void undoing_an_add_takes_the_image_that_it_made(void **state)
     assert_int_not_equal(access(b->image, F_OK), 0);
 }
 
-/* ---- restore ---- */
-
-static void restore_opts(struct bench *b)
+/* The other removal waits for a look at the file, which the image must stay open for. */
+static void undoing_an_add_that_is_being_removed_takes_the_image_that_it_made(void **state)
 {
-    b->opts.image =
-        (struct backend_opts){.type = "file", .path = b->image, .cache = CACHE_WRITEBACK};
-    b->opts.is_restored = true;
-    b->opts.geometry =
-        (struct plane_geometry){.size = DISK_BYTES, .logical_block = 512, .physical_block = 4096};
+    struct bench *b = *state;
+
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    hangs_at_look = true;
+    b->request[1].force = true;
+    send_request(b, 1, PLANE_REMOVE, LONG_MS);
+    while (info(b)->state != PLANE_REMOVING) {
+        (void)usleep(1000);
+    }
+    b->request[2].undo = true;
+    send_request(b, 2, PLANE_REMOVE, LONG_MS);
+    (void)info(b); /* it has been taken by then */
+    hangs_at_look = false;
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_not_equal(access(b->image, F_OK), 0);
+    wait_ended(b);
+}
+
+static void undoing_an_add_leaves_what_was_written(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    write_some(b->image);
+    b->request[0].undo = true;
+    remove_disk(b);
+    assert_int_equal(access(b->image, F_OK), 0);
 }
 
 static void make_image(struct bench *b, off_t size)
@@ -440,6 +917,39 @@ static void make_image(struct bench *b, off_t size)
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, size), 0);
     close(fd);
+}
+
+/* Where to. */
+static char *move_image_away(struct bench *b)
+{
+    static char away[sizeof(b->image) + 8];
+
+    (void)snprintf(away, sizeof(away), "%s.away", b->image);
+    assert_int_equal(rename(b->image, away), 0);
+    return away;
+}
+
+static void undoing_an_add_leaves_what_has_taken_its_place(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    assert_int_equal(open_disk(b), 0);
+    (void)move_image_away(b);
+    make_image(b, DISK_BYTES);
+    b->request[0].undo = true;
+    remove_disk(b);
+    assert_int_equal(access(b->image, F_OK), 0);
+}
+
+/* ---- restore ---- */
+
+static void restore_opts(struct bench *b)
+{
+    b->opts.image = (struct image_opts){.type = "file", .path = b->image, .cache = CACHE_WRITEBACK};
+    b->opts.is_restored = true;
+    b->opts.geometry =
+        (struct plane_geometry){.size = DISK_BYTES, .logical_block = 512, .physical_block = 4096};
 }
 
 static void restore_image(struct bench *b)
@@ -491,6 +1001,510 @@ static void image_that_shrank_fails_and_one_that_grew_is_larger(void **state)
     assert_int_equal(info(b)->geometry.size, DISK_BYTES * 2);
 }
 
+static int start_with_new_image(struct bench *b)
+{
+    int ret;
+
+    b->request[0].new_image = true;
+    ret = ask(b, PLANE_START);
+    b->request[0].new_image = false;
+    return ret;
+}
+
+static void another_image_is_taken_when_that_is_meant_only(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    move_image_away(b);
+    make_image(b, DISK_BYTES);
+    assert_int_equal(ask(b, PLANE_START), -ESTALE);
+    assert_non_null(strstr(b->request[0].err.text, "vblkctl start vda --new-image"));
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    assert_int_equal(start_with_new_image(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+}
+
+/* A stopped disk whose start waits for a file system, in slot 1. */
+static void begin_silent_start(struct bench *b)
+{
+    restore_image(b);
+    b->opts.is_stopped = true;
+    assert_int_equal(open_disk(b), 0);
+    be_silent();
+    send_request(b, 1, PLANE_START, LONG_MS);
+    wait_true(&is_asked);
+}
+
+static void image_that_does_not_open_holds_up_nobody_else(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    assert_non_null(strstr(info(b)->reason, "is being opened"));
+    connect_front_end(b);
+    send_request(b, 2, PLANE_START, LONG_MS);
+    assert_int_equal(b->answered[1], 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_true(b->request[1].has_changed);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_string_equal(info(b)->reason, "");
+    put_write(b, 8);
+    expect_written(b);
+}
+
+/* Control has the disk as stopped by then. */
+static void late_start_is_told_and_goes_on(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 2, PLANE_START, 10);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[2].err.text, "the start goes on"));
+    assert_int_equal(b->answered[1], 0);
+    assert_int_equal(b->resumed, 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(b->resumed, 1);
+    assert_true(b->plane->again.runs);
+}
+
+/* Control has the disk as one that runs by then. */
+static void late_start_that_fails_is_taken_back(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 2, PLANE_START, 10);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_int_equal(unlink(b->image), 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), -ENOENT);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    assert_int_equal(b->resumed, 1);
+    assert_false(b->plane->again.runs);
+}
+
+static void end_of_the_daemon_says_what_becomes_of_a_start(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 2, PLANE_START, 10);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    b->request[0].force = true;
+    b->request[0].is_exit = true;
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, "started again, it starts the disk"));
+    answer();
+    assert_int_equal(wait_for(b, 0), 0);
+    wait_ended(b);
+}
+
+/* What its thread opens when the disk is gone is closed, and its lock given up. */
+static void disk_is_removed_while_its_image_does_not_open(void **state)
+{
+    struct bench *b = *state;
+    const struct image_opts opts = {
+        .type = "file", .path = b->image, .cache = CACHE_WRITEBACK, .max_inflight = 16};
+    uint64_t deadline_ns = now_ns() + 20 * NS_PER_S;
+    struct image *image;
+
+    begin_silent_start(b);
+    expect_left(b, 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    answer();
+    wait_true(&has_opened);
+    while (image_open(&image, &opts, NULL) < 0) {
+        assert_true(now_ns() < deadline_ns);
+    }
+    image_close(image);
+}
+
+static void expect_free(struct bench *b)
+{
+    const struct image_opts opts = {
+        .type = "file", .path = b->image, .cache = CACHE_WRITEBACK, .max_inflight = 16};
+    struct image *image;
+
+    assert_int_equal(image_open(&image, &opts, NULL), 0);
+    image_close(image);
+}
+
+static void removal_waits_until_what_is_being_opened_is_closed(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 0, PLANE_REMOVE, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_int_equal(b->answered[0], 0);
+    answer();
+    assert_int_equal(wait_for(b, 0), 0);
+    expect_free(b);
+    wait_ended(b);
+}
+
+static void stop_takes_a_start_back(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 2, PLANE_STOP, 10);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_non_null(strstr(b->request[1].err.text, "stopped before its image was open"));
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[2].err.text, "its image is still being opened, for "));
+    assert_non_null(strstr(b->request[2].err.text, "; the stop goes on"));
+    assert_int_equal(info(b)->state, PLANE_STOPPING);
+    send_request(b, 2, PLANE_STOP, LONG_MS);
+    answer();
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    expect_free(b);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+}
+
+static void start_goes_on_after_one_that_was_taken_back(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_start(b);
+    send_request(b, 2, PLANE_STOP, LONG_MS);
+    send_request(b, 3, PLANE_START, LONG_MS);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    answer();
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(wait_for(b, 3), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+}
+
+/* A disk whose stop, in slot 1, waits for a file system that does not close the image. */
+static void begin_silent_stop(struct bench *b)
+{
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    be_silent_at_end();
+    send_request(b, 1, PLANE_STOP, 5000);
+    wait_true(&is_asked);
+}
+
+static void image_that_does_not_close_holds_up_nobody_else(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    assert_int_equal(info(b)->state, PLANE_STOPPING);
+    assert_string_equal(info(b)->reason, "its image is being closed");
+    connect_front_end(b);
+    begin_change(b, 0)->threads = 2;
+    assert_int_equal(ask(b, PLANE_SET), 0);
+    assert_int_equal(b->answered[1], 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    assert_int_equal(info(b)->device.lane_count, 2);
+    assert_string_equal(info(b)->reason, "");
+    assert_true(has_closed);
+}
+
+static void late_stop_says_that_the_image_is_being_closed(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    send_request(b, 2, PLANE_STOP, 10);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[2].err.text, "its image is still being closed, for "));
+    assert_non_null(strstr(b->request[2].err.text, "; the stop goes on; remove --force ends "));
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+}
+
+/* It is too late to go on with the one that is being closed. */
+static void start_waits_for_the_close(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    send_request(b, 2, PLANE_START, 5000);
+    send_request(b, 3, PLANE_START, 10);
+    assert_int_equal(wait_for(b, 3), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[3].err.text, "is still being closed: the file system"));
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_true(b->answered[1] < b->answered[2]);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(b->resumed, 1);
+}
+
+static void stop_takes_a_start_back_that_waits_for_the_close(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    send_request(b, 2, PLANE_START, LONG_MS);
+    send_request(b, 3, PLANE_STOP, LONG_MS);
+    assert_int_equal(wait_for(b, 2), -ECANCELED);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(wait_for(b, 3), 0);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+}
+
+/* The lock of the one that was not taken is given up before anybody is told. */
+static void start_that_fails_waits_for_the_close(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    move_image_away(b);
+    make_image(b, DISK_BYTES);
+    be_silent_at_end();
+    send_request(b, 1, PLANE_START, 5000);
+    wait_true(&is_asked);
+    assert_string_equal(info(b)->reason, "its image could not be taken, and is being closed");
+    assert_int_equal(start_with_new_image(b), -EBUSY);
+    assert_int_equal(ask(b, PLANE_STOP), -EBUSY);
+    assert_int_equal(b->answered[1], 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), -ESTALE);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+    assert_int_equal(start_with_new_image(b), 0);
+}
+
+static void removal_waits_for_the_close_of_a_stop(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    send_request(b, 2, PLANE_REMOVE, 10);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_non_null(strstr(b->request[2].err.text, "the removal goes on"));
+    send_request(b, 2, PLANE_REMOVE, 5000);
+    assert_int_equal(info(b)->state, PLANE_REMOVING);
+    answer();
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_true(has_closed);
+    wait_ended(b);
+}
+
+static void disk_that_is_removed_by_force_waits_no_longer_than_its_time(void **state)
+{
+    struct bench *b = *state;
+
+    begin_silent_stop(b);
+    b->request[2].force = true;
+    send_request(b, 2, PLANE_REMOVE, 10);
+    assert_int_equal(wait_for(b, 2), -ETIMEDOUT);
+    assert_true(b->request[2].is_done);
+    assert_non_null(
+        strstr(b->request[2].err.text, "it was done, but its image may be in use until"));
+    wait_ended(b);
+    answer();
+    wait_true(&has_closed);
+}
+
+static void end_of_the_daemon_does_not_wait_for_a_close(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    be_silent_at_end();
+    send_request(b, 1, PLANE_REMOVE, 60000);
+    wait_true(&is_asked);
+    b->request[2].force = true;
+    b->request[2].is_exit = true;
+    send_request(b, 2, PLANE_REMOVE, 60000);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(wait_for(b, 1), -ETIMEDOUT);
+    wait_ended(b);
+    answer();
+    wait_true(&has_closed);
+}
+
+static void restored_disk_whose_image_does_not_open_answers(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    be_silent();
+    start_plane(b);
+    send_request(b, 1, PLANE_OPEN, LONG_MS);
+    wait_true(&is_asked);
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES);
+    assert_true(info(b)->is_listening);
+    assert_int_equal(b->answered[1], 0);
+    answer();
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+}
+
+static void image_that_was_away_meanwhile_is_taken(void **state)
+{
+    struct bench *b = *state;
+    char *away;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    away = move_image_away(b);
+    assert_int_equal(ask(b, PLANE_START), -ENOENT);
+    assert_int_equal(symlink(away, b->image), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+}
+
+static void restored_disk_knows_its_image(void **state)
+{
+    struct bench *b = *state;
+    char *away;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    b->opts.image_id = info(b)->image_id;
+    remove_disk(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    remove_disk(b);
+    away = move_image_away(b);
+    make_image(b, DISK_BYTES);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_non_null(strstr(info(b)->reason, "--new-image"));
+    assert_int_equal(rename(away, b->image), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+}
+
+static void delete_image(struct bench *b)
+{
+    assert_int_equal(unlink(b->image), 0);
+}
+
+static void deleted_image_is_closed_by_force_only(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    delete_image(b);
+    assert_int_equal(ask(b, PLANE_STOP), -ESTALE);
+    assert_non_null(strstr(b->request[0].err.text, "or use --force"));
+    assert_int_equal(ask(b, PLANE_REMOVE), -ESTALE);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(info(b)->device.pause_mask & PAUSE_ADMIN, 0);
+    b->request[0].force = true;
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+}
+
+static void several_who_ask_at_once_are_all_answered(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    delete_image(b);
+    b->request[1].force = false;
+    send_request(b, 0, PLANE_STOP, LONG_MS);
+    send_request(b, 1, PLANE_REMOVE, LONG_MS);
+    b->request[2].wants_look = true;
+    send_request(b, 2, PLANE_INFO, 0);
+    send_request(b, 3, PLANE_STOP, 0);
+    assert_int_equal(wait_for(b, 0), -ESTALE);
+    assert_int_equal(wait_for(b, 1), -ESTALE);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(b->request[2].info.fate.kind, IMAGE_DELETED);
+    assert_int_equal(wait_for(b, 3), -ESTALE);
+    b->request[1].force = true;
+    send_request(b, 0, PLANE_STOP, LONG_MS);
+    send_request(b, 1, PLANE_REMOVE, LONG_MS);
+    send_request(b, 2, PLANE_INFO, 0);
+    assert_int_equal(wait_for(b, 0), -ESTALE);
+    assert_int_equal(wait_for(b, 1), 0);
+    assert_true(wait_for(b, 2) == 0 || b->request[2].err.code == -ENODEV);
+    wait_ended(b);
+}
+
+/* Another node in the place of the root, on the disk's thread. */
+struct swap {
+    struct message message;
+    struct plane *plane;
+    struct device_change change;
+    atomic_bool is_done;
+};
+
+static void on_swapped(struct device_change *change)
+{
+    struct swap *swap = containerof(change, struct swap, change);
+
+    node_put(change->node); /* that was the root */
+    swap->is_done = true;
+}
+
+static void run_swap(struct message *message)
+{
+    struct swap *swap = containerof(message, struct swap, message);
+
+    if (device_change_begin(swap->plane->dev, &swap->change, NULL) < 0) {
+        abort();
+    }
+}
+
+static void swap_image(struct bench *b)
+{
+    struct image_opts opts = b->opts.image;
+    struct swap swap = {.message = {.run = run_swap},
+                        .plane = b->plane,
+                        .change = {.kind = CHANGE_SWAP, .done = on_swapped}};
+
+    opts.max_inflight = 16;
+    assert_int_equal(unlink(b->image), 0); /* its file is locked */
+    make_image(b, DISK_BYTES);
+    assert_int_equal(node_open(&swap.change.node, &node_file_ops, NULL, &opts, NULL), 0);
+    mailbox_send(&b->plane->worker.mailbox, &swap.message);
+    while (!swap.is_done) {
+        (void)usleep(200);
+    }
+    assert_int_equal(swap.change.err.code, 0);
+}
+
+static void file_that_is_looked_at_stays_open_without_the_image(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    assert_int_equal(open_disk(b), 0);
+    hangs_at_look = true;
+    b->request[2].wants_look = true;
+    send_request(b, 2, PLANE_INFO, 0);
+    while (!is_looking) {
+        (void)usleep(200);
+    }
+    swap_image(b);
+    hangs_at_look = false;
+    while (is_looking) {
+        (void)usleep(200);
+    }
+    assert_true(is_file_open);
+    assert_int_equal(wait_for(b, 2), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+}
+
 static void failed_disk_can_be_stopped(void **state)
 {
     struct bench *b = *state;
@@ -503,13 +1517,6 @@ static void failed_disk_can_be_stopped(void **state)
 }
 
 /* ---- settings ---- */
-
-static struct settings *begin_change(struct bench *b, unsigned slot)
-{
-    b->request[slot].change = (struct settings){
-        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
-    return &b->request[slot].change;
-}
 
 static int set_engine(struct bench *b, const char *engine)
 {
@@ -529,12 +1536,12 @@ static void engine_changes_while_the_image_is_closed(void **state)
     assert_int_equal(set_engine(b, "aio"), 0);
     assert_true(b->request[0].has_changed);
     assert_string_equal(b->request[0].info.settings.engine, "aio");
-    assert_string_equal(b->request[0].info.lane[0].engine, "");
+    assert_string_equal(b->request[0].info.device.lane[0].engine, "");
     assert_int_equal(set_engine(b, "aio"), 0);
     assert_false(b->request[0].has_changed);
     assert_int_equal(ask(b, PLANE_START), 0);
-    assert_string_equal(info(b)->lane[0].engine, "aio");
-    assert_string_equal(info(b)->lane[0].engine_reason, "asked for");
+    assert_string_equal(info(b)->device.lane[0].engine, "aio");
+    assert_string_equal(info(b)->device.lane[0].engine_reason, "asked for");
 }
 
 static void engine_of_an_open_image_stays(void **state)
@@ -555,21 +1562,21 @@ static void engine_of_an_open_image_stays(void **state)
 static void each_thread_tells_its_engine(void **state)
 {
     struct bench *b = *state;
-    struct backend *second;
+    struct path_facts *second;
 
     b->opts.settings.threads = 2;
     set_new_image(b);
     assert_int_equal(open_disk(b), 0);
-    assert_int_equal(info(b)->lane_count, 2);
-    second = b->plane->dev.lanes[1]->backend;
-    assert_string_equal(info(b)->lane[1].engine, second->engine);
+    assert_int_equal(info(b)->device.lane_count, 2);
+    second = &b->plane->dev->lanes.lane[1]->path->facts;
+    assert_string_equal(info(b)->device.lane[1].engine, second->engine);
     second->engine = "other";
     second->engine_reason = "too many disks";
-    assert_string_not_equal(info(b)->lane[0].engine, "other");
-    assert_string_equal(info(b)->lane[1].engine, "other");
-    assert_string_equal(info(b)->lane[1].engine_reason, "too many disks");
+    assert_string_not_equal(info(b)->device.lane[0].engine, "other");
+    assert_string_equal(info(b)->device.lane[1].engine, "other");
+    assert_string_equal(info(b)->device.lane[1].engine_reason, "too many disks");
     assert_int_equal(ask(b, PLANE_STOP), 0);
-    assert_string_equal(info(b)->lane[1].engine, "");
+    assert_string_equal(info(b)->device.lane[1].engine, "");
 }
 
 static void polling_changes_under_a_front_end(void **state)
@@ -577,7 +1584,7 @@ static void polling_changes_under_a_front_end(void **state)
     struct bench *b = *state;
 
     assert_int_equal(open_disk(b), 0);
-    assert_int_equal(b->plane->dev.lane.spin.max_ns, 50 * 1000);
+    assert_int_equal(b->plane->dev->lanes.first.spin.max_ns, 50 * 1000);
     connect_front_end(b);
     begin_write(b, 0);
     begin_change(b, 0)->poll_us = 0;
@@ -589,8 +1596,8 @@ static void polling_changes_under_a_front_end(void **state)
     assert_int_equal(ask(b, PLANE_SET), 0);
     assert_int_equal(b->request[0].info.settings.poll_us, 0);
     assert_int_equal(b->request[0].info.settings.poll_cpu, 25);
-    assert_int_equal(b->plane->dev.lane.spin.max_ns, 0);
-    assert_int_equal(b->plane->dev.lane.spin.cpu_percent, 25);
+    assert_int_equal(b->plane->dev->lanes.first.spin.max_ns, 0);
+    assert_int_equal(b->plane->dev->lanes.first.spin.cpu_percent, 25);
     expect_written(b);
 }
 
@@ -605,7 +1612,7 @@ static void refused_change_changes_nothing(void **state)
     assert_int_equal(ask(b, PLANE_SET), -EBUSY);
     assert_false(b->request[0].has_changed);
     assert_int_equal(info(b)->settings.poll_us, 50);
-    assert_int_equal(b->plane->dev.lane.spin.max_ns, 50 * 1000);
+    assert_int_equal(b->plane->dev->lanes.first.spin.max_ns, 50 * 1000);
 }
 
 static void disk_that_is_being_removed_is_not_set(void **state)
@@ -630,7 +1637,8 @@ static void send_threads(struct bench *b, unsigned slot, int threads, uint32_t t
 
 static void set_threads(struct bench *b, int threads)
 {
-    send_threads(b, 0, threads, 5000);
+    send_threads(b, 0, threads, LONG_MS);
+    gate_open();
     assert_int_equal(wait_for(b, 0), 0);
 }
 
@@ -646,12 +1654,12 @@ static void threads_change_when_what_is_in_flight_has_ended(void **state)
         begin_write(b, 0);
         set_threads(b, threads);
         assert_true(b->request[0].has_changed);
-        assert_int_equal(b->request[0].info.stats.inflight, 0);
-        assert_int_equal(b->request[0].info.lane_count, threads);
+        assert_int_equal(b->request[0].info.device.stats.inflight, 0);
+        assert_int_equal(b->request[0].info.device.lane_count, threads);
         assert_int_equal(b->request[0].info.settings.threads, threads);
-        assert_int_equal(b->request[0].info.pause_mask, 0);
+        assert_int_equal(b->request[0].info.device.pause_mask, 0);
         expect_written(b);
-        assert_int_equal(info(b)->stats.type[STATS_WRITE].requests, i + 1);
+        assert_int_equal(info(b)->device.stats.type[STATS_WRITE].requests, i + 1);
     }
     set_threads(b, 1);
     assert_false(b->request[0].has_changed);
@@ -663,13 +1671,13 @@ static void threads_stay_when_the_drain_takes_too_long(void **state)
 
     open_busy_disk(b);
     send_threads(b, 0, 2, 10);
-    send_threads(b, 1, 2, 5000);
+    send_threads(b, 1, 2, LONG_MS);
     assert_int_equal(wait_for(b, 1), -EBUSY);
     assert_int_equal(wait_for(b, 0), -ETIMEDOUT);
     assert_non_null(strstr(b->request[0].err.text, "the disk goes on as before"));
-    assert_int_equal(b->request[0].info.lane_count, 1);
+    assert_int_equal(b->request[0].info.device.lane_count, 1);
     assert_int_equal(b->request[0].info.settings.threads, 1);
-    assert_int_equal(b->request[0].info.pause_mask, 0);
+    assert_int_equal(b->request[0].info.device.pause_mask, 0);
     put_write(b, 8);
     expect_written(b);
     expect_written(b);
@@ -684,13 +1692,14 @@ static void stop_and_a_change_of_threads_wait_for_the_same(void **state)
     connect_front_end(b);
     for (int i = 0; i < 2; i++) {
         begin_write(b, 0);
-        send_threads(b, i, 1, 5000);
-        send_request(b, 1 - i, PLANE_STOP, 5000);
+        send_threads(b, i, 1, LONG_MS);
+        send_request(b, 1 - i, PLANE_STOP, LONG_MS);
+        gate_open();
         assert_int_equal(wait_for(b, 0), 0);
         assert_int_equal(wait_for(b, 1), 0);
         expect_written(b);
         assert_int_equal(info(b)->state, PLANE_STOPPED);
-        assert_int_equal(info(b)->lane_count, 1);
+        assert_int_equal(info(b)->device.lane_count, 1);
         assert_int_equal(ask(b, PLANE_START), 0);
         set_threads(b, 2);
     }
@@ -703,9 +1712,9 @@ static void removal_ends_a_change_of_threads(void **state)
     struct bench *b = *state;
 
     open_busy_disk(b);
-    send_threads(b, 1, 2, 5000);
+    send_threads(b, 1, 2, LONG_MS);
     b->request[0].force = true;
-    assert_int_equal(ask(b, PLANE_REMOVE), 0);
+    assert_int_equal(ask_and_let_go(b, PLANE_REMOVE), 0);
     assert_int_equal(wait_for(b, 1), -ECANCELED);
     wait_ended(b);
 }
@@ -718,11 +1727,11 @@ static void restored_disk_has_its_threads(void **state)
     b->opts.settings.threads = 2;
     assert_int_equal(open_disk(b), 0);
     assert_int_equal(info(b)->state, PLANE_RUNNING);
-    assert_int_equal(info(b)->lane_count, 2);
+    assert_int_equal(info(b)->device.lane_count, 2);
     assert_int_equal(ask(b, PLANE_STOP), 0);
     set_threads(b, 1);
     assert_int_equal(ask(b, PLANE_START), 0);
-    assert_int_equal(info(b)->lane_count, 1);
+    assert_int_equal(info(b)->device.lane_count, 1);
 }
 
 /* As a state file that somebody has edited may say. */
@@ -737,7 +1746,111 @@ static void restored_disk_with_too_many_threads_is_failed(void **state)
     assert_non_null(strstr(info(b)->reason, "threads: 3 cannot be had: there are 2 queues"));
     set_threads(b, 2);
     assert_int_equal(ask(b, PLANE_START), 0);
-    assert_int_equal(info(b)->lane_count, 2);
+    assert_int_equal(info(b)->device.lane_count, 2);
+}
+
+/* ---- in any order ---- */
+
+#define RANDOM_LIVES 60u
+#define RANDOM_STEPS 60u
+
+/* What may be asked of a disk that is there.  Removals are asked for at the end. */
+static void ask_anything(struct bench *b, unsigned slot)
+{
+    static const enum plane_verb verbs[] = {PLANE_START, PLANE_STOP, PLANE_SET, PLANE_INFO};
+    enum plane_verb verb = verbs[chance(ARRAY_SIZE(verbs))];
+
+    begin_change(b, slot)->threads = (int)chance(2) + 1;
+    b->request[slot].new_image = chance(2);
+    b->request[slot].wants_look = chance(2);
+    b->request[slot].force = chance(2);
+    send_request(b, slot, verb, chance(3) ? 5000 : chance(3));
+}
+
+static void do_anything(struct bench *b)
+{
+    unsigned slot = chance(3);
+
+    switch (chance(8)) {
+    case 0:
+        hangs_at_open = chance(2);
+        break;
+    case 1:
+        hangs_at_close = chance(2);
+        break;
+    case 2: /* another image takes its place */
+        (void)move_image_away(b);
+        make_image(b, DISK_BYTES);
+        break;
+    case 3:
+        (void)usleep(chance(1000));
+        break;
+    default:
+        if (b->answered[slot]) {
+            ask_anything(b, slot);
+        }
+    }
+    uv_run(&b->control.loop, UV_RUN_NOWAIT);
+}
+
+/* Returns false when what was left of an earlier life has the image open for a moment. */
+static bool begin_any_life(struct bench *b)
+{
+    (void)unlink(b->image);
+    if (chance(2)) {
+        set_new_image(b);
+        b->opts.is_restored = false;
+    } else {
+        restore_image(b);
+        b->opts.is_stopped = chance(2);
+    }
+    hangs_at_open = false;
+    start_plane(b);
+    send_request(b, 0, PLANE_OPEN, 60000);
+    if (wait_for(b, 0) < 0) {
+        wait_ended(b);
+    }
+    return b->plane != NULL;
+}
+
+/* By force, as a client or as the end of the daemon, and whether or not file systems answer. */
+static void end_any_life(struct bench *b)
+{
+    bool hangs = chance(4) == 0;
+
+    if (!hangs) {
+        hangs_at_open = false;
+        hangs_at_close = false;
+    }
+    b->request[3].force = true;
+    send_request(b, 3, PLANE_REMOVE, hangs ? 1 : 60000);
+    (void)wait_for(b, 3);
+    hangs_at_open = false;
+    hangs_at_close = false;
+    wait_ended(b);
+    for (unsigned slot = 0; slot < 4; slot++) {
+        assert_int_not_equal(b->answered[slot], 0);
+    }
+}
+
+static void whatever_is_asked_is_answered_whatever_file_systems_do(void **state)
+{
+    struct bench *b = *state;
+
+    chance_begin();
+    for (unsigned life = 0; life < RANDOM_LIVES; life++) {
+        bool is_there = begin_any_life(b);
+
+        for (unsigned slot = 0; slot < 3; slot++) {
+            b->answered[slot] = 1;
+        }
+        for (unsigned step = 0; is_there && step < RANDOM_STEPS; step++) {
+            do_anything(b);
+        }
+        if (is_there) {
+            end_any_life(b);
+        }
+    }
 }
 
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
@@ -748,7 +1861,18 @@ int main(void)
         bench_test(disk_runs_when_it_is_open),
         bench_test(failed_open_leaves_nothing),
         bench_test(failed_socket_takes_the_new_image_back),
-        bench_test(questions_after_a_failed_open_are_answered),
+        bench_test(new_image_is_deleted_before_it_is_unlocked),
+        bench_test(questions_are_answered_while_a_disk_is_added),
+        bench_test(disk_that_is_added_can_be_removed_before_its_image_is_open),
+        bench_test(removal_says_that_what_is_being_opened_is_not_free),
+        bench_test(late_add_leaves_nothing),
+        bench_test(late_add_leaves_what_somebody_has_written),
+        bench_test(images_that_are_left_are_not_too_many),
+        bench_test(end_of_the_daemon_does_not_wait_for_an_add),
+        bench_test(questions_while_an_add_that_failed_is_undone_are_answered),
+        bench_test(add_that_failed_waits_no_longer_than_need_be),
+        bench_test(add_that_failed_can_be_removed_while_it_is_undone),
+        bench_test(end_of_the_daemon_does_not_wait_for_an_add_to_be_undone),
         bench_test(stop_and_start_say_whether_they_changed_anything),
         bench_test(stop_lets_what_is_in_flight_finish),
         bench_test(late_drain_is_told_and_goes_on),
@@ -756,11 +1880,38 @@ int main(void)
         bench_test(disk_in_use_is_removed_by_force_only),
         bench_test(removal_past_its_deadline_goes_on),
         bench_test(removal_tells_those_who_wait_for_a_stop),
+        bench_test(end_of_the_daemon_says_what_becomes_of_a_stop),
         bench_test(removal_leaves_the_image_that_was_made),
         bench_test(undoing_an_add_takes_the_image_that_it_made),
+        bench_test(undoing_an_add_that_is_being_removed_takes_the_image_that_it_made),
+        bench_test(undoing_an_add_leaves_what_was_written),
+        bench_test(undoing_an_add_leaves_what_has_taken_its_place),
         bench_test(restored_disk_without_an_image_exists_and_says_why),
         bench_test(restored_disk_may_stay_stopped),
         bench_test(image_that_shrank_fails_and_one_that_grew_is_larger),
+        bench_test(another_image_is_taken_when_that_is_meant_only),
+        bench_test(image_that_does_not_open_holds_up_nobody_else),
+        bench_test(late_start_is_told_and_goes_on),
+        bench_test(late_start_that_fails_is_taken_back),
+        bench_test(end_of_the_daemon_says_what_becomes_of_a_start),
+        bench_test(disk_is_removed_while_its_image_does_not_open),
+        bench_test(removal_waits_until_what_is_being_opened_is_closed),
+        bench_test(stop_takes_a_start_back),
+        bench_test(start_goes_on_after_one_that_was_taken_back),
+        bench_test(image_that_does_not_close_holds_up_nobody_else),
+        bench_test(late_stop_says_that_the_image_is_being_closed),
+        bench_test(start_waits_for_the_close),
+        bench_test(stop_takes_a_start_back_that_waits_for_the_close),
+        bench_test(start_that_fails_waits_for_the_close),
+        bench_test(removal_waits_for_the_close_of_a_stop),
+        bench_test(disk_that_is_removed_by_force_waits_no_longer_than_its_time),
+        bench_test(end_of_the_daemon_does_not_wait_for_a_close),
+        bench_test(restored_disk_whose_image_does_not_open_answers),
+        bench_test(image_that_was_away_meanwhile_is_taken),
+        bench_test(restored_disk_knows_its_image),
+        bench_test(deleted_image_is_closed_by_force_only),
+        bench_test(several_who_ask_at_once_are_all_answered),
+        bench_test(file_that_is_looked_at_stays_open_without_the_image),
         bench_test(failed_disk_can_be_stopped),
         bench_test(engine_changes_while_the_image_is_closed),
         bench_test(engine_of_an_open_image_stays),
@@ -774,6 +1925,7 @@ int main(void)
         bench_test(removal_ends_a_change_of_threads),
         bench_test(restored_disk_has_its_threads),
         bench_test(restored_disk_with_too_many_threads_is_failed),
+        bench_test(whatever_is_asked_is_answered_whatever_file_systems_do),
     };
 
     mem_guard_install();

@@ -1,25 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "tests/unit/unit.h"
-
-#include <errno.h>
-#include <string.h>
-
-#include "core/ring.h"
-#include "core/ring_driver.h"
-#include "tests/lib/arena.h"
-
-#define SIZE 8u
-#define GUEST 0x100000ull
-#define ARENA_BYTES 0x40000u
-
-/* A driver and the device's side of the same ring. */
-struct world {
-    struct mem mem;
-    struct arena arena;
-    struct ring_driver drv;
-    struct ring ring;
-    uint8_t *data;
-};
+#include "tests/unit/ring_driver_world.h"
 
 static void start(struct world *w, unsigned align, bool has_event_idx)
 {
@@ -27,16 +7,13 @@ static void start(struct world *w, unsigned align, bool has_event_idx)
                                  .has_event_idx = has_event_idx,
                                  .has_indirect = true,
                                  .slot_size = sizeof(struct chain),
-                                 .iov_max = SIZE};
+                                 .slot_iovs = SIZE};
     uint64_t memory = arena_take(&w->arena, ring_driver_bytes(SIZE, align), 4096);
 
     ring_driver_init(&w->drv, SIZE, align, arena_at(&w->arena, memory),
-                     GUEST - (uintptr_t)w->arena.host);
+                     GUEST - (uintptr_t)w->arena.host, w->chain);
     w->drv.has_event_idx = has_event_idx;
-    layout.desc = mem_at(&w->mem, ring_driver_addr(&w->drv, w->drv.desc), ring_desc_bytes(SIZE));
-    layout.avail = mem_at(&w->mem, ring_driver_addr(&w->drv, w->drv.avail), ring_avail_bytes(SIZE));
-    layout.used = mem_at(&w->mem, ring_driver_addr(&w->drv, w->drv.used), ring_used_bytes(SIZE));
-    assert_true(layout.desc && layout.avail && layout.used);
+    layout.parts = find_parts(&w->mem, &w->drv);
     assert_int_equal(ring_start(&w->ring, &layout, &w->mem), 0);
 }
 
@@ -49,59 +26,11 @@ static void restart(struct world *w, unsigned align, bool has_event_idx)
 static int world_start(void **state)
 {
     static struct world world;
-    struct mem_layout layout = {.guest_addr = GUEST, .size = ARENA_BYTES, .user_addr = GUEST};
 
-    memset(&world, 0, sizeof(world));
-    mem_init(&world.mem);
-    arena_init(&world.arena, GUEST, ARENA_BYTES);
-    assert_int_equal(mem_add(&world.mem, &layout, world.arena.fd, NULL), 0);
-    world.data = arena_at(&world.arena, arena_take(&world.arena, 4096, 4096));
+    world_init(&world);
     start(&world, RING_DRIVER_MODERN_ALIGN, false);
     *state = &world;
     return 0;
-}
-
-static int world_stop(void **state)
-{
-    struct world *w = *state;
-
-    ring_stop(&w->ring);
-    mem_clear(&w->mem);
-    arena_fini(&w->arena);
-    return 0;
-}
-
-static int add(struct world *w, unsigned count)
-{
-    struct ring_piece pieces[SIZE];
-
-    for (unsigned i = 0; i < count; i++) {
-        pieces[i] = (struct ring_piece){w->data + 64 * i, 64, i + 1 == count};
-    }
-    return ring_driver_add(&w->drv, pieces, count);
-}
-
-static struct chain *pop(struct world *w)
-{
-    struct chain *chain = NULL;
-
-    assert_int_equal(ring_pop(&w->ring, &chain), 1);
-    return chain;
-}
-
-static bool serve(struct world *w, uint32_t len)
-{
-    ring_push(&w->ring, pop(w), len);
-    return ring_publish(&w->ring);
-}
-
-static uint16_t take(struct world *w)
-{
-    uint16_t head;
-    uint32_t len;
-
-    assert_true(ring_driver_take(&w->drv, &head, &len));
-    return head;
 }
 
 static void device_sees_the_pieces_in_order(void **state)
@@ -268,6 +197,46 @@ static void kick_by_the_event_index(void **state)
     ring_drop(&w->ring, pop(w));
 }
 
+/* What it was not kicked for is not forgotten, if its wish comes late. */
+static void wish_that_comes_late_is_seen_before_a_wait(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned has_event_idx = 0; has_event_idx < 2; has_event_idx++) {
+        restart(w, RING_DRIVER_MODERN_ALIGN, has_event_idx);
+        ring_kicks_off(&w->ring);
+        add(w, 1);
+        assert_false(ring_driver_show(&w->drv));
+        assert_false(ring_driver_show(&w->drv));
+        assert_true(ring_kicks_on(&w->ring)); /* had it only looked before that was shown */
+        assert_true(ring_driver_show(&w->drv));
+        assert_false(ring_driver_show(&w->drv)); /* once */
+        serve(w, 0);
+        take(w);
+    }
+}
+
+/* It asks, finds more by itself, and asks no more: nobody has missed anything. */
+static void wish_that_was_passed_is_no_kick(void **state)
+{
+    struct world *w = *state;
+
+    restart(w, RING_DRIVER_MODERN_ALIGN, true);
+    for (unsigned i = 0; i < 3; i++) {
+        ring_kicks_off(&w->ring);
+        add(w, 1);
+        assert_false(ring_driver_show(&w->drv));
+        serve(w, 0);
+        assert_false(ring_kicks_on(&w->ring));
+        assert_false(ring_driver_show(&w->drv)); /* all is answered */
+        take(w);
+    }
+    ring_kicks_off(&w->ring);
+    add(w, 1);
+    assert_false(ring_driver_show(&w->drv));
+    ring_drop(&w->ring, pop(w));
+}
+
 static void interrupts_as_asked_for(void **state)
 {
     struct world *w = *state;
@@ -317,43 +286,148 @@ static void no_interrupt_where_none_is_wanted_for_long(void **state)
     }
 }
 
+/* ---- a device that lies ---- */
+
+/* What the device says; it is not taken, and the ring stays broken. */
+static void expect_fault(struct world *w, uint32_t id, uint32_t len, const char *words)
+{
+    uint16_t at = w->drv.last_used;
+    uint16_t head;
+    uint32_t taken;
+
+    w->drv.used->ring[at % SIZE] = (struct vring_used_elem){.id = id, .len = len};
+    w->drv.used->idx = (uint16_t)(at + 1);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_false(ring_driver_take(&w->drv, &head, &taken));
+        assert_non_null(w->drv.fault);
+        assert_non_null(strstr(w->drv.fault, words));
+    }
+}
+
 static void used_element_that_was_never_offered_breaks_the_ring(void **state)
 {
+    static const uint32_t ids[] = {SIZE, 2, 0x10000, UINT32_MAX};
     struct world *w = *state;
-    uint16_t head;
-    uint32_t len;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        restart(w, RING_DRIVER_MODERN_ALIGN, false);
+        add(w, 2);
+        ring_driver_show(&w->drv);
+        expect_fault(w, ids[i], 0, "not under way");
+    }
+}
+
+/* The second descriptor of a chain is in the device's hands, and yet no chain's begin. */
+static void used_element_amid_a_chain_breaks_the_ring(void **state)
+{
+    struct world *w = *state;
+
+    add(w, 3);
+    ring_driver_show(&w->drv);
+    expect_fault(w, 1, 0, "not under way");
+}
+
+static void chain_that_comes_back_twice_breaks_the_ring(void **state)
+{
+    struct world *w = *state;
 
     add(w, 1);
+    add(w, 1);
     ring_driver_show(&w->drv);
-    w->drv.used->ring[0].id = SIZE;
-    w->drv.used->idx = 1;
-    assert_false(ring_driver_take(&w->drv, &head, &len));
-    assert_true(w->drv.is_broken);
+    serve(w, 0);
+    assert_int_equal(take(w), 0);
+    expect_fault(w, 0, 0, "not under way");
 }
 
 static void used_element_of_an_idle_ring_breaks_it(void **state)
 {
     struct world *w = *state;
+
+    expect_fault(w, 0, 0, "passed");
+}
+
+static void used_index_that_jumps_breaks_the_ring(void **state)
+{
+    static const uint16_t jumps[] = {3, SIZE + 1, 0x8000, 0xffff};
+    struct world *w = *state;
     uint16_t head;
     uint32_t len;
 
-    w->drv.used->idx = 1;
-    assert_false(ring_driver_take(&w->drv, &head, &len));
-    assert_true(w->drv.is_broken);
+    for (unsigned i = 0; i < ARRAY_SIZE(jumps); i++) {
+        restart(w, RING_DRIVER_MODERN_ALIGN, false);
+        add(w, 1);
+        add(w, 1);
+        ring_driver_show(&w->drv);
+        w->drv.used->idx = jumps[i];
+        assert_false(ring_driver_take(&w->drv, &head, &len));
+        assert_non_null(w->drv.fault);
+    }
 }
 
-/* The device could write to the table; the walk ends all the same. */
-static void looped_chain_is_freed_within_bounds(void **state)
+/* Also when it was added: the device has not been told yet. */
+static void chain_that_was_not_shown_does_not_come_back(void **state)
 {
     struct world *w = *state;
 
-    add(w, 2);
+    add(w, 1);
+    expect_fault(w, 0, 0, "passed");
+}
+
+static void more_bytes_than_there_is_room_for_break_the_ring(void **state)
+{
+    struct world *w = *state;
+    struct vring_desc *table = arena_at(&w->arena, arena_take(&w->arena, 64, 16));
+    const struct ring_piece pieces[] = {{w->data, 16, false}, {w->data + 64, 32, true}};
+    uint16_t head;
+    uint32_t len;
+
+    assert_int_equal(ring_driver_add_indirect(&w->drv, table, pieces, 2), 0);
     ring_driver_show(&w->drv);
-    serve(w, 0);
-    w->drv.desc[1].flags = VRING_DESC_F_NEXT;
-    w->drv.desc[1].next = 0xffff;
-    take(w);
-    assert_true(w->drv.free_count <= SIZE);
+    serve(w, 32);
+    assert_true(ring_driver_take(&w->drv, &head, &len));
+    assert_int_equal(len, 32);
+    ring_driver_add_indirect(&w->drv, table, pieces, 2);
+    ring_driver_show(&w->drv);
+    expect_fault(w, 0, 33, "room");
+}
+
+static void legacy_devices_may_tell_any_length(void **state)
+{
+    struct world *w = *state;
+    uint16_t head;
+    uint32_t len;
+
+    w->drv.has_vague_len = true;
+    add(w, 3);
+    ring_driver_show(&w->drv);
+    serve(w, UINT32_MAX);
+    assert_true(ring_driver_take(&w->drv, &head, &len));
+    assert_int_equal(len, 64);
+}
+
+/* The device may write to all of the ring: what is free and what is chained is known here. */
+static void scribbled_descriptors_lead_nowhere(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned round = 0; round < 1000; round++) {
+        struct chain *first, *second;
+
+        assert_true(add(w, 1 + round % 3) >= 0);
+        assert_true(add(w, 1 + round % 5) >= 0);
+        ring_driver_show(&w->drv);
+        first = pop(w);
+        second = pop(w);
+        ring_push(&w->ring, second, 0);
+        ring_push(&w->ring, first, 0);
+        ring_publish(&w->ring);
+        memset(w->drv.desc, (int)round, sizeof(*w->drv.desc) * SIZE);
+        take(w);
+        memset(w->drv.desc, 0xff, sizeof(*w->drv.desc) * SIZE);
+        take(w);
+        assert_null(w->drv.fault);
+        assert_int_equal(w->drv.free_count, SIZE);
+    }
 }
 
 int main(void)
@@ -369,12 +443,20 @@ int main(void)
         ring_test(no_kick_where_the_device_wants_none),
         ring_test(kick_by_the_event_index),
         ring_test(indirect_chain_takes_one_descriptor),
+        ring_test(wish_that_comes_late_is_seen_before_a_wait),
+        ring_test(wish_that_was_passed_is_no_kick),
         ring_test(interrupts_as_asked_for),
         ring_test(no_interrupt_where_none_is_wanted_for_long),
         ring_test(asking_for_interrupts_tells_of_what_came_before),
         ring_test(used_element_that_was_never_offered_breaks_the_ring),
+        ring_test(used_element_amid_a_chain_breaks_the_ring),
+        ring_test(chain_that_comes_back_twice_breaks_the_ring),
         ring_test(used_element_of_an_idle_ring_breaks_it),
-        ring_test(looped_chain_is_freed_within_bounds),
+        ring_test(used_index_that_jumps_breaks_the_ring),
+        ring_test(chain_that_was_not_shown_does_not_come_back),
+        ring_test(more_bytes_than_there_is_room_for_break_the_ring),
+        ring_test(legacy_devices_may_tell_any_length),
+        ring_test(scribbled_descriptors_lead_nowhere),
     };
 
     return unit_run(tests);

@@ -6,32 +6,38 @@
 
 #include "cmd/ctl/show.h"
 
-/* What `show` prints of a disk whose image and settings are as `json` says.  To be freed. */
-static char *shown(const char *json)
+/* What is printed of an answer that is as `json` says.  To be freed. */
+static char *printed(void (*print)(const json_t *, const struct args *), const char *json)
 {
-    json_t *disk = json_loads(json, 0, NULL);
+    json_t *answer = json_loads(json, 0, NULL);
     FILE *terminal = stdout;
     char *text = NULL;
     size_t length;
 
-    assert_non_null(disk);
+    assert_non_null(answer);
     stdout = open_memstream(&text, &length);
-    show_disk(disk, NULL);
+    print(answer, NULL);
     (void)fclose(stdout);
     stdout = terminal;
-    json_decref(disk);
+    json_decref(answer);
     return text;
 }
 
-static void expect_shown(const char *json, const char *lines)
+static void expect_printed(void (*print)(const json_t *, const struct args *), const char *json,
+                           const char *lines)
 {
-    char *text = shown(json);
+    char *text = printed(print, json);
 
     if (!strstr(text, lines)) {
         print_error("%s", text);
         fail();
     }
     free(text);
+}
+
+static void expect_shown(const char *json, const char *lines)
+{
+    expect_printed(show_disk, json, lines);
 }
 
 static void threads_with_one_engine_have_one_line(void **state)
@@ -67,6 +73,35 @@ static void closed_image_has_the_engine_that_it_will_get(void **state)
                  "\nengine:         aio, when the image is open\n");
 }
 
+/* Its image is not open yet. */
+static void disk_that_is_being_added_has_no_size(void **state)
+{
+    static const char disk[] = "{\"name\": \"vda\", \"state\": \"opening\", \"size\": null}";
+    char list[sizeof(disk) + 32];
+
+    (void)snprintf(list, sizeof(list), "{\"disks\": [%s]}", disk);
+    expect_printed(show_list, list, "\nvda   opening     -  -          0/0");
+    expect_shown(disk, "\nsize:           -\n");
+}
+
+static void warnings_are_shown_with_the_state(void **state)
+{
+    expect_shown("{\"state\": \"running\", \"warnings\": ["
+                 "{\"code\": \"flush_failed\", \"text\": \"a flush failed\"},"
+                 "{\"code\": \"image_deleted\", \"text\": \"it is gone\"}]}",
+                 "\nstate:          running\nwarning:        a flush failed"
+                 "\nwarning:        it is gone\nsize:");
+}
+
+static void warnings_follow_the_list_with_the_names_of_disks(void **state)
+{
+    expect_printed(show_list,
+                   "{\"disks\": [{\"name\": \"a\", \"state\": \"running\", \"warnings\": []},"
+                   "{\"name\": \"the-other-disk1\", \"state\": \"running\", \"warnings\":"
+                   "[{\"code\": \"flush_failed\", \"text\": \"a flush failed\"}]}]}",
+                   "\nthe-other-disk1: a flush failed\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -74,6 +109,9 @@ int main(void)
         cmocka_unit_test(engine_of_each_thread_is_shown_where_they_differ),
         cmocka_unit_test(engine_that_was_not_asked_for_is_shown_with_its_threads),
         cmocka_unit_test(closed_image_has_the_engine_that_it_will_get),
+        cmocka_unit_test(disk_that_is_being_added_has_no_size),
+        cmocka_unit_test(warnings_are_shown_with_the_state),
+        cmocka_unit_test(warnings_follow_the_list_with_the_names_of_disks),
     };
 
     return unit_run(tests);

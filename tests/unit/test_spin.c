@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/unit.h"
 
-#include "core/spin.h"
+#include "core/device/spin.h"
 
 #define MAX_NS (100 * NS_PER_US)
 #define START_NS (1000 * NS_PER_S)
@@ -35,7 +35,7 @@ static bool wait_for_work(struct world *w, uint64_t wait_ns)
             w->now_ns += 200;
             is_hit = w->now_ns >= work_ns;
         } while (!is_hit && spin_goes_on(&w->spin, w->now_ns));
-        spin_end(&w->spin, w->now_ns, is_hit);
+        spin_end(&w->spin, w->now_ns, is_hit ? SPIN_HIT : SPIN_MISS);
     }
     w->now_ns = is_hit ? w->now_ns : work_ns;
     spin_work(&w->spin, w->now_ns);
@@ -142,7 +142,7 @@ static void guest_that_waits_for_the_core_gets_it(void **state)
             do {
                 w->now_ns += 200;
             } while (spin_goes_on(&w->spin, w->now_ns));
-            spin_end(&w->spin, w->now_ns, false);
+            spin_end(&w->spin, w->now_ns, SPIN_MISS);
         }
         w->now_ns += NS_PER_US;
         spin_work(&w->spin, w->now_ns);
@@ -163,7 +163,7 @@ static void no_spin_is_longer_than_the_limit(void **state)
     } while (spin_goes_on(&w->spin, w->now_ns));
     assert_true(w->now_ns - start_ns <= MAX_NS + 200);
     assert_true(w->now_ns - start_ns >= MAX_NS - 200);
-    assert_int_equal(spin_end(&w->spin, w->now_ns, false), w->now_ns - start_ns);
+    assert_int_equal(spin_end(&w->spin, w->now_ns, SPIN_MISS), w->now_ns - start_ns);
 }
 
 /* How long it spins of a second in which work always comes after 50 us, in percent. */
@@ -203,7 +203,7 @@ static unsigned spins_until_rest(struct world *w, unsigned times, uint64_t gap_n
         w->now_ns += 20 * NS_PER_US;
         (void)spin_goes_on(&w->spin, w->now_ns - gap_ns);
         (void)spin_goes_on(&w->spin, w->now_ns);
-        spin_end(&w->spin, w->now_ns, true);
+        spin_end(&w->spin, w->now_ns, SPIN_HIT);
         spin_work(&w->spin, w->now_ns);
         count++;
     }
@@ -231,6 +231,61 @@ static void core_of_our_own_is_used(void **state)
     assert_int_equal(hits(w, 10000, 5 * NS_PER_US), 10000);
 }
 
+/* A wait of 2 us is ended by a message, in a spin if there is one.  Returns whether it was. */
+static bool wait_for_mail(struct world *w, bool brings_work)
+{
+    bool has_spun = spin_begin(&w->spin, w->who, w->now_ns);
+
+    w->now_ns += 2 * NS_PER_US;
+    if (has_spun) {
+        spin_end(&w->spin, w->now_ns, SPIN_MAIL);
+    }
+    if (brings_work) {
+        assert_int_equal(spin_confirm(&w->spin), has_spun);
+        assert_false(spin_confirm(&w->spin));
+    }
+    spin_dismiss(&w->spin);
+    spin_work(&w->spin, w->now_ns);
+    return has_spun;
+}
+
+static void message_that_brings_work_is_a_hit(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(wait_for_mail(w, true));
+    }
+    (void)wait_for_work(w, NS_PER_MS); /* a miss: one is slept through */
+    assert_false(wait_for_mail(w, true));
+    assert_true(wait_for_mail(w, true));
+    assert_int_equal(w->spin.history[w->who].misses, 0);
+}
+
+static void message_that_brings_none_is_neither(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < 1000; i++) {
+        assert_true(wait_for_mail(w, false));
+    }
+    (void)wait_for_work(w, NS_PER_MS);
+    assert_false(wait_for_mail(w, false));
+    assert_true(wait_for_mail(w, false));
+    assert_int_equal(w->spin.history[w->who].misses, 1);
+    assert_false(spin_confirm(&w->spin)); /* one that comes later has ended nothing */
+}
+
+static void message_ends_the_spin_of_its_wait_alone(void **state)
+{
+    struct world *w = *state;
+
+    assert_true(spin_begin(&w->spin, w->who, w->now_ns));
+    spin_end(&w->spin, w->now_ns, SPIN_MAIL);
+    (void)spin_begin(&w->spin, w->who, w->now_ns);
+    assert_false(spin_confirm(&w->spin));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +303,9 @@ int main(void)
         cmocka_unit_test_setup(whole_core_is_no_limit, world_start),
         cmocka_unit_test_setup(core_that_others_want_is_left_to_them, world_start),
         cmocka_unit_test_setup(core_of_our_own_is_used, world_start),
+        cmocka_unit_test_setup(message_that_brings_work_is_a_hit, world_start),
+        cmocka_unit_test_setup(message_that_brings_none_is_neither, world_start),
+        cmocka_unit_test_setup(message_ends_the_spin_of_its_wait_alone, world_start),
     };
 
     return unit_run(tests);

@@ -7,9 +7,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/device/device_choice.h"
+#include "daemon/json_memory.h"
+#include "daemon/disk_params.h"
+#include "daemon/params.h"
 #include "daemon/state.h"
 #include "daemon/state_table.h"
 #include "tests/unit/control_world.h"
+#include "tests/unit/count_alloc.h"
 
 struct bench {
     struct control_world control;
@@ -62,10 +67,10 @@ static int save(struct bench *b, const struct disk_record *records, size_t count
 
     assert_true(count <= ARRAY_SIZE(rows));
     for (size_t i = 0; i < count; i++) {
-        rows[i] = state_table_row(&records[i]);
+        rows[i] = state_table_row(&records[i], NULL);
     }
     b->save.done = on_saved;
-    state_save(b->state, (const char *const *)rows, count, &b->save);
+    state_save(b->state, state_table_text((const char *const *)rows, count), &b->save);
     wait_done(b);
     free(rows[0]);
     free(rows[1]);
@@ -80,9 +85,16 @@ static void stop(struct bench *b)
 
 static struct disk_record record_of(const char *name)
 {
-    struct disk_record record = {
-        .size = 1 << 20, .logical_block = 512, .physical_block = 4096, .is_stopped = true};
+    struct disk_record record = {.size = 1 << 20,
+                                 .logical_block = 512,
+                                 .physical_block = 4096,
+                                 .is_stopped = true,
+                                 .is_writethrough = true};
 
+    record.discard_block = 4096;
+    record.zeroes = BLK_ZEROES_UNMAP;
+    (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
+    (void)snprintf(record.config.write_zeroes, sizeof(record.config.write_zeroes), "off");
     (void)snprintf(record.config.name, sizeof(record.config.name), "%s", name);
     (void)snprintf(record.config.socket, sizeof(record.config.socket), "/run/%s.sock", name);
     (void)snprintf(record.config.serial, sizeof(record.config.serial), "%s", name);
@@ -93,6 +105,8 @@ static struct disk_record record_of(const char *name)
     record.config.settings.poll_cpu = 25;
     record.config.settings.threads = 2;
     (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
+    (void)snprintf(record.config.settings.huge_bounce, sizeof(record.config.settings.huge_bounce),
+                   "on");
     record.config.queues = 3;
     record.config.queue_size = 128;
     return record;
@@ -119,6 +133,9 @@ static void what_is_saved_is_read_again(void **state)
 
     before[1].is_stopped = false;
     before[1].config.readonly = true;
+    (void)disk_opened_keep(&before[1].opened,
+                           &(struct image_id){.device = 2049, .inode = UINT64_MAX, .born_ns = 7},
+                           "this");
     assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
     assert_int_equal(save(b, before, 2), 0);
     assert_int_equal(state_read(b->state, &after, &count, NULL), 0);
@@ -146,24 +163,138 @@ static void file_is_replaced_and_never_written_in_place(void **state)
     stop(b);
 }
 
-/* Without memory for one disk, the table with all of them stays. */
-static void table_without_a_row_is_not_written(void **state)
+static void table_without_a_row_is_not_made(void **state)
 {
-    struct bench *b = *state;
+    const char *const rows[] = {"{}", NULL};
+    char *text = state_table_text(rows, 1);
+
+    assert_non_null(text);
+    free(text);
+    assert_null(state_table_text(rows, 2));
+}
+
+/* Without memory there is no table, never one that lacks something. */
+static void no_allocation_that_fails_makes_a_wrong_table(void **state)
+{
     struct disk_record record = record_of("vda");
-    const char *const rows[] = {NULL};
-    struct disk_record *after;
+    struct disk_record *again;
+    unsigned long n = 1;
     size_t count;
 
-    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
-    assert_int_equal(save(b, &record, 1), 0);
-    state_save(b->state, rows, 1, &b->save);
-    wait_done(b);
-    assert_int_equal(b->save.err.code, -ENOMEM);
-    assert_int_equal(state_read(b->state, &after, &count, NULL), 0);
-    assert_int_equal(count, 1);
-    free(after);
-    stop(b);
+    record.config.readonly = true;
+    do {
+        struct err err = {0};
+        char *row;
+        char *text;
+
+        fail_alloc(n, false);
+        row = state_table_row(&record, &err);
+        text = row ? state_table_text((const char *const *)&row, 1) : NULL;
+        if (!fail_alloc_end()) {
+            n = 0;
+        }
+        assert_true(row || err.code == -ENOMEM);
+        assert_true(text || n > 0);
+        if (text) {
+            assert_int_equal(state_table_parse("file", text, strlen(text), &again, &count, NULL),
+                             0);
+            assert_int_equal(count, 1);
+            assert_null(params_differ(disk_params, &again->config, &record.config));
+            assert_memory_equal(again, &record, sizeof(record));
+            free(again);
+        }
+        free(row);
+        free(text);
+    } while (n++ > 0);
+}
+
+static void row_of_before_says_nothing_of_the_image(void **state)
+{
+    struct disk_record record = record_of("vda");
+    char *row = state_table_row(&record, NULL);
+    char *opened = strstr(row, ",\"opened\":{");
+    struct disk_record *again;
+    char *text;
+    size_t count;
+
+    assert_non_null(opened);
+    assert_string_equal(strchr(opened, '}'), "}}"); /* it is the last */
+    (void)strcpy(opened, "}");
+    text = state_table_text((const char *const *)&row, 1);
+    assert_int_equal(state_table_parse("file", text, strlen(text), &again, &count, NULL), 0);
+    assert_int_equal(disk_opened_id(&again->opened, "this").device, 0);
+    free(again);
+    free(text);
+    free(row);
+}
+
+static void image_is_known_again_in_the_same_boot_alone(void **state)
+{
+    struct image_id id = {.device = 2049, .inode = UINT64_MAX, .born_ns = 7};
+    struct disk_opened opened = {.boot = ""};
+    struct image_id again;
+
+    assert_int_equal(disk_opened_id(&opened, "").device, 0);
+    assert_true(disk_opened_keep(&opened, &id, "this"));
+    assert_false(disk_opened_keep(&opened, &id, "this"));
+    again = disk_opened_id(&opened, "this");
+    assert_memory_equal(&again, &id, sizeof(id));
+    assert_int_equal(disk_opened_id(&opened, "next").device, 0);
+    assert_true(disk_opened_keep(&opened, &id, "next"));
+    assert_true(disk_opened_keep(&opened, &(struct image_id){0}, "next"));
+    assert_int_equal(disk_opened_id(&opened, "next").device, 0);
+}
+
+/* And a table that is right is not called damaged. */
+static void no_allocation_that_fails_is_told_as_damage(void **state)
+{
+    struct disk_record record = record_of("vda");
+    char *row = state_table_row(&record, NULL);
+    char *text = state_table_text((const char *const *)&row, 1);
+    struct disk_record *again;
+    unsigned long n = 1;
+    size_t count;
+    int ret;
+
+    free(row);
+    do {
+        struct err err = {0};
+
+        fail_alloc(n, false);
+        ret = state_table_parse("file", text, strlen(text), &again, &count, &err);
+        if (!fail_alloc_end()) {
+            n = 0;
+        }
+        assert_int_equal(ret, n > 0 ? -ENOMEM : 0);
+    } while (n++ > 0);
+    free(again);
+    free(text);
+}
+
+static void text_that_is_not_utf8_makes_no_row(void **state)
+{
+    struct disk_record record = record_of("vda");
+    struct err err = {0};
+
+    strcpy(record.config.socket, "/run/\xff/vda.sock");
+    assert_null(state_table_row(&record, &err));
+    assert_int_equal(err.code, -EILSEQ);
+    assert_non_null(strstr(err.text, "vda"));
+}
+
+/* What would be refused at the next start is not written. */
+static void record_that_does_not_come_back_makes_no_row(void **state)
+{
+    struct disk_record record = record_of("vda");
+    struct err err = {0};
+
+    record.config.socket[0] = '\0';
+    assert_null(state_table_row(&record, &err));
+    assert_non_null(strstr(err.text, "config.socket: is missing"));
+    record = record_of("vda");
+    record.physical_block = 256;
+    assert_null(state_table_row(&record, &err));
+    assert_non_null(strstr(err.text, "physical_block_size"));
 }
 
 static void failure_to_write_is_told(void **state)
@@ -179,6 +310,21 @@ static void failure_to_write_is_told(void **state)
     stop(b);
 }
 
+/* What was begun is not left to fill the file system. */
+static void failure_to_write_leaves_nothing(void **state)
+{
+    struct bench *b = *state;
+    char new_name[128];
+    struct stat st;
+
+    (void)snprintf(new_name, sizeof(new_name), "%s.new", b->file);
+    assert_int_equal(mkdir(b->file, 0700), 0); /* rename fails */
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
+    assert_int_equal(save(b, NULL, 0), -EISDIR);
+    assert_int_equal(stat(new_name, &st), -1);
+    stop(b);
+}
+
 static void second_owner_is_refused(void **state)
 {
     struct bench *b = *state;
@@ -187,6 +333,23 @@ static void second_owner_is_refused(void **state)
 
     assert_int_equal(state_open(&other, b->control.dir, &err), -EADDRINUSE);
     assert_non_null(strstr(err.text, b->control.dir));
+    state_free(b->state);
+    assert_int_equal(state_open(&b->state, b->control.dir, &err), 0);
+    state_free(b->state);
+}
+
+/* The file of the lock is a file, and can be deleted. */
+static void second_owner_is_refused_though_the_lock_file_is_gone(void **state)
+{
+    struct bench *b = *state;
+    struct state *other;
+    struct err err = {0};
+    char lock[96];
+
+    (void)snprintf(lock, sizeof(lock), "%s/lock", b->control.dir);
+    assert_int_equal(unlink(lock), 0);
+    assert_int_equal(state_open(&other, b->control.dir, &err), -EADDRINUSE);
+    assert_non_null(strstr(err.text, "in use by another vblkd"));
     state_free(b->state);
     assert_int_equal(state_open(&b->state, b->control.dir, &err), 0);
     state_free(b->state);
@@ -226,8 +389,112 @@ static void damaged_files_are_refused_with_the_place(void **state)
     assert_file_refused(b, "{\"version\":1,\"disks\":[],\"more\":1}", "members");
     assert_file_refused(b, "{\"version\":1,\"disks\":[7]}", "disks[0]: is not an object");
     assert_file_refused(b, "{\"version\":1,\"disks\":[{\"config\":{}}]}",
-                        "disks[0].config.name: is missing");
+                        "disks[0]: config.name: is missing");
     assert_file_refused(b, "{\"version\":1,\"version\":1,\"disks\":[]}", "damaged: line 1");
+    state_free(b->state);
+}
+
+/* A row of one disk; `from`, which is in it once, is replaced by `to`. */
+static char *spoiled_row(const char *from, const char *to)
+{
+    static const char row[] =
+        "{\"config\":{\"name\":\"vda\",\"image\":{\"type\":\"file\",\"path\":\"/img\"},"
+        "\"readonly\":true,\"serial\":\"vda\",\"queues\":16,\"queue_size\":1024,"
+        "\"logical_block_size\":0,\"physical_block_size\":4096,\"threads\":2,"
+        "\"socket\":\"/run/vda.sock\"},\"stopped\":false,\"geometry\":{\"size\":1048576,"
+        "\"logical_block_size\":512,\"physical_block_size\":4096,\"opt_io_size\":0}}";
+    const char *at = strstr(row, from);
+    char *text = NULL;
+
+    assert_non_null(at);
+    assert_true(asprintf(&text, "%.*s%s%s", (int)(at - row), row, to, at + strlen(from)) > 0);
+    return text;
+}
+
+static void assert_row_refused(struct bench *b, const char *from, const char *to, const char *why)
+{
+    char *row = spoiled_row(from, to);
+    char *text = NULL;
+
+    assert_true(asprintf(&text, "{\"version\":1,\"disks\":[%s]}", row) > 0);
+    assert_file_refused(b, text, why);
+    free(row);
+    free(text);
+}
+
+static void each_value_of_a_row_is_checked(void **state)
+{
+    struct bench *b = *state;
+
+    assert_row_refused(b, "\"queues\":16", "\"queues\":65",
+                       "disks[0]: config.queues: 65 is out of range");
+    assert_row_refused(b, "\"queue_size\":1024", "\"queue_size\":1000", "power of two");
+    assert_row_refused(b, "\"threads\":2", "\"threads\":17", "disks[0]: config.threads: 17");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"poll_us\":-1", "poll_us: -1");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"more\":1", "unknown member \"more\"");
+    assert_row_refused(b, "\"/run/vda.sock\"", "\"vda.sock\"",
+                       "socket: \"vda.sock\" is not absolute");
+    assert_row_refused(b, "\"path\":\"/img\"", "\"path\":\"img\"", "image.path");
+    assert_row_refused(b, "\"name\":\"vda\"", "\"name\":\"../vda\"", "name");
+    assert_row_refused(b, "\"stopped\":false", "\"stopped\":0", "stopped: must be a boolean");
+    assert_row_refused(b, "\"size\":1048576", "\"size\":1048577", "no multiple");
+    assert_row_refused(b, "\"size\":1048576", "\"size\":0", "empty");
+    assert_row_refused(b, "\"size\":1048576", "\"size\":-512", "geometry.size: -512");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"opt_io_size\":4294967296", "opt_io_size");
+    assert_row_refused(b, "\"logical_block_size\":512", "\"logical_block_size\":768",
+                       "768 is not a power of two");
+    state_free(b->state);
+}
+
+/* A physical block below the logical one was undefined behaviour. */
+static void values_of_a_row_must_suit_each_other(void **state)
+{
+    struct bench *b = *state;
+
+    assert_row_refused(b, "\"physical_block_size\":4096,\"opt", "\"physical_block_size\":512,\"opt",
+                       "block sizes are not those of config");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":1",
+                       "disks[0]: threads: 2 are more than the 1 queue");
+    assert_row_refused(b, "512,\"physical_block_size\":4096", "8192,\"physical_block_size\":4096",
+                       "physical block size 4096 is no power of two between the logical");
+    assert_row_refused(b, "\"logical_block_size\":0", "\"logical_block_size\":4096",
+                       "block sizes are not those of config");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"poll_us\":3,\"engine\":\"tea\"",
+                       "config.engine");
+    state_free(b->state);
+}
+
+static void row_that_has_lost_a_member_is_refused(void **state)
+{
+    struct bench *b = *state;
+
+    assert_row_refused(b, "\"readonly\":true,", "", "disks[0]: config.readonly: is missing");
+    assert_row_refused(b, "\"serial\":\"vda\",", "", "config.serial: is missing");
+    assert_row_refused(b, ",\"socket\":\"/run/vda.sock\"", "", "config.socket: is missing");
+    assert_row_refused(b, "\"queues\":16,", "", "config.queues: is missing");
+    assert_row_refused(b, "\"queue_size\":1024,", "", "config.queue_size: is missing");
+    assert_row_refused(b, "\"stopped\":false,", "", "stopped: is missing");
+    assert_row_refused(b, "\"size\":1048576,", "", "geometry.size: is missing");
+    state_free(b->state);
+}
+
+static void twins_are_refused(void **state)
+{
+    struct bench *b = *state;
+    char *first = spoiled_row("{", "{");
+    char *named = spoiled_row("/run/vda.sock", "/run/vdb.sock");
+    char *placed = spoiled_row("\"name\":\"vda\"", "\"name\":\"vdb\"");
+    char *text = NULL;
+
+    assert_true(asprintf(&text, "{\"version\":1,\"disks\":[%s,%s]}", first, named) > 0);
+    assert_file_refused(b, text, "damaged: two disks are named \"vda\"");
+    free(text);
+    assert_true(asprintf(&text, "{\"version\":1,\"disks\":[%s,%s]}", first, placed) > 0);
+    assert_file_refused(b, text, "have the same socket");
+    free(text);
+    free(first);
+    free(named);
+    free(placed);
     state_free(b->state);
 }
 
@@ -247,6 +514,8 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_int_equal(state_read(b->state, &records, &count, NULL), 0);
     assert_int_equal(count, 1);
     assert_string_equal(records[0].config.settings.engine, "auto");
+    assert_string_equal(records[0].config.settings.huge_bounce, "auto");
+    assert_false(records[0].is_writethrough);
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
     assert_int_equal(records[0].config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
     assert_int_equal(records[0].config.settings.threads, 1);
@@ -267,14 +536,27 @@ static void newer_files_are_refused_and_stay(void **state)
 
 int main(void)
 {
+    json_memory_install();
     const struct CMUnitTest tests[] = {
         bench_test(without_a_file_there_are_no_disks),
         bench_test(what_is_saved_is_read_again),
         bench_test(file_is_replaced_and_never_written_in_place),
-        bench_test(table_without_a_row_is_not_written),
+        cmocka_unit_test(table_without_a_row_is_not_made),
+        cmocka_unit_test(row_of_before_says_nothing_of_the_image),
+        cmocka_unit_test(image_is_known_again_in_the_same_boot_alone),
+        cmocka_unit_test(no_allocation_that_fails_makes_a_wrong_table),
+        cmocka_unit_test(no_allocation_that_fails_is_told_as_damage),
+        cmocka_unit_test(text_that_is_not_utf8_makes_no_row),
+        cmocka_unit_test(record_that_does_not_come_back_makes_no_row),
         bench_test(failure_to_write_is_told),
+        bench_test(failure_to_write_leaves_nothing),
         bench_test(second_owner_is_refused),
+        bench_test(second_owner_is_refused_though_the_lock_file_is_gone),
         bench_test(damaged_files_are_refused_with_the_place),
+        bench_test(each_value_of_a_row_is_checked),
+        bench_test(values_of_a_row_must_suit_each_other),
+        bench_test(row_that_has_lost_a_member_is_refused),
+        bench_test(twins_are_refused),
         bench_test(settings_that_an_old_file_lacks_have_their_defaults),
         bench_test(newer_files_are_refused_and_stay),
     };

@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/unit/lock_holder.h"
 #include "transports/unix_socket.h"
 
 /* A private directory with room for one socket. */
@@ -81,9 +83,12 @@ static void unlisten_leaves_nothing_behind(void **state)
 {
     struct place *place = *state;
     struct unix_listener listener;
+    int fd;
 
     assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    fd = listener.fd;
     unix_unlisten(&listener);
+    assert_int_equal(fcntl(fd, F_GETFD), -1); /* where nobody waits it takes no porter */
     assert_int_equal(access(place->path, F_OK), -1);
     assert_int_equal(access(place->lock, F_OK), -1);
     assert_int_equal(listener.fd, -1);
@@ -122,6 +127,20 @@ static void path_in_use_is_refused(void **state)
     unix_unlisten(&first);
 }
 
+/* As one that was killed may have it whose other thread is still leaving. */
+static void one_who_is_about_to_leave_is_waited_for(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener;
+    int fd = open(place->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    lock_holder_begin(fd);
+    assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    assert_true(lock_holder_has_let_go());
+    unix_unlisten(&listener);
+}
+
 static void path_is_free_after_unlisten(void **state)
 {
     struct place *place = *state;
@@ -140,9 +159,11 @@ static void stale_socket_is_taken_over(void **state)
     struct unix_listener dead, listener;
 
     assert_int_equal(unix_listen(&dead, place->path, 0600, &place->err), 0);
+    assert_false(dead.took_over);
     close(dead.fd);
     close(dead.lock_fd);
     assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    assert_true(listener.took_over);
     unix_unlisten(&listener);
 }
 
@@ -243,6 +264,186 @@ static void lock_on_an_unlinked_file_does_not_count(void **state)
     close(fd);
 }
 
+/* The lock was deleted: the socket itself tells that somebody lives there. */
+static void listener_without_its_lock_is_not_robbed(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener first, second;
+    int fd;
+
+    assert_int_equal(unix_listen(&first, place->path, 0600, &place->err), 0);
+    assert_int_equal(unlink(place->lock), 0);
+    assert_false(unix_listener_is_in_place(&first));
+    assert_int_equal(unix_listen(&second, place->path, 0600, &place->err), -EADDRINUSE);
+    fd = connect_to(place->path);
+    assert_true(fd >= 0);
+    close(fd);
+    unix_unlisten(&first);
+}
+
+static void accept_one(struct unix_listener *listener)
+{
+    int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static void socket_that_has_gone_is_made_anew(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener;
+    int before;
+    int fd;
+
+    assert_int_equal(unix_listen(&listener, place->path, 0640, &place->err), 0);
+    assert_true(unix_listener_is_in_place(&listener));
+    before = listener.fd;
+    assert_int_equal(unlink(place->path), 0);
+    assert_false(unix_listener_is_in_place(&listener));
+    assert_int_equal(unix_listener_mend(&listener, &place->err), 0);
+    assert_true(unix_listener_is_in_place(&listener));
+    assert_int_equal(listener.fd, before);
+    assert_int_equal(fcntl(listener.fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(mode_of(place->path), 0640);
+    fd = connect_to(place->path);
+    assert_true(fd >= 0);
+    accept_one(&listener);
+    close(fd);
+    unix_unlisten(&listener);
+}
+
+/* As an administrator gave it to a monitor; another owner only root can give. */
+static void socket_that_is_made_anew_has_mode_and_owner_of_the_old_one(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener;
+    gid_t group = geteuid() == 0 ? 12345 : getegid();
+    uid_t user = geteuid() == 0 ? 12345 : geteuid();
+    struct stat st;
+
+    assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    assert_return_code(chown(place->path, user, group), errno);
+    assert_return_code(chmod(place->path, 0660), errno);
+    assert_true(unix_listener_is_in_place(&listener));
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(unlink(place->path), 0);
+        assert_false(unix_listener_is_in_place(&listener));
+        assert_int_equal(unix_listener_mend(&listener, &place->err), 0);
+        assert_int_equal(mode_of(place->path), 0660);
+        assert_return_code(stat(place->path, &st), errno);
+        assert_int_equal(st.st_uid, user);
+        assert_int_equal(st.st_gid, group);
+    }
+    unix_unlisten(&listener);
+}
+
+static void lock_that_has_gone_is_made_anew(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener, second;
+
+    assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    assert_int_equal(unlink(place->lock), 0);
+    assert_int_equal(unlink(place->path), 0);
+    assert_int_equal(unix_listener_mend(&listener, &place->err), 0);
+    assert_true(unix_listener_is_in_place(&listener));
+    assert_int_equal(unix_listen(&second, place->path, 0600, &place->err), -EADDRINUSE);
+    assert_non_null(strstr(place->err.text, place->lock));
+    unix_unlisten(&listener);
+}
+
+/* Whoever connected before the file went must not be turned away. */
+static void socket_with_a_queue_is_not_closed(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener;
+    int fd;
+
+    assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    fd = connect_to(place->path);
+    assert_int_equal(unlink(place->path), 0);
+    assert_int_equal(unix_listener_mend(&listener, &place->err), -EAGAIN);
+    accept_one(&listener);
+    assert_int_equal(unix_listener_mend(&listener, &place->err), 0);
+    close(fd);
+    unix_unlisten(&listener);
+}
+
+static void place_that_another_has_taken_stays_his(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener ours, other;
+
+    assert_int_equal(unix_listen(&ours, place->path, 0600, &place->err), 0);
+    assert_int_equal(unlink(place->lock), 0);
+    assert_int_equal(unlink(place->path), 0);
+    assert_int_equal(unix_listen(&other, place->path, 0600, &place->err), 0);
+    assert_int_equal(unix_listener_mend(&ours, &place->err), -EADDRINUSE);
+    unix_unlisten(&ours);
+    assert_true(unix_listener_is_in_place(&other));
+    unix_unlisten(&other);
+}
+
+/* A socket that somebody else has bound, without a lock. */
+static int bind_at(const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    strcpy(addr.sun_path, path);
+    assert_return_code(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), errno);
+    assert_return_code(listen(fd, 16), errno);
+    return fd;
+}
+
+static unsigned accept_all(int listener)
+{
+    unsigned count = 0;
+    int fd;
+
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+        close(fd);
+        count++;
+    }
+    return count;
+}
+
+/* Guests wait meanwhile: it asks once, where a daemon that starts asks for 80 ms. */
+static void whoever_has_taken_the_place_is_asked_once(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener ours, starting;
+    int other;
+
+    assert_int_equal(unix_listen(&ours, place->path, 0600, &place->err), 0);
+    assert_int_equal(unlink(place->path), 0);
+    other = bind_at(place->path);
+    assert_int_equal(unix_listener_mend(&ours, &place->err), -EADDRINUSE);
+    assert_int_equal(accept_all(other), 1);
+    unix_unlisten(&ours);
+    assert_int_equal(unix_listen(&starting, place->path, 0600, &place->err), -EADDRINUSE);
+    assert_true(accept_all(other) > 1);
+    close(other);
+    assert_int_equal(unlink(place->path), 0);
+}
+
+static void missing_place_is_told_and_mended_when_it_is_back(void **state)
+{
+    struct place *place = *state;
+    struct unix_listener listener;
+
+    assert_int_equal(unix_listen(&listener, place->path, 0600, &place->err), 0);
+    assert_int_equal(unlink(place->lock), 0);
+    assert_int_equal(unlink(place->path), 0);
+    assert_int_equal(rmdir(place->dir), 0);
+    assert_int_equal(unix_listener_mend(&listener, &place->err), -ENOENT);
+    assert_int_equal(mkdir(place->dir, 0700), 0);
+    assert_int_equal(unix_listener_mend(&listener, &place->err), 0);
+    assert_true(unix_listener_is_in_place(&listener));
+    unix_unlisten(&listener);
+}
+
 #define place_test(test) cmocka_unit_test_setup_teardown(test, place_start, place_stop)
 
 int main(void)
@@ -252,6 +453,7 @@ int main(void)
         place_test(unlisten_leaves_nothing_behind),
         place_test(mode_does_not_depend_on_the_umask),
         place_test(path_in_use_is_refused),
+        place_test(one_who_is_about_to_leave_is_waited_for),
         place_test(path_is_free_after_unlisten),
         place_test(stale_socket_is_taken_over),
         place_test(file_that_is_no_socket_is_refused),
@@ -261,6 +463,14 @@ int main(void)
         place_test(missing_directory_is_explained),
         place_test(socket_of_another_is_not_unlinked),
         place_test(lock_on_an_unlinked_file_does_not_count),
+        place_test(listener_without_its_lock_is_not_robbed),
+        place_test(socket_that_has_gone_is_made_anew),
+        place_test(socket_that_is_made_anew_has_mode_and_owner_of_the_old_one),
+        place_test(lock_that_has_gone_is_made_anew),
+        place_test(socket_with_a_queue_is_not_closed),
+        place_test(place_that_another_has_taken_stays_his),
+        place_test(whoever_has_taken_the_place_is_asked_once),
+        place_test(missing_place_is_told_and_mended_when_it_is_back),
     };
 
     return unit_run(tests);

@@ -7,16 +7,20 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "core/ring_driver.h"
+#include "core/driver/ring_driver.h"
 #include "tests/lib/arena.h"
 #include "tests/unit/fake_backend.h"
-#include "transports/vhost_user_client.h"
+#include "transports/client/vhost_user_client_state.h"
 
 #define GUEST 0x100000ull
 #define ARENA_BYTES 0x20000u
 #define SIZE 16u
-#define TIMEOUT_MS 200u
-#define SHORT_TIMEOUT_MS 100u
+
+/* For an answer that comes, however busy the machine is; for one that does not; and for a ring. */
+#define LONG_MS 60000u
+#define SILENCE_MS 1000u
+#define STOP_MS 100u
+
 #define VERSION_1 (1ull << 32)
 #define FLUSH (1ull << 9)
 #define PROTOCOL (1ull << VHOST_F_PROTOCOL_FEATURES)
@@ -46,7 +50,7 @@ struct world {
     unsigned failed;
     unsigned changed;
     unsigned timeout_ms;
-    bool waits_for_drain;
+    unsigned stop_patience;
 };
 
 static void on_config(void *arg)
@@ -84,7 +88,7 @@ static int open_client(struct world *w)
     const struct vhost_user_client_opts opts = {
         .socket = w->fake.path,
         .timeout_ms = w->timeout_ms,
-        .waits_for_drain = w->waits_for_drain,
+        .stop_patience = w->stop_patience,
         .refuse = w->refuse,
         .refuse_protocol = w->refuse_protocol,
         .config_changed = on_config,
@@ -103,10 +107,10 @@ static int world_start(void **state)
     struct world *w = &world;
 
     memset(w, 0, sizeof(*w));
-    w->timeout_ms = TIMEOUT_MS;
+    w->timeout_ms = LONG_MS;
     fake_start(&w->fake, &good);
     arena_init(&w->arena, GUEST, ARENA_BYTES);
-    ring_driver_init(&w->drv, SIZE, 4, w->arena.host, GUEST - (uintptr_t)w->arena.host);
+    ring_driver_init(&w->drv, SIZE, 4, w->arena.host, GUEST - (uintptr_t)w->arena.host, NULL);
     w->ring = (struct vhost_user_client_ring){
         .size = SIZE,
         .desc = ring_driver_addr(&w->drv, w->drv.desc),
@@ -159,7 +163,7 @@ static void start_all(struct world *w)
 /* Drive the client until `*count` reaches `goal`. */
 static void drive(struct world *w, const unsigned *count, unsigned goal)
 {
-    uint64_t end = now_ns() + 5 * NS_PER_S;
+    uint64_t end = now_ns() + LONG_MS * NS_PER_MS;
     struct pollfd fd = {.fd = vhost_user_client_fd(w->client), .events = POLLIN};
 
     while (*count < goal) {
@@ -262,6 +266,16 @@ static void no_back_end_is_said_with_what_to_do(void **state)
     fake_return(&w->fake, &good);
 }
 
+static void what_is_no_socket_is_said(void **state)
+{
+    struct world *w = *state;
+    struct err err = {0};
+    const struct vhost_user_client_opts opts = {.socket = w->fake.dir};
+
+    assert_int_equal(vhost_user_client_open(&w->client, &opts, &err), -ENOTSOCK);
+    assert_non_null(strstr(err.text, "it is no socket"));
+}
+
 static void disk_that_is_taken_hangs_up_at_once(void **state)
 {
     struct world *w = *state;
@@ -280,8 +294,9 @@ static void silence_is_named(void **state)
 
     opts.mute = VHOST_GET_CONFIG;
     again(w, &opts);
+    w->timeout_ms = SILENCE_MS;
     assert_int_equal(open_client(w), -ETIMEDOUT);
-    assert_non_null(strstr(w->err.text, "GET_CONFIG within 200 ms"));
+    assert_non_null(strstr(w->err.text, "GET_CONFIG within 1000 ms"));
 }
 
 /* ---- memory and rings ---- */
@@ -332,6 +347,24 @@ static void ring_outside_the_memory_is_refused_here(void **state)
     assert_int_equal(w->fake.seen[VHOST_SET_VRING_NUM], 0);
 }
 
+/* Its parts are looked at here as well, by loads of whole words. */
+static void ring_that_is_not_aligned_is_refused_here(void **state)
+{
+    struct world *w = *state;
+    struct vhost_user_client_ring odd[] = {w->ring, w->ring, w->ring};
+
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    odd[0].desc += 8;
+    odd[1].avail += 1;
+    odd[2].used += 2;
+    for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
+        assert_int_equal(vhost_user_client_ring_start(w->client, 0, &odd[i], &w->err), -EINVAL);
+        assert_non_null(strstr(w->err.text, "aligned"));
+    }
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_NUM], 0);
+}
+
 static void features_that_were_not_offered_are_refused_here(void **state)
 {
     struct world *w = *state;
@@ -366,26 +399,41 @@ static void stop_tells_the_next_index(void **state)
     assert_int_equal(w->fake.seen[VHOST_GET_VRING_BASE], 1);
 }
 
+/* For all that comes now. */
+static void start_with_little_patience(struct world *w)
+{
+    start_all(w);
+    w->client->link.timeout_ms = STOP_MS;
+}
+
 /* A stop that gives up leaves requests which may still write to memory. */
 static void stop_waits_as_long_as_it_was_told(void **state)
 {
     struct world *w = *state;
     struct fake_opts opts = good;
+    uint64_t start_ns;
     uint16_t base = 0;
 
-    opts.drain_ms = 15 * SHORT_TIMEOUT_MS;
+    opts.drain_ms = 30 * STOP_MS;
     again(w, &opts);
-    w->timeout_ms = SHORT_TIMEOUT_MS;
-    start_all(w);
+    start_with_little_patience(w);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
     assert_false(vhost_user_client_is_connected(w->client)); /* it gave up after twelve */
     vhost_user_client_close(w->client);
     again(w, &opts);
-    w->waits_for_drain = true;
-    start_all(w);
+    w->stop_patience = VHOST_USER_CLIENT_FOR_EVER;
+    start_with_little_patience(w);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
     assert_true(vhost_user_client_is_connected(w->client));
     assert_int_equal(base, 77);
+    vhost_user_client_close(w->client);
+    again(w, &opts);
+    w->stop_patience = 1;
+    start_with_little_patience(w);
+    start_ns = now_ns();
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_true(now_ns() - start_ns < opts.drain_ms * NS_PER_MS);
+    assert_false(vhost_user_client_is_connected(w->client));
 }
 
 static void other_fds_can_be_given_to_a_ring_that_runs(void **state)
@@ -429,6 +477,82 @@ static void request_of_the_back_end_is_answered_meanwhile(void **state)
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, NULL, &w->err), 0);
     assert_int_equal(w->fake.channel_answers, 1);
     drive(w, &w->changed, 1);
+}
+
+/* ---- a back-end that takes the time of others ---- */
+
+static uint64_t elapsed_ms(uint64_t since_ns)
+{
+    return (now_ns() - since_ns) / NS_PER_MS;
+}
+
+static void flood_moves_no_deadline(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.floods = true;
+    opts.mute = VHOST_GET_QUEUE_NUM;
+    again(w, &opts);
+    w->timeout_ms = SILENCE_MS;
+    assert_int_equal(open_client(w), -ETIMEDOUT);
+    assert_non_null(strstr(w->err.text, "GET_QUEUE_NUM within 1000 ms"));
+}
+
+/* Whoever waits for the client meanwhile has his turn, and the loop that drives it sleeps. */
+static void flood_is_served_a_little_at_a_time(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+    struct pollfd fd = {.events = POLLIN};
+    uint64_t start_ns;
+    unsigned dispatches = 0;
+
+    opts.floods = true;
+    again(w, &opts);
+    start_all(w);
+    fd.fd = vhost_user_client_fd(w->client);
+    start_ns = now_ns();
+    while (elapsed_ms(start_ns) < 300 || w->changed == 0) {
+        if (poll(&fd, 1, 100) > 0) {
+            vhost_user_client_dispatch(w->client);
+            dispatches++;
+        }
+    }
+    assert_true(vhost_user_client_is_connected(w->client));
+    assert_true(dispatches < 5 + elapsed_ms(start_ns) / 3); /* each 20 ms, and some */
+    assert_true(w->changed < 5 + elapsed_ms(start_ns) / 6);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, NULL, &w->err), 0);
+}
+
+static void what_changes_amid_a_flood_is_seen(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+    uint64_t capacity = 0;
+
+    opts.floods = true;
+    again(w, &opts);
+    assert_int_equal(open_client(w), 0);
+    drive(w, &w->changed, 1);
+    w->fake.opts.capacity = 4096;
+    while (capacity != 4096) {
+        drive(w, &w->changed, w->changed + 1);
+        vhost_user_client_config_read(w->client, 0, &capacity, sizeof(capacity));
+    }
+}
+
+/* Each answer is within its deadline, and all of them together would take for ever. */
+static void slow_set_up_ends(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+
+    opts.delay_ms = SILENCE_MS * 6 / 10;
+    again(w, &opts);
+    w->timeout_ms = SILENCE_MS;
+    assert_int_equal(open_client(w), -ETIMEDOUT);
+    assert_non_null(strstr(w->err.text, "set-up takes longer than 3000 ms"));
 }
 
 static void config_is_written(void **state)
@@ -550,11 +674,13 @@ int main(void)
         client_test(refused_protocol_features_are_not_agreed_on),
         client_test(ring_past_the_last_is_refused_here),
         client_test(no_back_end_is_said_with_what_to_do),
+        client_test(what_is_no_socket_is_said),
         client_test(disk_that_is_taken_hangs_up_at_once),
         client_test(silence_is_named),
         client_test(memory_goes_as_slot_or_as_table),
         client_test(ring_is_told_in_full),
         client_test(ring_outside_the_memory_is_refused_here),
+        client_test(ring_that_is_not_aligned_is_refused_here),
         client_test(features_that_were_not_offered_are_refused_here),
         client_test(refusal_is_handed_on_and_the_connection_stays),
         client_test(stop_tells_the_next_index),
@@ -562,6 +688,10 @@ int main(void)
         client_test(other_fds_can_be_given_to_a_ring_that_runs),
         client_test(change_of_the_config_is_followed),
         client_test(request_of_the_back_end_is_answered_meanwhile),
+        client_test(flood_moves_no_deadline),
+        client_test(flood_is_served_a_little_at_a_time),
+        client_test(what_changes_amid_a_flood_is_seen),
+        client_test(slow_set_up_ends),
         client_test(config_is_written),
         client_test(everything_is_told_again),
         client_test(absence_is_waited_for_with_patience),

@@ -2,10 +2,12 @@
 #include "tests/unit/vu_bench.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tests/unit/lingering.h"
 #include "transports/vhost_user_conn.h"
 
 /* One message as it goes over the socket. */
@@ -41,7 +43,7 @@ static void message_in_pieces_is_served(void **state)
         bench_pump(b, 0);
     }
     expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
-    assert_true(b->dev.ring[0].call_fd >= 0);
+    assert_true(b->dev.queue[0].call_fd >= 0);
 }
 
 /* Fds are not bound to the first byte of their message. */
@@ -73,8 +75,8 @@ static void messages_back_to_back_keep_their_fds(void **state)
     for (unsigned i = 0; i < 40; i++) {
         expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
     }
-    assert_int_equal(b->dev.ring[0].call_fd, -1);
-    assert_true(b->dev.ring[1].call_fd >= 0);
+    assert_int_equal(b->dev.queue[0].call_fd, -1);
+    assert_true(b->dev.queue[1].call_fd >= 0);
 }
 
 static void many_messages_in_one_write_are_served(void **state)
@@ -164,6 +166,180 @@ static void half_closed_connection_is_at_its_end(void **state)
     bench_expect_log(b, "disconnected");
 }
 
+/* ---- fds that make wait whoever closes them ---- */
+
+/* Closed here, so that whoever receives them closes them last. */
+static struct lingering give_lingering(struct vu_bench *b, uint32_t request, unsigned times)
+{
+    struct lingering l = lingering_open();
+    int fds[16];
+
+    for (unsigned i = 0; i < times; i++) {
+        fds[i] = l.fd;
+    }
+    bench_send(b, request, 0, NULL, 0, fds, times);
+    close(l.fd);
+    return l;
+}
+
+static bool has_no_porter(struct vu_bench *b)
+{
+    return porter_count((uintptr_t)&b->dev) == 0;
+}
+
+static void let_go(struct vu_bench *b, struct lingering *l)
+{
+    close(l->peer);
+    bench_wait(b, has_no_porter);
+}
+
+static void fd_of_any_message_holds_up_nobody(void **state)
+{
+    static const uint32_t requests[] = {VHOST_USER_SET_OWNER, VHOST_USER_GET_FEATURES,
+                                        VHOST_USER_SET_BACKEND_REQ_FD, 9999};
+    struct vu_bench *b = *state;
+    uint64_t before = now_ns();
+
+    for (unsigned i = 0; i < ARRAY_SIZE(requests); i++) {
+        struct lingering l = give_lingering(b, requests[i], 1);
+
+        bench_expect_closed(b);
+        close(b->peer);
+        b->peer = bench_connect(b);
+        bench_negotiate(b);
+        let_go(b, &l);
+    }
+    assert_true(now_ns() - before < LINGER_S * NS_PER_S / 4);
+}
+
+static void fds_that_are_too_many_hold_up_nobody(void **state)
+{
+    struct vu_bench *b = *state;
+    uint64_t before = now_ns();
+    struct lingering l = give_lingering(b, VHOST_USER_SET_OWNER, 16);
+
+    bench_expect_closed(b);
+    bench_expect_log(b, "more than 8 file descriptors");
+    assert_true(now_ns() - before < LINGER_S * NS_PER_S / 4);
+    let_go(b, &l);
+}
+
+/* It lies behind a message that ends the connection. */
+static void fd_that_was_not_read_holds_up_nobody(void **state)
+{
+    struct vu_bench *b = *state;
+    uint64_t before = now_ns();
+    struct lingering l;
+
+    bench_negotiate(b);
+    bench_send(b, 9999, 0, NULL, 0, NULL, 0);
+    l = give_lingering(b, VHOST_USER_SET_OWNER, 1);
+    bench_expect_closed(b);
+    assert_true(now_ns() - before < LINGER_S * NS_PER_S / 4);
+    let_go(b, &l);
+}
+
+static void fd_on_a_connection_that_nobody_took_holds_up_nobody(void **state)
+{
+    struct vu_bench *b = *state;
+    uint64_t before = now_ns();
+    struct lingering l = lingering_open();
+    int first = b->peer;
+
+    bench_negotiate(b);
+    b->peer = bench_connect(b);
+    bench_send(b, VHOST_USER_SET_OWNER, 0, NULL, 0, &l.fd, 1);
+    close(l.fd);
+    vhost_user_unlisten(b->vu);
+    assert_true(now_ns() - before < LINGER_S * NS_PER_S / 4);
+    close(l.peer);
+    close(first);
+}
+
+/* Each keeps a thread waiting; the last but one is as many as a disk may have. */
+static void disk_serves_nobody_while_too_many_threads_wait(void **state)
+{
+    struct vu_bench *b = *state;
+    struct lingering l[PORTERS_OF_ONE - 1];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(l); i++) {
+        l[i] = give_lingering(b, VHOST_USER_SET_OWNER, 1);
+        bench_expect_closed(b);
+        close(b->peer);
+        b->peer = bench_connect(b);
+    }
+    bench_expect_log(b, "3 threads wait for files that front-ends handed in");
+    for (unsigned i = 0; i < ARRAY_SIZE(l); i++) {
+        close(l[i].peer);
+    }
+    bench_negotiate(b);
+}
+
+/* A porter of this disk that waits for `l`, which goes to it on a connection of its own. */
+static void occupy_porter(struct vu_bench *b, struct lingering *l)
+{
+    struct vhost_user_header header = {.flags = VHOST_USER_VERSION};
+    int sock[2];
+    int answer[2];
+
+    *l = lingering_open();
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock), errno);
+    assert_return_code(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, answer), errno);
+    bench_send_raw(sock[1], &header, sizeof(header), &l->fd, 1);
+    close(l->fd);
+    assert_int_equal(porter_receive(sock[0], sizeof(header), answer[1], (uintptr_t)&b->dev), 0);
+    close(sock[0]);
+    close(sock[1]);
+    close(answer[0]);
+    close(answer[1]);
+}
+
+/* They answer before they are done, and may be slow at that. */
+static void message_waits_for_a_porter_that_is_about_to_be_free(void **state)
+{
+    struct vu_bench *b = *state;
+    struct lingering l[PORTERS_OF_ONE - 1];
+    struct raw raw = raw_u64(VHOST_USER_SET_VRING_CALL, 0);
+
+    bench_negotiate(b);
+    bench_wait(b, has_no_porter);
+    for (unsigned i = 0; i < ARRAY_SIZE(l); i++) {
+        occupy_porter(b, &l[i]);
+    }
+    bench_send_raw(b->peer, &raw, sizeof(raw), &b->call, 1);
+    bench_pump(b, 50);
+    close(l[0].peer);
+    expect_ack(b, VHOST_USER_SET_VRING_CALL, 0);
+    for (unsigned i = 1; i < ARRAY_SIZE(l); i++) {
+        close(l[i].peer);
+    }
+    bench_wait(b, has_no_porter);
+}
+
+/* The threads of the one that is connected are busy just now, which nobody can do anything about.
+ */
+static void second_client_that_waits_for_a_moment_is_no_error(void **state)
+{
+    struct vu_bench *b = *state;
+    struct lingering l[2];
+    int second;
+
+    bench_negotiate(b);
+    bench_wait(b, has_no_porter);
+    for (unsigned i = 0; i < ARRAY_SIZE(l); i++) {
+        occupy_porter(b, &l[i]);
+    }
+    second = bench_connect(b);
+    bench_pump(b, 20);
+    assert_false(bench_has_log(b, " refused, "));
+    for (unsigned i = 0; i < ARRAY_SIZE(l); i++) {
+        close(l[i].peer);
+    }
+    bench_expect_log(b, " refused, ");
+    assert_false(bench_has_log(b, "threads wait"));
+    close(second);
+}
+
 /* ---- a connection alone, with little patience ---- */
 
 struct lonely {
@@ -197,7 +373,8 @@ static void on_lonely_closed(struct vu_conn *conn)
 static const struct vu_conn_ops lonely_ops = {.message = on_lonely_message,
                                               .over = on_lonely_over,
                                               .closed = on_lonely_closed,
-                                              .stall_ms = 20};
+                                              .stall_ms = 20,
+                                              .look_ms = 100};
 
 /* Returns the peer's end. */
 static int lonely_open(struct lonely *l)
@@ -208,7 +385,7 @@ static int lonely_open(struct lonely *l)
                        errno);
     memset(l, 0, sizeof(*l));
     assert_int_equal(uv_loop_init(&l->loop), 0);
-    assert_int_equal(vu_conn_open(&l->conn, &l->loop, pair[0], &lonely_ops), 0);
+    assert_int_equal(vu_conn_open(&l->conn, &l->loop, pair[0], 1, &lonely_ops), 0);
     return pair[1];
 }
 
@@ -258,6 +435,13 @@ int main(void)
         bench_test(fds_in_small_portions_are_counted_as_well),
         bench_test(leaving_in_the_middle_of_a_message_is_told),
         bench_test(half_closed_connection_is_at_its_end),
+        bench_test(fd_of_any_message_holds_up_nobody),
+        bench_test(fds_that_are_too_many_hold_up_nobody),
+        bench_test(fd_that_was_not_read_holds_up_nobody),
+        bench_test(fd_on_a_connection_that_nobody_took_holds_up_nobody),
+        bench_test(disk_serves_nobody_while_too_many_threads_wait),
+        bench_test(message_waits_for_a_porter_that_is_about_to_be_free),
+        bench_test(second_client_that_waits_for_a_moment_is_no_error),
         cmocka_unit_test(half_a_message_is_not_waited_for_for_ever),
         cmocka_unit_test(replies_do_not_wait_for_ever),
     };

@@ -27,7 +27,7 @@ static void accepted_features_reach_the_device(void **state)
     bench_negotiate(b);
     assert_int_equal(
         bench_ack_u64(b, VHOST_USER_SET_FEATURES, chosen | VHOST_USER_F_PROTOCOL_FEATURES, -1), 0);
-    assert_int_equal(b->dev.features, chosen);
+    assert_int_equal(b->dev.view.blk.features, chosen);
 }
 
 static void feature_that_is_not_offered_is_refused(void **state)
@@ -57,7 +57,7 @@ static void features_cannot_change_while_rings_run(void **state)
     uint64_t same;
 
     bench_negotiate(b);
-    same = b->dev.features | VHOST_USER_F_PROTOCOL_FEATURES;
+    same = b->dev.view.blk.features | VHOST_USER_F_PROTOCOL_FEATURES;
     bench_share_memory(b);
     bench_start_ring(b);
     assert_int_equal(bench_ack_u64(b, VHOST_USER_SET_FEATURES, same, -1), 0);
@@ -211,6 +211,27 @@ static void config_outside_is_an_empty_answer(void **state)
     assert_int_equal(get_config(b, 0, 8).header.size, VHOST_USER_CONFIG_HEADER_BYTES + 8);
 }
 
+/* cloud-hypervisor compares the offset of the answer with the one it asked for. */
+static void config_at_the_offset_of_virtio_mmio_is_that_at_zero(void **state)
+{
+    static const uint32_t sizes[] = {8, 60, sizeof(struct virtio_blk_config), 256};
+    struct vu_bench *b = *state;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        struct vu_answer zero = get_config(b, 0, sizes[i]);
+        struct vu_answer answer = get_config(b, 0x100, sizes[i]);
+
+        assert_int_equal(answer.header.size, VHOST_USER_CONFIG_HEADER_BYTES + sizes[i]);
+        assert_int_equal(answer.payload.config.offset, 0x100);
+        assert_int_equal(answer.payload.config.size, sizes[i]);
+        assert_memory_equal(answer.payload.config.data, zero.payload.config.data, sizes[i]);
+    }
+    assert_false(bench_has_log(b, "GET_CONFIG"));
+    assert_int_equal(get_config(b, 0x100, 257).header.size, 0);
+    assert_int_equal(get_config(b, 0x101, 8).header.size, 0);
+    assert_int_equal(get_config(b, 0x120, 8).header.size, 0);
+}
+
 static uint64_t set_config(struct vu_bench *b, const struct vhost_user_config *config)
 {
     return bench_ack(b, VHOST_USER_SET_CONFIG, config,
@@ -277,7 +298,7 @@ static void channel_must_be_a_socket(void **state)
 
 static bool is_gone(struct vu_bench *b)
 {
-    return (b->dev.pause_mask & PAUSE_GONE) != 0;
+    return (b->dev.view.pause_mask & PAUSE_GONE) != 0;
 }
 
 /* Held by us it would never be seen to close. */
@@ -326,6 +347,7 @@ int main(void)
         bench_test(config_is_read_in_any_length),
         bench_test(config_is_read_at_any_offset),
         bench_test(config_outside_is_an_empty_answer),
+        bench_test(config_at_the_offset_of_virtio_mmio_is_that_at_zero),
         bench_test(config_cannot_be_changed_but_the_client_stays),
         bench_test(config_change_is_told_over_the_channel),
         bench_test(config_change_without_a_channel_is_logged),

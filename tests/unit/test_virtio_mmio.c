@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* The virtio-mmio register file, both versions, with a VMM that only writes down. */
-#include "transports/virtio_mmio.h"
+#include "transports/vmm/virtio_mmio.h"
 
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"

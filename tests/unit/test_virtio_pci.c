@@ -4,7 +4,7 @@
  * The virtio PCI function behind its host bridge: configuration space, modern and legacy
  * registers, MSI-X, with a VMM that only writes down.
  */
-#include "transports/virtio_pci.h"
+#include "transports/vmm/virtio_pci.h"
 
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"

@@ -6,8 +6,8 @@
  */
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"
-#include "transports/virtio_mmio.h"
-#include "transports/virtio_pci.h"
+#include "transports/vmm/virtio_mmio.h"
+#include "transports/vmm/virtio_pci.h"
 
 #define COMMON (HOST_MEMORY + 0x4000)
 

@@ -4,10 +4,11 @@
  * A driver that writes anything anywhere: whatever it does, queues start and stop in pairs, each
  * kick is unwired where it was wired (virtio_host looks), and a reset ends all of it.
  */
+#include "tests/unit/chance.h"
 #include "tests/unit/unit.h"
 #include "tests/unit/virtio_host.h"
-#include "transports/virtio_mmio.h"
-#include "transports/virtio_pci.h"
+#include "transports/vmm/virtio_mmio.h"
+#include "transports/vmm/virtio_pci.h"
 
 #define ACCESSES 400000u
 #define CONFIG_PORT 0xcf8u
@@ -17,16 +18,6 @@ static struct virtio_pci pci;
 static struct pci_host bus;
 static struct virtio_host host;
 static unsigned starts;
-static uint64_t state_of_chance;
-
-/* Marsaglia, "Xorshift RNGs": the same each time. */
-static uint32_t chance(uint32_t limit)
-{
-    state_of_chance ^= state_of_chance << 13;
-    state_of_chance ^= state_of_chance >> 7;
-    state_of_chance ^= state_of_chance << 17;
-    return (uint32_t)(state_of_chance >> 32) % limit;
-}
 
 /* Numbers that mean something somewhere come often. */
 static uint32_t value(void)
@@ -57,7 +48,7 @@ static uint32_t value(void)
 static void begin(void)
 {
     starts = 0;
-    state_of_chance = 0x9e3779b97f4a7c15ull;
+    chance_begin();
 }
 
 /* What the VMM does meanwhile. */

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "core/base.h"
+#include "core/base/base.h"
 
 /* For what valgrind cannot follow or takes for an error, as it is meant to be one. */
 #if __has_include(<valgrind/valgrind.h>)

@@ -7,9 +7,9 @@
  * C call wired, U call unwired, s signal.  "C0K0S0k0" is a queue's start.
  */
 
-#include "transports/virtio_mmio.h"
-#include "transports/virtio_pci.h"
-#include "transports/virtio_regs.h"
+#include "transports/vmm/virtio_mmio.h"
+#include "transports/vmm/virtio_pci.h"
+#include "transports/vmm/virtio_regs.h"
 
 #define HOST_QUEUES 2u
 #define HOST_QUEUE_SIZE 256u

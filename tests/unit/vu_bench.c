@@ -2,7 +2,6 @@
 #define _GNU_SOURCE 1 /* memfd_create */
 #include "tests/unit/vu_bench.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -12,22 +11,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/log.h"
+#include "core/base/log.h"
+#include "core/base/porter.h"
+#include "tests/unit/fd_count.h"
+#include "tests/unit/gate_image.h"
 
-#define DEADLINE_NS (5 * NS_PER_S)
-
-static unsigned count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    unsigned count = 0;
-
-    assert_non_null(dir);
-    while (readdir(dir)) {
-        count++;
-    }
-    closedir(dir);
-    return count;
-}
+#define DEADLINE_NS (30 * NS_PER_S)
+#define LET_GO_TURNS 10u
 
 void bench_pump(struct vu_bench *b, unsigned ms)
 {
@@ -35,10 +25,18 @@ void bench_pump(struct vu_bench *b, unsigned ms)
 
     do {
         uv_run(&b->loop, UV_RUN_NOWAIT);
+        if (b->turns_left > 0 && --b->turns_left == 0) {
+            gate_open();
+        }
         if (ms > 0) {
             (void)poll(NULL, 0, 1);
         }
     } while (now_ns() < end);
+}
+
+void bench_let_go(struct vu_bench *b)
+{
+    b->turns_left = LET_GO_TURNS;
 }
 
 void bench_wait(struct vu_bench *b, bool (*is_true)(struct vu_bench *b))
@@ -88,19 +86,28 @@ static void release_log(struct vu_bench *b)
     close(b->log_fd);
 }
 
-static void open_device(struct vu_bench *b, uint32_t delay_ms)
+static int open_image(struct vu_bench *b, bool is_slow, struct err *err)
 {
-    const struct backend_opts image = {
-        .type = "null", .size = 1 << 20, .delay_ms = delay_ms, .max_inflight = 16};
-    const struct device_opts opts = {
-        .name = "vda", .queues = BENCH_QUEUES, .queue_size_max = BENCH_QUEUE_MAX};
-    struct blk_opts blk = {.queues = BENCH_QUEUES, .seg_max = BLK_SEG_MAX, .serial = "bench"};
+    const struct image_opts opts = {.type = "null", .size = 1 << 20, .max_inflight = 16};
+
+    gate_shut();
+    return is_slow ? gate_image_open(&b->image, 1 << 20, err) : image_open(&b->image, &opts, err);
+}
+
+static void open_device(struct vu_bench *b, bool is_slow)
+{
+    const struct device_opts opts = {.name = "vda",
+                                     .queues = BENCH_QUEUES,
+                                     .queue_size_max = BENCH_QUEUE_MAX,
+                                     .awaited = &b->awaited};
+    struct blk_opts blk = {
+        .queues = BENCH_QUEUES, .seg_max = BLK_SEG_MAX, .has_config_wce = true, .serial = "bench"};
     struct err err = {0};
 
-    assert_int_equal(backend_open(&b->backend, &image, &err), 0);
-    assert_int_equal(blk_opts_resolve(&blk, b->backend, &err), 0);
+    assert_int_equal(open_image(b, is_slow, &err), 0);
+    assert_int_equal(blk_opts_resolve(&blk, image_facts(b->image), &err), 0);
     assert_int_equal(device_init(&b->dev, &b->loop, &opts, &blk, &err), 0);
-    assert_int_equal(device_attach(&b->dev, b->backend, &err), 0);
+    assert_int_equal(device_attach(&b->dev, b->image, &err), 0);
     device_resume(&b->dev, PAUSE_ADMIN);
 }
 
@@ -114,31 +121,40 @@ static void open_memory(struct vu_bench *b)
     b->call = eventfd(0, EFD_CLOEXEC);
 }
 
-/* libuv opens a pipe of its own for the first loop of a process, and keeps it. */
+/* libuv and the porters open fds of their own for the first loop of a process, and keep them. */
 static void warm_up(void)
 {
     uv_loop_t loop;
 
     assert_int_equal(uv_loop_init(&loop), 0);
     assert_int_equal(uv_loop_close(&loop), 0);
+    assert_int_equal(porter_init(), 0);
 }
 
-static int start(void **state, uint32_t delay_ms)
+static void on_keep_cache(void *arg)
+{
+    struct vu_bench *b = arg;
+
+    b->keeps++;
+}
+
+static int start(void **state, bool is_slow)
 {
     static struct vu_bench bench;
     struct vu_bench *b = &bench;
-    struct vhost_user_opts opts = {.name = "vda", .socket_path = b->path};
+    struct vhost_user_opts opts = {
+        .name = "vda", .socket_path = b->path, .keep_cache = on_keep_cache, .arg = b};
     struct err err = {0};
 
     memset(b, 0, sizeof(*b));
     warm_up();
-    b->fds_before = count_fds();
+    b->fds_before = fd_count();
     capture_log(b);
     assert_int_equal(uv_loop_init(&b->loop), 0);
     strcpy(b->dir, "/tmp/vblk-vu-XXXXXX");
     assert_non_null(mkdtemp(b->dir));
     snprintf(b->path, sizeof(b->path), "%s/vda.sock", b->dir);
-    open_device(b, delay_ms);
+    open_device(b, is_slow);
     open_memory(b);
     assert_int_equal(vhost_user_start(&b->vu, &b->loop, &b->dev, &opts, &err), 0);
     b->peer = bench_connect(b);
@@ -148,12 +164,12 @@ static int start(void **state, uint32_t delay_ms)
 
 int bench_start(void **state)
 {
-    return start(state, 0);
+    return start(state, false);
 }
 
 int bench_start_slow(void **state)
 {
-    return start(state, 100);
+    return start(state, true);
 }
 
 static void on_stopped(void *arg)
@@ -170,17 +186,19 @@ static bool is_stopped(struct vu_bench *b)
 
 static bool is_drained(struct vu_bench *b)
 {
-    return b->dev.lane.stats.inflight == 0;
+    return b->dev.lanes.first.flight.guest == 0;
 }
 
-static void on_device_closed(struct device *dev)
+static void on_device_closed(void *arg)
 {
-    dev->name = NULL;
+    struct vu_bench *b = arg;
+
+    b->dev.view.name = NULL;
 }
 
 static bool is_device_closed(struct vu_bench *b)
 {
-    return !b->dev.name;
+    return !b->dev.view.name;
 }
 
 static void close_quietly(int fd)
@@ -195,13 +213,14 @@ int bench_stop(void **state)
     struct vu_bench *b = *state;
 
     device_pause(&b->dev, PAUSE_EXIT, NULL);
+    gate_open();
     bench_wait(b, is_drained);
     if (b->vu) {
         vhost_user_stop(b->vu, on_stopped, b);
     }
     bench_wait(b, is_stopped);
-    backend_close(device_detach(&b->dev));
-    device_close(&b->dev, on_device_closed);
+    image_close(device_detach(&b->dev));
+    device_close(&b->dev, on_device_closed, b);
     bench_wait(b, is_device_closed);
     assert_int_equal(uv_loop_close(&b->loop), 0);
     close_quietly(b->peer);
@@ -211,6 +230,6 @@ int bench_stop(void **state)
     close(b->call);
     release_log(b);
     assert_return_code(rmdir(b->dir), errno);
-    assert_int_equal(count_fds(), b->fds_before);
+    fd_count_is_again(b->fds_before);
     return 0;
 }

@@ -7,9 +7,10 @@
  * The teardown proves that nothing is left: no handle on the loop, no fd, no file.
  */
 
+#include "core/device/device.h"
 #include "tests/unit/unit.h"
 
-#include "core/device.h"
+#include "core/device/device_state.h"
 #include "transports/vhost_user.h"
 #include "transports/vhost_user_wire.h"
 
@@ -28,8 +29,9 @@
 struct vu_bench {
     uv_loop_t loop;
     struct device dev;
+    _Atomic pid_t awaited;
     struct vhost_user *vu; /* NULL: stopped */
-    struct backend *backend;
+    struct image *image;
     char dir[32];
     char path[48];
     int peer;   /* the front-end's end, -1: none */
@@ -40,6 +42,8 @@ struct vu_bench {
     int log_fd; /* what stderr is while the test runs */
     int stderr_fd;
     unsigned fds_before;
+    unsigned keeps;      /* times that it was told of the cache: nobody answers but the test */
+    unsigned turns_left; /* until requests end, see bench_let_go; 0: not so */
 };
 
 struct vu_answer {
@@ -49,7 +53,7 @@ struct vu_answer {
 
 /* cmocka set-up and teardown; *state is a struct vu_bench, connected and nothing negotiated. */
 int bench_start(void **state);
-int bench_start_slow(void **state); /* each request takes 100 ms */
+int bench_start_slow(void **state); /* no request ends before bench_let_go */
 int bench_stop(void **state);
 
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
@@ -58,7 +62,7 @@ int bench_stop(void **state);
 /* Turn the loop for `ms` milliseconds. */
 void bench_pump(struct vu_bench *b, unsigned ms);
 
-/* Turn the loop until `is_true(b)`; fails the test after five seconds. */
+/* Turn the loop until `is_true(b)`; fails the test after a long while. */
 void bench_wait(struct vu_bench *b, bool (*is_true)(struct vu_bench *b));
 
 /* Has the log this text?  Waits for it. */
@@ -103,6 +107,12 @@ void bench_set_up(struct vu_bench *b);
 void bench_offer(struct vu_bench *b);
 uint16_t bench_used_idx(const struct vu_bench *b);
 void bench_wait_used(struct vu_bench *b, uint16_t idx);
+
+/* The same, and wait until the disk has it in flight. */
+void bench_begin(struct vu_bench *b);
+
+/* Let requests end when the loop has turned a few times, so that what is sent next comes before. */
+void bench_let_go(struct vu_bench *b);
 
 /* The answer of GET_VRING_BASE for ring 0. */
 uint32_t bench_get_base(struct vu_bench *b);

@@ -6,8 +6,8 @@
  * Where it runs: any VMM with a serial port at 0x3f8, a local APIC and an IOAPIC.
  */
 
-#include "core/base.h"
-#include "core/blk_driver.h"
+#include "core/base/base.h"
+#include "core/driver/blk_driver.h"
 
 #define MAX_QUEUES 8u
 

@@ -51,12 +51,6 @@ static void set_features(void *arg, uint64_t features)
     out32(port(arg, DRIVER_FEATURES), (uint32_t)features);
 }
 
-static uint32_t generation(void *arg)
-{
-    (void)arg;
-    return 0;
-}
-
 static void read_config(void *arg, unsigned offset, void *to, unsigned len)
 {
     struct bus_pci *bus = arg;
@@ -98,7 +92,6 @@ const struct blk_driver_ops bus_legacy_ops = {
     .set_status = set_status,
     .get_features = get_features,
     .set_features = set_features,
-    .generation = generation,
     .read_config = read_config,
     .max_size = max_size,
     .set_ring = set_ring,

@@ -69,8 +69,6 @@ static uint8_t get_status(void *bus)
 static void set_status(void *bus, uint8_t status)
 {
     set(bus, STATUS, status);
-    while (status == 0 && get(bus, STATUS) != 0) {
-    }
 }
 
 static uint64_t get_features(void *bus)

@@ -21,6 +21,7 @@
 
 /* One request's place: it is written, then read back, then it moves on. */
 struct slot {
+    struct blk_driver_frame frame;
     struct blk_driver_request request;
     struct blk_driver_queue *queue;
     uint64_t sector;
@@ -42,6 +43,7 @@ static struct {
 static struct bare_disk disk;
 static struct blk_driver blk;
 static struct blk_driver_queue queues[MAX_QUEUES];
+static struct blk_driver_own own;
 static struct slot slots[MAX_QUEUES * MAX_DEPTH];
 static uint8_t ring_memory[MAX_QUEUES * 16384] __attribute__((aligned(4096)));
 static uint8_t scratch[4096] __attribute__((aligned(512)));
@@ -99,6 +101,7 @@ static void verify(const struct slot *slot)
 
 static void submit(struct slot *slot, uint32_t type)
 {
+    slot->request.frame = &slot->frame;
     slot->request.header = (struct virtio_blk_outhdr){.type = type, .sector = slot->sector};
     slot->request.data = type == VIRTIO_BLK_T_IN ? slot->read : slot->write;
     slot->request.len = opts.bytes;
@@ -151,8 +154,8 @@ static bool look(struct blk_driver_queue *queue)
         finish(request->arg);
         found = true;
     }
-    if (queue->ring.is_broken) {
-        fail("the device broke ring", queue->index);
+    if (queue->ring.fault) {
+        fail(queue->ring.fault, queue->index);
     }
     blk_driver_kick(&blk, queue);
     return found;
@@ -190,6 +193,7 @@ static void start_disk(void)
         .timeout_ms = (unsigned)option_number("timeout", TIMEOUT_MS),
         .queue = queues,
         .ring_memory = ring_memory,
+        .own = &own,
         .refuse = option_number("refuse", 0),
     };
     int ret;

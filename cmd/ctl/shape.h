@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Lines of `vblkctl show` about what a guest is told of a disk's shape.
+ */
+
+#include <jansson.h>
+
+/* The host may not know what the medium likes best. */
+void shape_show_blocks(const json_t *disk);
+
+/* What of discards and zeroes is offered; a daemon of before says nothing. */
+void shape_show_ranges(const json_t *disk);

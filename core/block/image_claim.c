@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/block/image_claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "core/block/image_lock.h"
+#include "core/block/image_loop.h"
+#include "core/base/sysfs.h"
+
+/* One who claims.  `use` is of what comes next on the way down. */
+struct claimant {
+    struct image_claim *claim;
+    struct image_use use;
+    struct err *err;
+};
+
+/* The node that the kernel made, which is one for all.  Source: devtmpfs; DEVNAME of a uevent. */
+static bool find_node(dev_t dev, char *path, size_t size)
+{
+    char text[512] = "";
+    char *name;
+    int fd, len;
+
+    (void)snprintf(path, size, "/sys/dev/block/%u:%u/uevent", major(dev), minor(dev));
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    len = (int)read(fd, text, sizeof(text) - 1);
+    close(fd);
+    name = len > 0 ? strstr(text, "DEVNAME=") : NULL;
+    if (!name) {
+        return false;
+    }
+    name += strlen("DEVNAME=");
+    name[strcspn(name, "\n")] = '\0';
+    (void)snprintf(path, size, "/dev/%s", name);
+    return true;
+}
+
+/* The disk of a partition.  Returns false for what is none. */
+static bool find_whole(dev_t dev, dev_t *whole)
+{
+    char line[32];
+    unsigned major_number, minor_number;
+
+    if (!sysfs_fact(dev, "partition", line, sizeof(line)) ||
+        !sysfs_fact(dev, "../dev", line, sizeof(line)) ||
+        sscanf(line, "%u:%u", &major_number, &minor_number) != 2) { /* NOLINT: the kernel's */
+        return false;
+    }
+    *whole = makedev(major_number, minor_number);
+    return true;
+}
+
+/* ---- claim ---- */
+
+/* Takes `fd`: kept until the image is closed, or closed at once. */
+static int hold_fd(struct claimant *c, int fd, const char *path)
+{
+    int ret = 0;
+
+    if (c->claim->count < IMAGE_CLAIMS) {
+        ret = image_lock(fd, path, &c->use, c->err);
+        if (ret == 0) {
+            c->claim->fd[c->claim->count++] = fd;
+            return 0;
+        }
+    }
+    close(fd);
+    return ret;
+}
+
+static int claim_device(struct claimant *c, dev_t dev, int held);
+
+/*
+ * The file of a loop device.  It is looked for by its name, which may be another file's in our
+ * mount namespace, or gone.
+ */
+static int claim_backing(struct claimant *c, dev_t dev, const struct loop_info64 *info)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    int fd;
+
+    if (!sysfs_fact(dev, "loop/backing_file", path, sizeof(path)) || stat(path, &st) < 0 ||
+        !image_loop_is_of(info, &st)) {
+        return 0;
+    }
+    c->use.is_part |= info->lo_offset != 0 || info->lo_sizelimit != 0;
+    if (S_ISBLK(st.st_mode)) {
+        return claim_device(c, st.st_rdev, -1);
+    }
+    fd = S_ISREG(st.st_mode) ? image_loop_open(path) : -1;
+    return fd < 0 ? 0 : hold_fd(c, fd, path);
+}
+
+/* What lies below a device.  `info` NULL: it is no loop device. */
+static int claim_below(struct claimant *c, dev_t dev, const struct loop_info64 *info)
+{
+    dev_t whole;
+
+    if (find_whole(dev, &whole)) {
+        c->use.is_part = true;
+        return claim_device(c, whole, -1);
+    }
+    return info ? claim_backing(c, dev, info) : 0;
+}
+
+/* Is it the node that is locked already?  `held` -1: none is. */
+static bool is_held(int held, const struct stat *st)
+{
+    struct stat own;
+
+    return held >= 0 && fstat(held, &own) == 0 && own.st_dev == st->st_dev &&
+           own.st_ino == st->st_ino;
+}
+
+/* `held` is open on a node of it, and locked; -1: none is. */
+static int claim_device(struct claimant *c, dev_t dev, int held)
+{
+    char path[PATH_MAX];
+    struct loop_info64 info;
+    struct stat st;
+    bool is_loop = image_loop_get(held, dev, &info);
+    int fd = find_node(dev, path, sizeof(path)) ? image_loop_open(path) : -1;
+    int ret = 0;
+
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISBLK(st.st_mode) && st.st_rdev == dev) {
+        is_loop = image_loop_get(fd, dev, &info);
+        if (!is_held(held, &st)) {
+            ret = hold_fd(c, fd, path);
+            fd = -1;
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ret == 0 ? claim_below(c, dev, is_loop ? &info : NULL) : ret;
+}
+
+int image_claim_open(struct image_claim *claim, int fd, const char *path, bool is_readonly,
+                     struct err *err)
+{
+    struct claimant c = {
+        .claim = claim, .use = {.image = path, .is_readonly = is_readonly}, .err = err};
+    struct stat st;
+    int ret = 0;
+
+    *claim = (struct image_claim){0};
+    if (fstat(fd, &st) < 0) {
+        return err_set(err, -errno, "image %s", path);
+    }
+    if (S_ISBLK(st.st_mode)) {
+        ret = claim_device(&c, st.st_rdev, fd);
+    }
+    if (ret == 0 && !is_readonly) {
+        ret = image_loop_survey(fd, path, err);
+    }
+    if (ret < 0) {
+        image_claim_close(claim);
+    }
+    return ret;
+}
+
+void image_claim_close(struct image_claim *claim)
+{
+    while (claim->count > 0) {
+        close(claim->fd[--claim->count]);
+    }
+}

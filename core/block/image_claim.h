@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The other names of an image's bytes.  A block device may have more than one node; a partition
+ * is a part of its disk, and a loop device all or a part of a file.  What an image lies on is
+ * locked as the image is, so that no other disk uses the same bytes by another way.
+ * Owned by the image.  Thread: the disk's; opening may block.
+ */
+
+#include "core/base/base.h"
+#include "core/base/err.h"
+
+/* A node beside the one that was opened; disk, file, and what that lies on in turn. */
+#define IMAGE_CLAIMS 6
+
+struct image_claim {
+    int fd[IMAGE_CLAIMS]; /* owned; closing gives up the lock */
+    unsigned count;
+};
+
+/*
+ * For the image `path`, open as `fd` and locked.  -EBUSY when its bytes are in use: by a disk of
+ * ours or of another vblkd, by a program that locks as QEMU does, or, where the image is to be
+ * written, by a loop device.  What cannot be opened is not claimed.
+ */
+int image_claim_open(struct image_claim *claim, int fd, const char *path, bool is_readonly,
+                     struct err *err);
+void image_claim_close(struct image_claim *claim);

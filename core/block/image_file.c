@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/block/image_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <linux/limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/base/text.h"
+#include "core/block/granule.h"
+#include "core/block/image_fate.h"
+#include "core/block/image_format.h"
+#include "core/block/image_lock.h"
+#include "core/block/image_sync.h"
+
+/* What direct I/O may ask for at most; larger answers are not believed. */
+#define MAX_ALIGN 65536u
+
+/* What a file system's block tells a guest about where writes are cheap. */
+#define PHYSICAL_BLOCK 4096u
+
+static int open_flags(const struct image_opts *opts)
+{
+    int flags = O_CLOEXEC | O_NOCTTY;
+
+    flags |= opts->is_readonly ? O_RDONLY : O_RDWR;
+    if (cache_is_direct(opts->cache)) {
+        flags |= O_DIRECT;
+    }
+    if (opts->create) {
+        flags |= O_CREAT | O_EXCL;
+    }
+    return flags;
+}
+
+/* What helps is an option of `vblkctl add`, which other commands do not have. */
+static void hint_option(const struct image_opts *opts, struct err *err, const char *option)
+{
+    err_hint(err, opts->is_new ? "use %s" : "or remove the disk, and add it again with %s", option);
+}
+
+/* Returns false when there is no link at the path. */
+static bool hint_link(const char *path, struct err *err)
+{
+    char target[PATH_MAX];
+    ssize_t len = readlink(path, target, sizeof(target));
+
+    if (len >= 0) {
+        err_hint(err,
+                 "it is a symbolic link to %.*s, which is not there: name that instead, or delete "
+                 "the link",
+                 (int)len, target);
+    }
+    return len >= 0;
+}
+
+static void hint_missing(const struct image_opts *opts, struct err *err)
+{
+    if (opts->is_new && hint_link(opts->path, err)) {
+        return;
+    }
+    if (opts->create) {
+        err_hint(err, "make its directory first");
+    } else if (opts->is_new) {
+        err_hint(err, "to make a new one, use --create --size SIZE");
+    } else {
+        err_hint(err, "put it back, or a symbolic link to where it is now");
+    }
+}
+
+static void hint_exists(const struct image_opts *opts, struct err *err)
+{
+    struct stat st;
+
+    if (stat(opts->path, &st) == 0 || !hint_link(opts->path, err)) {
+        err_hint(err, "leave out --create to use it as it is");
+    }
+}
+
+/* Not the mode, which says EACCES. */
+static void hint_forbidden(const struct image_opts *opts, struct err *err)
+{
+    struct stat st;
+
+    if (!opts->create && stat(opts->path, &st) == 0 && S_ISREG(st.st_mode)) {
+        err_hint(err, "it may be immutable or append-only, see lsattr: chattr -ia ends that");
+        hint_option(opts, err, "--readonly");
+    } else {
+        err_hint(err, "vblkd runs as uid %u, and it is not the mode that forbids it",
+                 (unsigned)geteuid());
+    }
+}
+
+static int open_failed(int code, const struct image_opts *opts, struct err *err)
+{
+    err_set(err, code, "cannot %s image %s", opts->create ? "create" : "open", opts->path);
+    switch (code) {
+    case -EINVAL:
+        if (cache_is_direct(opts->cache)) {
+            err_hint(err, "its file system has no O_DIRECT");
+            hint_option(opts, err, "--cache writeback");
+        }
+        break;
+    case -ENOENT:
+        hint_missing(opts, err);
+        break;
+    case -EEXIST:
+        hint_exists(opts, err);
+        break;
+    case -EACCES:
+        err_hint(err, "vblkd runs as uid %u", (unsigned)geteuid());
+        break;
+    case -EPERM:
+        hint_forbidden(opts, err);
+        break;
+    case -EROFS:
+        err_hint(err, "make its file system writable");
+        hint_option(opts, err, "--readonly");
+        break;
+    case -EBUSY:
+        err_hint(err, "the device is mounted or claimed by another driver");
+        break;
+    default:
+        break;
+    }
+    return code;
+}
+
+/*
+ * Look before opening: opening a FIFO or a terminal may block or do harm.  Returns the flags
+ * that the kind of file asks for beside ours, or -errno.
+ */
+static int check_kind(const struct image_opts *opts, struct err *err)
+{
+    struct stat st;
+
+    if (opts->create) {
+        return 0;
+    }
+    if (stat(opts->path, &st) < 0) {
+        return open_failed(-errno, opts, err);
+    }
+    if (S_ISBLK(st.st_mode)) {
+        /* The kernel's own claim: refused while the device is mounted. */
+        return opts->is_readonly ? 0 : O_EXCL;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return err_say(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
+                       "image %s is %s: it has to be a regular file or a block device", opts->path,
+                       S_ISDIR(st.st_mode)    ? "a directory"
+                       : S_ISCHR(st.st_mode)  ? "a character device"
+                       : S_ISFIFO(st.st_mode) ? "a FIFO"
+                       : S_ISSOCK(st.st_mode) ? "a socket"
+                                              : "of an unknown kind");
+    }
+    return 0;
+}
+
+/*
+ * Some files can be opened for writing and not be written: a protected device, a file that is
+ * swapped to, a memfd that is sealed.  The kernel says so of a write of nothing as well, but for
+ * seals.
+ */
+static int check_writable(const struct image_file *image, const struct image_opts *opts,
+                          struct err *err)
+{
+    int seals = fcntl(image->fd, F_GET_SEALS);
+    int code = pwrite(image->fd, "", 0, 0) < 0 ? errno : 0;
+    char quoted[TEXT_QUOTED_BYTES];
+    struct stat st;
+
+    if (seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))) {
+        code = EPERM;
+    }
+    if (code == 0) {
+        return 0;
+    }
+    if (code == EPERM && fstat(image->fd, &st) == 0 && S_ISBLK(st.st_mode)) {
+        err_say(err, -EROFS, "image %s is a write-protected device", image->path);
+        err_hint(err,
+                 "lift the protection: blockdev --setrw %s (a loop device has to be attached "
+                 "without --read-only)",
+                 text_quote(image->path, quoted));
+        hint_option(opts, err, "--readonly");
+        return -EROFS;
+    }
+    err_set(err, -code, "image %s cannot be written", image->path);
+    if (code == ETXTBSY) {
+        err_hint(err, "it is swap space in use: swapoff %s", text_quote(image->path, quoted));
+    }
+    hint_option(opts, err, "--readonly");
+    return -code;
+}
+
+/*
+ * Only when the disk is added, and nobody has said that it is raw: see image_format.h.
+ */
+static int check_format(struct image_file *image, struct err *err)
+{
+    const struct image_format *format = NULL;
+    char quoted[TEXT_QUOTED_BYTES];
+    uint32_t align = image->block_size > image->mem_align ? image->block_size : image->mem_align;
+    int ret = image_format_read(image->fd, image->size, align, &format);
+
+    if (ret < 0) {
+        err_set(err, ret, "cannot read from image %s what format it has", image->path);
+        err_hint(err, "with --format raw nobody asks");
+        return ret;
+    }
+    if (!format) {
+        return 0;
+    }
+    if (format->kind == IMAGE_CIPHER) {
+        image->note = "the image begins with a LUKS header: it is served as it is, encrypted";
+        return 0;
+    }
+    if (format->kind == IMAGE_PACKED) {
+        err_say(err, -EMEDIUMTYPE, "image %s is compressed (%s), and served would be what it is",
+                image->path, format->name);
+        err_hint(err, "unpack it first, or use --format raw if it is a raw disk all the same");
+    } else {
+        err_say(err, -EMEDIUMTYPE, "image %s is in %s format, and vblkd serves raw images",
+                image->path, format->name);
+        err_hint(err,
+                 "convert it: qemu-img convert -O raw %s NEW, or use --format raw if it is a raw "
+                 "disk whose guest wrote such bytes",
+                 text_quote(image->path, quoted));
+    }
+    return -EMEDIUMTYPE;
+}
+
+/* Its making may have taken long: what somebody has written to it meanwhile stays. */
+static int create_size(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    struct stat st;
+    int ret;
+
+    if (fstat(image->fd, &st) == 0 && st.st_size > 0) {
+        image->is_created = false;
+        return err_say(err, -EEXIST, "image %s: it was written to as soon as it was made",
+                       opts->path);
+    }
+    if (ftruncate(image->fd, (off_t)opts->size) < 0) {
+        return err_set(err, -errno, "cannot make image %s %llu bytes long", opts->path,
+                       (unsigned long long)opts->size);
+    }
+    ret = image_made_look(&image->made, image->fd);
+    return ret < 0 ? err_set(err, ret, "image %s", opts->path) : 0;
+}
+
+static void device_facts(struct image_file *image)
+{
+    unsigned value;
+    int logical;
+
+    if (ioctl(image->fd, BLKSSZGET, &logical) == 0 && is_power_of_2((uint64_t)logical)) {
+        image->logical_block = (uint32_t)logical;
+    }
+    if (ioctl(image->fd, BLKPBSZGET, &value) == 0 && is_power_of_2(value)) {
+        image->physical_block = value;
+    }
+    if (ioctl(image->fd, BLKIOOPT, &value) == 0) {
+        image->opt_io = value;
+    }
+}
+
+/* For kernels that cannot be asked: the smallest direct read that works. */
+static uint32_t probe_align(int fd)
+{
+    void *buffer;
+    uint32_t align;
+
+    if (posix_memalign(&buffer, MAX_ALIGN, MAX_ALIGN) != 0) {
+        return PHYSICAL_BLOCK;
+    }
+    for (align = SECTOR_SIZE; align < MAX_ALIGN; align *= 2) {
+        if (pread(fd, buffer, align, 0) >= 0) {
+            break;
+        }
+    }
+    free(buffer);
+    return align;
+}
+
+/* Source: statx(2), STATX_DIOALIGN. */
+static void direct_facts(struct image_file *image)
+{
+    struct statx stx;
+
+    if (statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
+        (stx.stx_mask & STATX_DIOALIGN) && is_power_of_2(stx.stx_dio_offset_align) &&
+        is_power_of_2(stx.stx_dio_mem_align)) {
+        image->block_size = stx.stx_dio_offset_align;
+        image->mem_align = stx.stx_dio_mem_align;
+    } else {
+        image->block_size = probe_align(image->fd);
+        image->mem_align = image->block_size;
+    }
+    if (image->block_size < SECTOR_SIZE) {
+        image->block_size = SECTOR_SIZE;
+    }
+}
+
+static int find_facts(struct image_file *image, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(image->fd, &st) < 0) {
+        return err_set(err, -errno, "image %s", image->path);
+    }
+    image->block_size = SECTOR_SIZE;
+    image->logical_block = SECTOR_SIZE;
+    image->physical_block = PHYSICAL_BLOCK;
+    image->mem_align = 1;
+    image->id = image_id_of_fd(image->fd);
+    image->had_name = st.st_nlink > 0;
+    image->is_device = S_ISBLK(st.st_mode);
+    if (image->is_device) {
+        if (ioctl(image->fd, BLKGETSIZE64, &image->size) < 0) {
+            return err_set(err, -errno, "cannot tell the size of image %s", image->path);
+        }
+        device_facts(image);
+    } else {
+        image->size = (uint64_t)st.st_size;
+    }
+    if (image->is_direct) {
+        direct_facts(image);
+    }
+    return 0;
+}
+
+static int open_sync(struct image_file *image, struct err *err)
+{
+    int ret = image_sync_open(&image->sync, image->fd, image->path);
+
+    return ret < 0 ? err_set(err, ret, "image %s", image->path) : 0;
+}
+
+/* Open: is it what is wanted, and free? */
+static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    const struct image_use use = {.image = opts->path, .is_readonly = opts->is_readonly};
+    int ret = image_lock(image->fd, opts->path, &use, err);
+
+    image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
+    if (ret == 0) {
+        ret = image_claim_open(&image->claim, image->fd, opts->path, opts->is_readonly, err);
+    }
+    if (ret == 0 && !opts->is_readonly) {
+        image->discard_block = granule_of_fd(image->fd);
+    }
+    if (ret == 0 && opts->create) {
+        ret = create_size(image, opts, err);
+    }
+    if (ret == 0) {
+        ret = find_facts(image, err);
+    }
+    if (ret == 0 && opts->probe && !opts->create) {
+        ret = check_format(image, err);
+    }
+    if (ret == 0 && !opts->is_readonly) {
+        ret = check_writable(image, opts, err);
+    }
+    if (ret == 0 && !image->is_direct && !opts->is_readonly) {
+        ret = open_sync(image, err);
+    }
+    return ret;
+}
+
+int image_file_inherit(struct image_file *image, const struct image_loss *loss, struct err *err)
+{
+    int ret = image->sync ? 0 : open_sync(image, err);
+
+    if (ret == 0) {
+        image_sync_inherit(image->sync, loss);
+    }
+    return ret;
+}
+
+void image_file_close(struct image_file *image)
+{
+    if (image->sync) {
+        image_sync_close(image->sync);
+    }
+    if (image->fd >= 0) {
+        close(image->fd);
+    }
+    image_claim_close(&image->claim);
+    if (image->wipe_lock) {
+        pthread_mutex_destroy(image->wipe_lock);
+    }
+    free(image->wipe_lock);
+    free(image->path);
+    image->fd = -1;
+    image->sync = NULL;
+    image->wipe_lock = NULL;
+    image->path = NULL;
+}
+
+/* Close it, and unlink what this opening created. */
+static void undo_open(struct image_file *image)
+{
+    if (image->is_created) {
+        (void)image_fate_unlink(image->path, image->fd, image->had_name); /* else it is another's */
+    }
+    image_file_close(image);
+}
+
+int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    int ret = check_kind(opts, err);
+
+    *image = (struct image_file){.fd = -1, .is_direct = cache_is_direct(opts->cache)};
+    if (ret < 0) {
+        return ret;
+    }
+    image->path = strdup(opts->path);
+    image->wipe_lock = malloc(sizeof(pthread_mutex_t));
+    if (!image->path || !image->wipe_lock) {
+        free(image->wipe_lock);
+        free(image->path);
+        *image = (struct image_file){.fd = -1};
+        return err_set(err, -ENOMEM, "image %s", opts->path);
+    }
+    pthread_mutex_init(image->wipe_lock, NULL);
+    image->fd = open(opts->path, open_flags(opts) | ret, 0600);
+    if (image->fd < 0) {
+        ret = open_failed(-errno, opts, err);
+        goto undo;
+    }
+    ret = check_opened(image, opts, err);
+    if (ret == 0) {
+        return 0;
+    }
+
+undo:
+    undo_open(image);
+    return ret;
+}
+
+/* A device gets another size from elsewhere, and has it already when we are told. */
+static int find_size(const struct image_file *image, const struct stat *st, uint64_t *size,
+                     struct err *err)
+{
+    *size = (uint64_t)st->st_size;
+    if (S_ISBLK(st->st_mode) && ioctl(image->fd, BLKGETSIZE64, size) < 0) {
+        return err_set(err, -errno, "cannot tell the size of image %s", image->path);
+    }
+    return 0;
+}
+
+static int refuse_resize(const struct image_file *image, uint64_t size, struct err *err)
+{
+    err_say(err, -EINVAL, "image %s is a device of %" PRIu64 " bytes, and has no other size",
+            image->path, size);
+    err_hint(err, "change the device first, and then give the disk its size");
+    return -EINVAL;
+}
+
+static int set_length(const struct image_file *image, uint64_t bytes, struct err *err)
+{
+    if ((fcntl(image->fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+        return err_say(err, -EROFS, "image %s is open for reading only", image->path);
+    }
+    if (bytes > INT64_MAX) {
+        return err_set(err, -EFBIG, "image %s", image->path);
+    }
+    if (ftruncate(image->fd, (off_t)bytes) < 0) {
+        return err_set(err, -errno, "cannot make image %s %" PRIu64 " bytes long", image->path,
+                       bytes);
+    }
+    return 0;
+}
+
+int image_file_resize(const struct image_file *image, uint64_t bytes, struct err *err)
+{
+    uint64_t size;
+    struct stat st;
+    int ret;
+
+    if (fstat(image->fd, &st) < 0) {
+        return err_set(err, -errno, "image %s", image->path);
+    }
+    ret = find_size(image, &st, &size, err);
+    if (ret < 0 || size == bytes) {
+        return ret;
+    }
+    return S_ISBLK(st.st_mode) ? refuse_resize(image, size, err) : set_length(image, bytes, err);
+}

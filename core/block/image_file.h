@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * An open image: a regular file or a host block device, locked, with the facts that I/O on it
+ * needs.  Every refusal says which file, why, and what to do.
+ * Owned by its node.  Thread: the disk's; opening may block.
+ */
+
+#include <pthread.h>
+
+#include "core/base/base.h"
+#include "core/base/err.h"
+#include "core/block/image_claim.h"
+#include "core/block/image_fate.h"
+#include "core/block/image_id.h"
+#include "core/block/image_loss.h"
+#include "core/block/image_opts.h"
+
+struct image_file {
+    char *path; /* owned */
+    int fd;
+    struct image_claim claim;
+    struct image_sync *sync; /* owned, NULL: nothing of it is in the page cache, or lost */
+    bool is_direct;
+    bool is_created; /* by this opening */
+    uint64_t size;   /* bytes */
+    uint32_t block_size;
+    uint32_t logical_block;
+    uint32_t physical_block;
+    uint32_t opt_io;
+    uint32_t mem_align;     /* of buffers, for direct I/O */
+    uint32_t discard_block; /* see struct node_facts */
+    bool is_device;
+    pthread_mutex_t *wipe_lock; /* owned: one range is given back at a time, so as to count it */
+    struct image_id id;
+    struct image_made made; /* is_created: as that left it */
+    bool had_name;          /* see struct node_facts */
+    const char *note;       /* see struct node_facts */
+};
+
+int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err);
+
+void image_file_close(struct image_file *image);
+
+/* As node_resize.  `size` stays as it was found; what has that size already is left alone. */
+int image_file_resize(const struct image_file *image, uint64_t bytes, struct err *err);
+
+/* As node_inherit.  Returns 0 or -ENOMEM. */
+int image_file_inherit(struct image_file *image, const struct image_loss *loss, struct err *err);

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Keep two writers off one image, with the byte locks that QEMU uses, so that QEMU, qemu-img
+ * and another vblkd refuse an image which a disk writes, and the other way round.
+ * The locks belong to the open file description: closing the fd gives them up.
+ * Thread: any.
+ */
+
+#include "core/base/base.h"
+#include "core/base/err.h"
+
+/* What a disk does with a file, and for the sake of which image. */
+struct image_use {
+    const char *image; /* path */
+    bool is_readonly;
+    bool is_part; /* with a part of it, as a partition is of a device */
+};
+
+/*
+ * Lock the file `path`, which is use->image itself or what that lies on; `fd` is open for reading.
+ * Returns 0, or -EBUSY when somebody else's use of it excludes this one, also 0.2 s later.
+ * A file system without locks is no error: it is logged.
+ */
+int image_lock(int fd, const char *path, const struct image_use *use, struct err *err);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * How an image is to be opened, and what people call the choices.  Plain values.
+ */
+
+#include "core/base/base.h"
+
+/* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
+enum cache_mode {
+    CACHE_NONE,         /* O_DIRECT, guest flushes */
+    CACHE_DIRECTSYNC,   /* O_DIRECT, every write is stable before it is answered */
+    CACHE_WRITEBACK,    /* host page cache, guest flushes */
+    CACHE_WRITETHROUGH, /* host page cache, every write is stable before it is answered */
+};
+
+/* What hands the operations on a file to the kernel. */
+enum io_engine {
+    ENGINE_AUTO, /* what suits the image and the host */
+    ENGINE_AIO,
+    ENGINE_IO_URING,
+    ENGINE_THREADS, /* what auto takes without io_uring; without a name, and so the last */
+};
+
+/* Large operations through memory in huge pages of our own (huge_bounce.h). */
+enum huge_use { HUGE_AUTO, HUGE_OFF, HUGE_ON };
+
+struct image_opts {
+    const char *type;      /* "file" or "null" */
+    const char *path;      /* file: lent for the time of the call */
+    uint64_t size;         /* bytes; null: the size; file: only with `create` */
+    uint32_t delay_ms;     /* null: how long each request takes */
+    int error;             /* null: how requests fail, -errno; 0: they do not */
+    uint32_t error_every;  /* null: each so many'th of them does */
+    bool holds_errors;     /* null: who asks waits for a person then, instead of an answer */
+    unsigned max_inflight; /* how many requests at once are worth preparing for */
+    enum cache_mode cache;
+    enum io_engine engine; /* file */
+    bool is_readonly;
+    bool is_new; /* the disk is being added: an option of that can help; for hints of errors */
+    bool create; /* file: it must not exist; made sparse, `size` bytes long */
+    bool probe;  /* file: refuse what looks like another format than raw */
+};
+
+/* What people call them, by number; NULL ends each.  An engine without a name is not asked for. */
+extern const char *const cache_mode_names[];
+extern const char *const engine_names[];
+extern const char *const huge_use_names[];
+
+/* "none" -> CACHE_NONE ...  Returns false for any other text. */
+bool cache_mode_parse(const char *text, enum cache_mode *mode);
+
+/* "auto" -> ENGINE_AUTO ...  Returns false for any other text. */
+bool engine_parse(const char *text, enum io_engine *engine);
+
+/* "auto" -> HUGE_AUTO ...  Returns false for any other text. */
+bool huge_use_parse(const char *text, enum huge_use *use);
+
+static inline bool cache_is_direct(enum cache_mode mode)
+{
+    return mode == CACHE_NONE || mode == CACHE_DIRECTSYNC;
+}
+
+/* Must each write be stable before it is answered? */
+static inline bool cache_is_writethrough(enum cache_mode mode)
+{
+    return mode == CACHE_DIRECTSYNC || mode == CACHE_WRITETHROUGH;
+}

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Images, and the engines that drive them.
+noinst_LIBRARIES += core/block/libblock.a
+
+core_block_libblock_a_SOURCES = \
+	core/block/aio_ring.c core/block/aio_ring.h \
+	core/block/bounce.c core/block/bounce.h \
+	core/block/context.c core/block/context.h \
+	core/block/delay.c core/block/delay.h \
+	core/block/engine.c core/block/engine.h \
+	core/block/engine_aio.c \
+	core/block/engine_threads.c \
+	core/block/file_io.c core/block/file_io.h \
+	core/block/io.h \
+	core/block/flight.h \
+	core/block/granule.c core/block/granule.h \
+	core/block/huge_bounce.c core/block/huge_bounce.h \
+	core/block/huge_learn.c core/block/huge_learn.h \
+	core/block/huge_pool.c core/block/huge_pool.h \
+	core/block/image.c core/block/image.h \
+	core/block/image_claim.c core/block/image_claim.h \
+	core/block/image_closing.c core/block/image_closing.h \
+	core/block/image_fate.c core/block/image_fate.h \
+	core/block/image_file.c core/block/image_file.h \
+	core/block/image_format.c core/block/image_format.h \
+	core/block/image_id.c core/block/image_id.h \
+	core/block/image_lock.c core/block/image_lock.h \
+	core/block/image_loop.c core/block/image_loop.h \
+	core/block/image_loss.h \
+	core/block/image_opening.c core/block/image_opening.h \
+	core/block/image_opts.c core/block/image_opts.h \
+	core/block/image_sync.c core/block/image_sync.h \
+	core/block/image_type.c core/block/image_type.h \
+	core/block/merge.c core/block/merge.h \
+	core/block/node.c core/block/node.h \
+	core/block/node_fault.c core/block/node_fault.h \
+	core/block/node_file.c core/block/node_file.h \
+	core/block/node_forward.c core/block/node_forward.h \
+	core/block/node_null.c core/block/node_null.h \
+	core/block/path.c core/block/path.h \
+	core/block/path_file.c core/block/path_file.h \
+	core/block/range.c core/block/range.h \
+	core/block/retry.c core/block/retry.h \
+	core/block/wipe.c core/block/wipe.h \
+	core/block/wiper.c core/block/wiper.h
+
+if HAVE_LIBURING
+core_block_libblock_a_SOURCES += core/block/engine_uring.c
+endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/device/device.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "core/block/image.h"
+#include "core/device/device_change.h"
+#include "core/device/device_state.h"
+
+int device_check_image(const struct device *dev, const struct node_facts *image, struct err *err)
+{
+    uint64_t capacity = dev->view.blk.opts.capacity;
+
+    if (image->size < capacity) {
+        err_say(err, -EINVAL, "it has %" PRIu64 " bytes, the guest knows the disk with %" PRIu64,
+                image->size, capacity);
+        err_hint(err, "give it its size back, or remove the disk and add it again");
+        return -EINVAL;
+    }
+    if (image->block_size > dev->view.blk.opts.logical_block ||
+        !is_aligned(image->size, dev->view.blk.opts.logical_block)) {
+        return err_say(err, -EINVAL,
+                       "its blocks (%u bytes) or size (%" PRIu64 " bytes) do not suit the "
+                       "logical block size %u that the guest knows",
+                       image->block_size, image->size, dev->view.blk.opts.logical_block);
+    }
+    return 0;
+}
+
+int device_attach(struct device *dev, struct image *image, struct err *err)
+{
+    uint64_t capacity = dev->view.blk.opts.capacity;
+    int ret = device_check_image(dev, image_facts(image), err);
+
+    if (ret < 0) {
+        image_name_err(image, err);
+        return ret;
+    }
+    device_park(dev);
+    ret = lanes_attach(&dev->lanes, image, err);
+    if (ret == 0) {
+        blk_set_capacity(&dev->view.blk, image_facts(image)->size);
+        ret = image_facts(image)->size > capacity;
+    }
+    device_unpark(dev);
+    return ret;
+}
+
+/* Whoever is told that its change is not made may begin another, which finds no image. */
+struct image *device_detach(struct device *dev)
+{
+    struct image *image = parked(dev, lanes_detach(&dev->lanes));
+
+    device_change_end(dev, -ECANCELED, "the image was closed before it was changed");
+    return image;
+}
+
+struct image *device_image(const struct device *dev)
+{
+    return dev->lanes.image;
+}

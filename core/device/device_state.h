@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * The inside of a device, for its own files and for tests.
+ */
+
+#include "core/device/lanes.h"
+#include "core/device/ring_setup.h"
+
+struct device_change;
+struct device_opts;
+
+struct device {
+    struct lane_view view;
+    void (*closed)(void *arg);
+    void *arg;
+    struct device_change *change; /* of the image, lent, NULL: none is waited for */
+    struct lanes lanes;
+    struct queue queue[BLK_MAX_QUEUES];
+    struct ring_setup ring[BLK_MAX_QUEUES];
+};
+
+/* What a call returns that is made with the lanes parked: doors of device.h that are no more. */
+#define parked(dev, call)           \
+    ({                              \
+        __typeof__(call) returned_; \
+                                    \
+        device_park(dev);           \
+        returned_ = (call);         \
+        device_unpark(dev);         \
+        returned_;                  \
+    })
+
+/* Is the image what the guest knows of the disk, or more?  Returns 0 or -EINVAL. */
+int device_check_image(const struct device *dev, const struct node_facts *image, struct err *err);
+
+/* As device_new, in memory of the caller's. */
+int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
+                const struct blk_opts *blk, struct err *err);

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/device/lane_finish.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/device/queue.h"
+#include "core/virtio/blk_ranges.h"
+
+/* Each errno is told once while the image is open; the statistics count them all. */
+static void tell_io_error(struct lane *lane, const struct request *request)
+{
+    static const char *const verb[] = {"read", "write", "flush", "discard", "zeroing"};
+    unsigned code = min_of((unsigned)-request->io.result, 191u);
+    uint64_t *word = &lane->errnos_told[code >> 6];
+
+    if (*word & BIT(code & 63)) {
+        return;
+    }
+    *word |= BIT(code & 63);
+    log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64 " failed: %s; %s", lane->view->name,
+              verb[request->io.op], request->io.length, request->io.offset,
+              code == ENODATA ? "the image ends before that, it was shrunk" : strerror((int)code),
+              lane->holds_errors
+                  ? "the guest waits, for this and others like it, until the disk is started again"
+                  : "the guest gets an I/O error, later ones like it are only counted");
+}
+
+void lane_finish(struct request *request)
+{
+    struct queue *q = request->queue;
+    struct lane *lane = q->lane;
+    uint32_t len = blk_finish(request, lane->now_ns, &lane->stats);
+
+    ring_push(&q->ring, &request->chain, len);
+    lane->unpublished |= BIT(q->index);
+    lane->flight.guest--;
+}
+
+/* It is no longer in flight: whoever waits for that does not wait for a person. */
+static void hold_request(struct request *request)
+{
+    struct queue *q = request->queue;
+
+    ring_hold(&q->ring, &request->chain);
+    q->lane->flight.guest--;
+}
+
+/* Apart, as what it needs would be made ready for those that succeed, too. */
+static __attribute__((noinline)) void end_failed(struct lane *lane, struct request *request)
+{
+    tell_io_error(lane, request);
+    if (lane->holds_errors) {
+        hold_request(request);
+    } else {
+        lane_finish(request);
+    }
+}
+
+/* A discard of many segments does them one after the other; what was begun before is submitted. */
+static bool goes_on_with_ranges(struct request *request)
+{
+    struct lane *lane = request->queue->lane;
+
+    if (request->io.op <= IO_FLUSH || !blk_ranges_next(&lane->view->blk, request)) {
+        return false;
+    }
+    path_start(lane->path, &request->io);
+    return true;
+}
+
+void lane_on_io_done(struct io *io)
+{
+    struct request *request = containerof(io, struct request, io);
+
+    if (io->result < 0) {
+        end_failed(request->queue->lane, request);
+    } else if (!goes_on_with_ranges(request)) {
+        lane_finish(request);
+    }
+}
+
+static void fail_request(struct queue *q, struct request *request)
+{
+    struct lane *lane = q->lane;
+
+    request->start_ns = lane->now_ns;
+    if (blk_parse(&lane->view->blk, request, &lane->stats) == BLK_BROKEN) {
+        ring_drop(&q->ring, &request->chain);
+        return;
+    }
+    request->io.result = -EIO;
+    ring_push(&q->ring, &request->chain, blk_finish(request, lane->now_ns, &lane->stats));
+}
+
+/*
+ * A long chain may find no array, as other rings have them, and cannot wait for one; but its status
+ * is found without.
+ */
+void lane_fail_held(struct queue *q)
+{
+    struct chain *chain;
+
+    ring_set_arrays(&q->ring, NULL);
+    ring_retry(&q->ring);
+    while (q->ring.held_count > 0 && ring_pop(&q->ring, &chain) > 0) {
+        fail_request(q, containerof(chain, struct request, chain));
+    }
+    if (ring_publish(&q->ring)) {
+        queue_call(q);
+        q->lane->stats.interrupts++;
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * Popping: what the rings of a lane have is parsed and started, a batch of each in turn.
+ * The loop's thread, in a turn of the lane.
+ */
+
+#include "core/device/lane.h"
+#include "core/device/queue.h"
+
+/* Does what was learned decide how many are taken at a time? */
+static inline bool lane_learns(const struct lane *lane)
+{
+    return lane->image_goes_on || lane->batch.fixed > 0;
+}
+
+static inline void lane_kicks_off(struct lane *lane, struct queue *q)
+{
+    if (!(lane->quiet & BIT(q->index))) {
+        lane->quiet |= BIT(q->index);
+        ring_kicks_off(&q->ring);
+    }
+}
+
+/* Rings that go on when something else comes than a request: there is nothing to look at. */
+static inline uint64_t lane_resting_rings(const struct lane *lane)
+{
+    return lane->aside | lane->gated;
+}
+
+/* Can a ring that was set aside go on? */
+static inline bool lane_has_array(const struct lane *lane)
+{
+    return lane->aside && slots_has_free(&lane->arrays);
+}
+
+static inline bool lane_has_ready(const struct lane *lane)
+{
+    return (lane->ready || lane_has_array(lane)) && !lane->view->pause_mask;
+}
+
+/* A batch of each ring that has something, or as many as are to be given to the image at once. */
+void lane_serve(struct lane *lane);

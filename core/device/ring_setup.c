@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/device/ring_setup.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/virtio_ring.h>
+
+#include "core/device/lane_finish.h"
+#include "core/device/lane_mark.h"
+
+void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max)
+{
+    *r = (struct ring_setup){.queue = queue, .size_max = size_max};
+}
+
+static void note_told(struct ring_setup *r)
+{
+    r->queue->is_told = r->has_addr && r->size;
+}
+
+static int find_parts(struct ring_setup *r, struct ring_parts *parts, struct err *err)
+{
+    struct err why;
+    int ret = ring_find(parts, &r->queue->view->mem, &r->addr, r->size, false, &why);
+
+    return ret < 0 ? err_say(err, ret, "ring %u: %s", r->queue->index, why.text) : 0;
+}
+
+/*
+ * Nobody will ask for what it holds: whoever serves it next goes on behind that.  So the guest is
+ * told, if its memory is still there, which may have moved since the ring was looked at last.
+ */
+static void fail_held(struct ring_setup *r)
+{
+    struct queue *q = r->queue;
+    unsigned count = q->ring.held_count;
+    struct ring_parts parts;
+    bool has_memory;
+
+    if (count == 0 || q->ring.is_broken) {
+        return;
+    }
+    has_memory = find_parts(r, &parts, NULL) == 0;
+    log_limited(&q->lane->guest_log, LOG_LEVEL_WARN,
+                "%s: ring %u: stops with %u request%s held, %s", q->view->name, q->index, count,
+                count == 1 ? "" : "s",
+                has_memory ? "the guest gets I/O errors" : "whose memory is gone");
+    if (has_memory) {
+        ring_relocate(&q->ring, &parts);
+        lane_fail_held(q);
+    }
+}
+
+/* It goes on where it was. */
+static void end_ring(struct ring_setup *r)
+{
+    if (r->queue->ring.is_started) {
+        fail_held(r);
+        r->base = ring_base(&r->queue->ring);
+    }
+    queue_stop(r->queue);
+}
+
+void ring_setup_reset(struct ring_setup *r)
+{
+    struct queue *q = r->queue;
+
+    assert(r->queue->view->parked > 0);
+    end_ring(r);
+    queue_close_kick(q);
+    queue_set_call(q, -1);
+    queue_set_err(q, -1);
+    queue_init(q, q->view, q->index, q->lane);
+    ring_setup_init(r, q, r->size_max);
+}
+
+/* Its parts are about to change. */
+static int check_stopped(const struct ring_setup *r, struct err *err)
+{
+    assert(r->queue->view->parked > 0);
+    if (r->queue->ring.is_started) {
+        return err_say(err, -EBUSY,
+                       "ring %u runs: it has to be stopped (GET_VRING_BASE) or disabled first",
+                       r->queue->index);
+    }
+    return 0;
+}
+
+static bool is_negotiated(const struct lane_view *view, unsigned bit)
+{
+    return (view->blk.features & BIT(bit)) != 0;
+}
+
+/* Start the ring if all its parts are there; it is no error when some are still to come. */
+static int start_if_complete(struct ring_setup *r, struct err *err)
+{
+    struct queue *q = r->queue;
+    struct lane_view *view = q->view;
+    struct ring_layout layout = {
+        .size = r->size,
+        .base = r->base,
+        .has_event_idx = is_negotiated(view, VIRTIO_RING_F_EVENT_IDX),
+        .has_indirect = is_negotiated(view, VIRTIO_RING_F_INDIRECT_DESC),
+        .slot_size = sizeof(struct request),
+        .slot_iovs = BLK_SLOT_IOVS,
+        .arrays = &q->lane->arrays,
+    };
+    int ret;
+
+    if (q->ring.is_started || !r->size || !r->has_addr || !q->kick || !view->mem.count) {
+        return 0;
+    }
+    ret = find_parts(r, &layout.parts, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = ring_start(&q->ring, &layout, &view->mem);
+    if (ret < 0) {
+        return err_set(err, ret, "ring %u: request slots", q->index);
+    }
+    queue_forget_told(q);
+    log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, r->base, r->size);
+    if (mem_is_lost(&view->mem)) {
+        ring_break(&q->ring, LANE_MEMORY_LOST);
+        queue_tell_fault(q);
+    }
+    lane_look(q->lane, q->index);
+    return 0;
+}
+
+/* Its other parts came before the memory that they lie in. */
+static void start_late(struct ring_setup *r)
+{
+    struct err err;
+
+    if (start_if_complete(r, &err) < 0) {
+        log_limited(&r->queue->lane->guest_log, LOG_LEVEL_WARN, "%s: %s, ring not started",
+                    r->queue->view->name, err.text);
+    }
+}
+
+void ring_setup_remap(struct ring_setup *r)
+{
+    struct queue *q = r->queue;
+    struct ring_parts parts;
+    struct err err;
+
+    assert(r->queue->view->parked > 0);
+    if (!q->ring.is_started) {
+        start_late(r);
+        return;
+    }
+    if (find_parts(r, &parts, &err) < 0) {
+        ring_break(&q->ring, "its memory is no longer shared");
+        queue_tell_fault(q);
+        end_ring(r);
+        return;
+    }
+    ring_relocate(&q->ring, &parts);
+}
+
+int ring_setup_size(struct ring_setup *r, unsigned size, struct err *err)
+{
+    int ret = check_stopped(r, err);
+    unsigned index = r->queue->index;
+
+    if (ret < 0) {
+        return ret;
+    }
+    if (!is_power_of_2(size) || size > RING_MAX_SIZE) {
+        return err_say(err, -EINVAL, "ring %u: size %u is no power of two up to %u", index, size,
+                       RING_MAX_SIZE);
+    }
+    if (size > r->size_max) {
+        err_say(err, -EINVAL, "ring %u: size %u, but the disk was added with --queue-size %u",
+                index, size, r->size_max);
+        err_hint(err, "remove it and add it again with --queue-size %u, or without", size);
+        return -EINVAL;
+    }
+    r->size = size;
+    note_told(r);
+    return start_if_complete(r, err);
+}
+
+int ring_setup_addr(struct ring_setup *r, const struct ring_addr *addr, struct err *err)
+{
+    struct ring_parts parts;
+    int ret = check_stopped(r, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    r->addr = *addr;
+    r->has_addr = false;
+    note_told(r);
+    if (r->size && r->queue->view->mem.count) {
+        ret = find_parts(r, &parts, err);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    r->has_addr = true;
+    note_told(r);
+    return start_if_complete(r, err);
+}
+
+/* For a ring that runs: where it is. */
+static bool is_at(const struct ring_setup *r, uint32_t base)
+{
+    return r->queue->ring.is_started && ring_base(&r->queue->ring) == base;
+}
+
+int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err)
+{
+    int ret = is_at(r, base) ? 0 : check_stopped(r, err);
+    const char *fault;
+
+    if (ret < 0) {
+        return ret;
+    }
+    fault = ring_base_fault(false, r->size, base);
+    if (fault) {
+        return err_say(err, -EINVAL, "ring %u: base %u %s", r->queue->index, base, fault);
+    }
+    r->base = base;
+    return 0;
+}
+
+int ring_setup_kick(struct ring_setup *r, int fd, struct err *err)
+{
+    struct queue *q = r->queue;
+    int ret = queue_open_kick(q, fd, err);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = start_if_complete(r, err);
+    if (ret < 0) {
+        queue_close_kick(q);
+        return ret;
+    }
+    queue_own_kick(q);
+    if (q->ring.is_started) {
+        lane_look(q->lane, q->index);
+    }
+    return 0;
+}
+
+void ring_setup_renew(struct ring_setup *r)
+{
+    assert(r->queue->view->parked > 0);
+    end_ring(r);
+    queue_close_kick(r->queue);
+    r->queue->is_paused = false;
+}

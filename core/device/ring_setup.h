@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What the front-end has told of a ring, part by part, until it starts; what is served of it then
+ * is its queue.
+ * Part of a device.  Disk thread only, with the lanes parked.
+ */
+
+#include "core/device/queue.h"
+
+struct ring_setup {
+    struct queue *queue; /* the parent's */
+    unsigned size_max;   /* what it may be set to */
+    unsigned size;       /* 0: not told yet */
+    uint32_t base;       /* where it goes on when it starts: see ring_base */
+    bool has_addr;
+    struct ring_addr addr;
+};
+
+void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max);
+
+/* Stop it, give up its fds, forget what it was told.  Nothing of it is in flight. */
+void ring_setup_reset(struct ring_setup *r);
+
+/* Find the parts again after the memory has changed; a ring that lost its own is broken. */
+void ring_setup_remap(struct ring_setup *r);
+
+/* See device_ring_set_size and those after it: the ring starts with the last part. */
+int ring_setup_size(struct ring_setup *r, unsigned size, struct err *err);
+int ring_setup_addr(struct ring_setup *r, const struct ring_addr *addr, struct err *err);
+int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err);
+int ring_setup_kick(struct ring_setup *r, int fd, struct err *err);
+
+/* End it, and its kicks: it starts with a new kick fd.  Nothing of it is in flight. */
+void ring_setup_renew(struct ring_setup *r);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What a virtio-blk device is made of, and how large its parts may be (blk.h).
+ * Plain values.
+ */
+
+#include <linux/virtio_blk.h>
+
+#include "core/base/base.h"
+#include "core/base/err.h"
+
+struct node_facts;
+
+#define BLK_SERIAL_BYTES VIRTIO_BLK_ID_BYTES
+#define BLK_MAX_QUEUES 64
+
+/*
+ * Segments of data in one request: what the driver is told in seg_max, at most.  More are
+ * served, up to RING_MAX_IOVS pieces.  But a driver reads this before the front-end tells the size
+ * of a ring, and a chain may be no longer than its ring: QEMU makes rings of 128.
+ */
+#define BLK_SEG_MAX 126
+
+/*
+ * The same for rings of `queue_size`: header and status need a descriptor each.
+ * Source: VIRTIO 1.2, 2.7.5.3.1 (a chain is no longer than the queue, indirect ones too).
+ */
+static inline unsigned blk_seg_max(unsigned queue_size)
+{
+    return queue_size > 3 ? min_of(queue_size - 2, (unsigned)BLK_SEG_MAX) : 1;
+}
+
+/* Largest data part of one request in bytes: fits an int, as the kernel's limit on one I/O. */
+#define BLK_MAX_BYTES (1u << 30)
+
+/* Segments in one DISCARD or WRITE_ZEROES that the driver is told of; Linux makes no more. */
+#define BLK_RANGES 256u
+
+/* What is served of them: checking that many holds up the lane for less than a turn. */
+#define BLK_RANGES_MAX 16384u
+
+/* Bytes of one segment that the driver is told of; longer ones are served as well. */
+#define BLK_DISCARD_MAX (1u << 30)
+#define BLK_ZEROES_MAX (128u << 20)
+
+enum blk_zeroes {
+    BLK_ZEROES_OFF,   /* WRITE_ZEROES is not offered */
+    BLK_ZEROES_KEEP,  /* what is zeroed stays allocated, whatever the driver allows */
+    BLK_ZEROES_UNMAP, /* unless the driver allows otherwise */
+};
+
+struct blk_opts {
+    uint64_t capacity;       /* bytes, a multiple of logical_block */
+    uint32_t logical_block;  /* bytes, a power of two, 512 .. 32768 */
+    uint32_t physical_block; /* bytes, logical_block times a power of two */
+    uint32_t opt_io;         /* bytes, 0: unknown */
+    uint32_t discard_block;  /* bytes that are given back together, 0: no DISCARD is offered */
+    enum blk_zeroes zeroes;
+    unsigned queues;
+    unsigned seg_max;
+    bool is_readonly;
+    bool is_writethrough; /* whatever the driver says */
+    bool has_config_wce;  /* the driver may choose, unless it is read-only or writethrough */
+    char serial[BLK_SERIAL_BYTES + 1];
+};
+
+/*
+ * Take the capacity from the image, and the block sizes where `opts` has 0; refuse what the
+ * image cannot do: blocks smaller than its own, a size that is no multiple of the block.  Discards
+ * and zeroes are as the image has them, but no more than `opts` has.
+ * Returns 0 or -EINVAL; the caller knows the image's name and puts it before the error.
+ */
+int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err);
+
+/* Of options from elsewhere: 0, or -EINVAL when blk_init cannot take them.  Thread: any. */
+int blk_opts_check(const struct blk_opts *opts, struct err *err);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What can be asked of a disk, its image and its settings included: the parameters of disk.add,
+ * what the state file keeps, and the options of vblkctl add.  A row that is not one of
+ * settings_params is fixed when the disk is added.
+ * Plain values without pointers.
+ */
+
+#include "core/base/param.h"
+#include "core/block/image_type.h"
+#include "core/virtio/blk_opts.h"
+#include "daemon/settings.h"
+#include "transports/unix_socket.h"
+
+#define DISK_NAME_BYTES 64 /* the final NUL included */
+
+struct disk_config {
+    char name[DISK_NAME_BYTES];
+    char socket[UNIX_PATH_BYTES];
+    char serial[BLK_SERIAL_BYTES + 1];
+    struct image_config image;
+    struct settings settings;
+    bool readonly;
+    char discard[4];
+    char write_zeroes[4];
+    int64_t queues;
+    int64_t queue_size;
+    int64_t logical_block_size;  /* 0: as the image suggests */
+    int64_t physical_block_size; /* 0: as the image suggests */
+};
+
+/* Rows into struct disk_config, or into a struct that begins with one. */
+extern const struct param disk_params[];

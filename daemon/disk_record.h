@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * A disk as the state file keeps it: what was asked of it, and what its guest must see again.
+ * Plain values.  Thread: control.
+ */
+
+#include "daemon/disk_config.h"
+#include "daemon/disk_opened.h"
+
+struct disk_record {
+    struct disk_config config; /* first: disk_params apply */
+    bool is_stopped;
+    bool is_writethrough; /* its driver has asked for it */
+    int64_t size;         /* bytes; with the blocks, what the guest must see again */
+    int64_t logical_block;
+    int64_t physical_block;
+    int64_t opt_io;
+    int64_t discard_block; /* bytes; 0: of a version without it, too, as its guest has none */
+    int64_t zeroes;        /* enum blk_zeroes */
+    struct disk_opened opened;
+};
+
+/* How many files it has open when it is there, at least, and without a guest. */
+uint64_t disk_record_files(const struct disk_record *record);

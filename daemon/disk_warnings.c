@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/disk_warnings.h"
+
+#include <stdio.h>
+
+#include "core/block/image_sync.h"
+#include "core/virtio/mem.h"
+#include "daemon/call.h"
+#include "daemon/keeper.h"
+#include "daemon/plane.h"
+
+static void add(json_t *list, const char *code, const char *text)
+{
+    (void)json_array_append_new(list,
+                                json_pack("{s:s, s:o}", "code", code, "text", call_text(text)));
+}
+
+static void add_loss(json_t *list, const struct plane_info *info)
+{
+    char what[256];
+    char text[512];
+
+    if (info->loss.code == 0) {
+        return;
+    }
+    image_loss_say(&info->loss, what, sizeof(what));
+    (void)snprintf(text, sizeof(text), "%s; %s, and check the guest's file systems", what,
+                   info->has_image ? "all flushes fail from then on: see to the host's file "
+                                     "system, stop the disk, start it"
+                                   : "see to the host's file system, start the disk");
+    add(list, "flush_failed", text);
+}
+
+static void add_socket(json_t *list, const struct plane_info *info)
+{
+    char text[400];
+
+    if (info->socket_fault[0]) {
+        (void)snprintf(text, sizeof(text),
+                       "the socket has gone, so no front-end can connect: %s; vblkd goes on trying",
+                       info->socket_fault);
+        add(list, "socket_gone", text);
+    }
+}
+
+/* The first of them stands for all: `show` tells of each. */
+static void add_broken(json_t *list, const struct plane_info *info)
+{
+    const struct device_ring_info *ring = info->device.ring;
+    char text[512];
+
+    if (info->device.rings_broken == 0) {
+        return;
+    }
+    while (!ring->is_broken) {
+        ring++;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%u queue%s broken, and what the guest puts there is not answered, ring %u: %s; "
+                   "a reset of the guest mends it",
+                   info->device.rings_broken, info->device.rings_broken == 1 ? " is" : "s are",
+                   ring->index, ring->fault);
+    add(list, "queue_broken", text);
+}
+
+static void add_held(json_t *list, const struct plane_info *info)
+{
+    unsigned held = (unsigned)info->device.stats.held;
+    char text[200];
+
+    if (held == 0) {
+        return;
+    }
+    (void)snprintf(text, sizeof(text),
+                   "%u request%s failed, and the guest waits for %s: see the log for why, mend it, "
+                   "and start the disk",
+                   held, held == 1 ? "" : "s", held == 1 ? "it" : "them");
+    add(list, "requests_held", text);
+}
+
+static void add_blind(json_t *list, const struct plane_info *info)
+{
+    if (info->device.rings_blind == 0) {
+        return;
+    }
+    add(list, "memory_not_shared",
+        info->device.regions == 0 ? "the guest kicks, but " MEM_NOT_SHARED
+                                  : "the guest kicks, but " MEM_NOT_SEEN);
+}
+
+static void add_fate(json_t *list, const char *path, const struct plane_info *info)
+{
+    char text[600];
+
+    image_fate_say(&info->fate, path, info->image_fd, text, sizeof(text));
+    switch (info->fate.kind) {
+    case IMAGE_MOVED:
+        add(list, "image_moved", text);
+        break;
+    case IMAGE_REPLACED:
+        add(list, "image_replaced", text);
+        break;
+    case IMAGE_DELETED:
+        add(list, "image_deleted", text);
+        break;
+    default:
+        break;
+    }
+}
+
+json_t *disk_warnings(const char *path, const struct plane_info *info)
+{
+    json_t *list = json_array();
+
+    add_fate(list, path, info);
+    add_loss(list, info);
+    add_held(list, info);
+    add_socket(list, info);
+    add_blind(list, info);
+    add_broken(list, info);
+    return list;
+}
+
+void disk_warnings_of_new(json_t *list, const struct plane_info *info)
+{
+    if (info->note[0]) {
+        add(list, "encrypted", info->note);
+    }
+}
+
+json_t *daemon_warnings(const struct keeper *keeper)
+{
+    json_t *list = json_array();
+    struct err err = {0};
+
+    if (keeper_why(keeper, &err) < 0) {
+        err_hint(&err, "until that is mended, what was changed since does not outlast vblkd");
+        add(list, "state_not_saved", err.text);
+    }
+    return list;
+}

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The back-end of vhost-user, and UNIX sockets.
+noinst_LIBRARIES += transports/libvhost_user.a
+
+transports_libvhost_user_a_SOURCES = \
+	transports/unix_socket.c transports/unix_socket.h \
+	transports/vhost_user.c transports/vhost_user.h \
+	transports/vhost_user_cache.c \
+	transports/vhost_user_conn.c transports/vhost_user_conn.h \
+	transports/vhost_user_memory.c \
+	transports/vhost_user_msgs.c transports/vhost_user_msgs.h \
+	transports/vhost_user_rings.c \
+	transports/vhost_user_session.c transports/vhost_user_session.h \
+	transports/vhost_user_wire.h
