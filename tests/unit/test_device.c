@@ -1736,7 +1736,7 @@ static void tidy_now(struct world *w)
     assert_int_equal(uv_timer_again(timer), 0);
     uv_timer_set_repeat(timer, 0);
     while (rests == before) {
-        uv_run(&w->loop, UV_RUN_ONCE);
+        turn(w); /* UV_RUN_ONCE may wait for the next round as well, and run it */
     }
 }
 
