@@ -253,8 +253,11 @@ VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-k
 	--vex-iropt-register-updates=allregs-at-mem-access --fair-sched=try
 check-valgrind: $(UNIT_TESTS)
 	@status=0; for test in $(UNIT_TESTS); do \
-		echo "valgrind $$test"; $(VALGRIND) ./$$test || \
-			{ echo "not ok - $$test under valgrind"; status=1; }; \
+		echo "valgrind $$test"; \
+		$(VALGRIND) ./$$test >$$test.valgrind 2>&1 || { status=1; \
+			echo "not ok - $$test under valgrind"; \
+			grep -v '^ok' $$test.valgrind | head -n 90 | sed 's/^/# /'; }; \
+		cat $$test.valgrind; rm $$test.valgrind; \
 	done; exit $$status
 endif
 

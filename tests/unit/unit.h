@@ -20,7 +20,12 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
-/* Run a table of tests; the exit status of the program.  TAP, as the harness wants it. */
+/*
+ * Run a table of tests; the exit status of the program.  TAP, as the harness wants it.  The first
+ * assertion that fails ends the program, with its line: the thread or image of a test that was left
+ * half-way has pointers into a stack that is gone, and what comes of that would hide the line.
+ */
 #define unit_run(tests)                        \
-    (cmocka_set_message_output(CM_OUTPUT_TAP), \
+    (setenv("CMOCKA_TEST_ABORT", "1", 0),      \
+     cmocka_set_message_output(CM_OUTPUT_TAP), \
      cmocka_run_group_tests_name(__FILE__, tests, NULL, NULL) == 0 ? EXIT_SUCCESS : EXIT_FAILURE)
