@@ -4,7 +4,7 @@ noinst_LIBRARIES += core/virtio/libvirtio.a
 
 core_virtio_libvirtio_a_SOURCES = \
 	core/virtio/blk.c core/virtio/blk.h \
-	core/virtio/blk_opts.h \
+	core/virtio/blk_opts.c core/virtio/blk_opts.h \
 	core/virtio/blk_ranges.c core/virtio/blk_ranges.h \
 	core/virtio/blk_request.h \
 	core/virtio/layout.h \

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "core/virtio/blk_opts.h"
+
+#include <errno.h>
+
+#include "core/block/node.h"
+
+#define MAX_LOGICAL_BLOCK 32768u
+
+/* The config space has 16 bits for it, in logical blocks (min_io_size). */
+#define MAX_PHYSICAL_BLOCK (1u << 20)
+
+static int check_blocks(const struct blk_opts *opts, struct err *err)
+{
+    if (!is_power_of_2(opts->logical_block) || opts->logical_block < SECTOR_SIZE ||
+        opts->logical_block > MAX_LOGICAL_BLOCK) {
+        return err_say(err, -EINVAL, "logical block size %u is no power of two between %u and %u",
+                       opts->logical_block, SECTOR_SIZE, MAX_LOGICAL_BLOCK);
+    }
+    if (!is_power_of_2(opts->physical_block) || opts->physical_block < opts->logical_block ||
+        opts->physical_block > MAX_PHYSICAL_BLOCK) {
+        return err_say(err, -EINVAL,
+                       "physical block size %u is no power of two between the logical block "
+                       "size %u and %u",
+                       opts->physical_block, opts->logical_block, MAX_PHYSICAL_BLOCK);
+    }
+    return 0;
+}
+
+static int check_capacity(const struct blk_opts *opts, struct err *err)
+{
+    if (opts->capacity == 0) {
+        return err_say(err, -EINVAL, "it is empty");
+    }
+    if (!is_aligned(opts->capacity, opts->logical_block)) {
+        err_say(err, -EINVAL,
+                "its size, %llu bytes, is no multiple of the logical block size %u: the "
+                "last block would be cut",
+                (unsigned long long)opts->capacity, opts->logical_block);
+        err_hint(err, "make it %llu bytes (truncate -s; --size of a new one)",
+                 (unsigned long long)round_up(opts->capacity, opts->logical_block));
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int blk_opts_check(const struct blk_opts *opts, struct err *err)
+{
+    int ret = check_blocks(opts, err);
+
+    if (ret == 0 && !is_aligned(opts->discard_block, opts->logical_block)) {
+        ret = err_say(err, -EINVAL, "discards of %u bytes are in no whole logical blocks of %u",
+                      opts->discard_block, opts->logical_block);
+    }
+    return ret < 0 ? ret : check_capacity(opts, err);
+}
+
+/* What the image suggests, where nothing else was asked for. */
+static void choose_blocks(struct blk_opts *opts, const struct node_facts *image)
+{
+    if (!opts->logical_block) {
+        opts->logical_block =
+            image->logical_block > image->block_size ? image->logical_block : image->block_size;
+    }
+    if (!opts->physical_block) {
+        opts->physical_block = min_of(image->physical_block, MAX_PHYSICAL_BLOCK);
+        if (opts->physical_block < opts->logical_block) {
+            opts->physical_block = opts->logical_block;
+        }
+    }
+}
+
+/* What is read from a disk of which nothing is given back needs no zeroes that are. */
+static void choose_ranges(struct blk_opts *opts, const struct node_facts *image)
+{
+    enum blk_zeroes most;
+
+    if (opts->discard_block && image->discard_block && !opts->is_readonly) {
+        opts->discard_block = round_up(image->discard_block, opts->logical_block);
+    } else {
+        opts->discard_block = 0;
+    }
+    most = !image->can_zero || opts->is_readonly ? BLK_ZEROES_OFF
+           : opts->discard_block                 ? BLK_ZEROES_UNMAP
+                                                 : BLK_ZEROES_KEEP;
+    opts->zeroes = min_of(opts->zeroes, most);
+}
+
+int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err)
+{
+    int ret;
+
+    choose_blocks(opts, image);
+    ret = check_blocks(opts, err);
+    if (ret < 0) {
+        return ret;
+    }
+    if (opts->logical_block < image->block_size) {
+        err_say(err, -EINVAL, "logical block size %u is smaller than its own, %u",
+                opts->logical_block, image->block_size);
+        err_hint(err, "use --logical-block-size %u, or --cache writeback", image->block_size);
+        return -EINVAL;
+    }
+    opts->capacity = image->size;
+    opts->opt_io = image->opt_io;
+    choose_ranges(opts, image);
+    ret = check_capacity(opts, err);
+    if (opts->capacity == 0) {
+        err_hint(err, "a loop device gets a file by losetup, a file its size by truncate -s");
+    }
+    return ret;
+}
