@@ -19,12 +19,6 @@
 #include "core/block/image_lock.h"
 #include "core/block/image_sync.h"
 
-/* What direct I/O may ask for at most; larger answers are not believed. */
-#define MAX_ALIGN 65536u
-
-/* What a file system's block tells a guest about where writes are cheap. */
-#define PHYSICAL_BLOCK 4096u
-
 static int open_flags(const struct image_opts *opts)
 {
     int flags = O_CLOEXEC | O_NOCTTY;
@@ -205,8 +199,9 @@ static int check_format(struct image_file *image, struct err *err)
 {
     const struct image_format *format = NULL;
     char quoted[TEXT_QUOTED_BYTES];
-    uint32_t align = image->block_size > image->mem_align ? image->block_size : image->mem_align;
-    int ret = image_format_read(image->fd, image->size, align, &format);
+    uint32_t align = image->shape.block_size > image->shape.mem_align ? image->shape.block_size
+                                                                      : image->shape.mem_align;
+    int ret = image_format_read(image->fd, image->shape.size, align, &format);
 
     if (ret < 0) {
         err_set(err, ret, "cannot read from image %s what format it has", image->path);
@@ -254,84 +249,16 @@ static int create_size(struct image_file *image, const struct image_opts *opts, 
     return ret < 0 ? err_set(err, ret, "image %s", opts->path) : 0;
 }
 
-static void device_facts(struct image_file *image)
-{
-    unsigned value;
-    int logical;
-
-    if (ioctl(image->fd, BLKSSZGET, &logical) == 0 && is_power_of_2((uint64_t)logical)) {
-        image->logical_block = (uint32_t)logical;
-    }
-    if (ioctl(image->fd, BLKPBSZGET, &value) == 0 && is_power_of_2(value)) {
-        image->physical_block = value;
-    }
-    if (ioctl(image->fd, BLKIOOPT, &value) == 0) {
-        image->opt_io = value;
-    }
-}
-
-/* For kernels that cannot be asked: the smallest direct read that works. */
-static uint32_t probe_align(int fd)
-{
-    void *buffer;
-    uint32_t align;
-
-    if (posix_memalign(&buffer, MAX_ALIGN, MAX_ALIGN) != 0) {
-        return PHYSICAL_BLOCK;
-    }
-    for (align = SECTOR_SIZE; align < MAX_ALIGN; align *= 2) {
-        if (pread(fd, buffer, align, 0) >= 0) {
-            break;
-        }
-    }
-    free(buffer);
-    return align;
-}
-
-/* Source: statx(2), STATX_DIOALIGN. */
-static void direct_facts(struct image_file *image)
-{
-    struct statx stx;
-
-    if (statx(image->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) == 0 &&
-        (stx.stx_mask & STATX_DIOALIGN) && is_power_of_2(stx.stx_dio_offset_align) &&
-        is_power_of_2(stx.stx_dio_mem_align)) {
-        image->block_size = stx.stx_dio_offset_align;
-        image->mem_align = stx.stx_dio_mem_align;
-    } else {
-        image->block_size = probe_align(image->fd);
-        image->mem_align = image->block_size;
-    }
-    if (image->block_size < SECTOR_SIZE) {
-        image->block_size = SECTOR_SIZE;
-    }
-}
-
 static int find_facts(struct image_file *image, struct err *err)
 {
+    int ret = image_shape_find(&image->shape, image->fd, image->is_direct);
     struct stat st;
 
-    if (fstat(image->fd, &st) < 0) {
-        return err_set(err, -errno, "image %s", image->path);
+    if (ret < 0) {
+        return err_set(err, ret, "cannot tell the size of image %s", image->path);
     }
-    image->block_size = SECTOR_SIZE;
-    image->logical_block = SECTOR_SIZE;
-    image->physical_block = PHYSICAL_BLOCK;
-    image->mem_align = 1;
     image->id = image_id_of_fd(image->fd);
-    image->had_name = st.st_nlink > 0;
-    image->is_device = S_ISBLK(st.st_mode);
-    if (image->is_device) {
-        if (ioctl(image->fd, BLKGETSIZE64, &image->size) < 0) {
-            return err_set(err, -errno, "cannot tell the size of image %s", image->path);
-        }
-        device_facts(image);
-    } else {
-        image->size = (uint64_t)st.st_size;
-    }
-    if (image->is_direct) {
-        direct_facts(image);
-    }
+    image->had_name = fstat(image->fd, &st) == 0 && st.st_nlink > 0;
     return 0;
 }
 

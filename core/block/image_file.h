@@ -16,6 +16,7 @@
 #include "core/block/image_id.h"
 #include "core/block/image_loss.h"
 #include "core/block/image_opts.h"
+#include "core/block/image_shape.h"
 
 struct image_file {
     char *path; /* owned */
@@ -24,14 +25,8 @@ struct image_file {
     struct image_sync *sync; /* owned, NULL: nothing of it is in the page cache, or lost */
     bool is_direct;
     bool is_created; /* by this opening */
-    uint64_t size;   /* bytes */
-    uint32_t block_size;
-    uint32_t logical_block;
-    uint32_t physical_block;
-    uint32_t opt_io;
-    uint32_t mem_align;     /* of buffers, for direct I/O */
-    uint32_t discard_block; /* see struct node_facts */
-    bool is_device;
+    struct image_shape shape;
+    uint32_t discard_block;     /* see struct node_facts */
     pthread_mutex_t *wipe_lock; /* owned: one range is given back at a time, so as to count it */
     struct image_id id;
     struct image_made made; /* is_created: as that left it */

@@ -27,11 +27,11 @@ static void state_facts(struct node *node, const struct image_file *image, bool 
 {
     node->facts = (struct node_facts){
         .path = image->path,
-        .size = image->size,
-        .block_size = image->block_size,
-        .logical_block = image->logical_block,
-        .physical_block = image->physical_block,
-        .opt_io = image->opt_io,
+        .size = image->shape.size,
+        .block_size = image->shape.block_size,
+        .logical_block = image->shape.logical_block,
+        .physical_block = image->shape.physical_block,
+        .opt_io = image->shape.opt_io,
         .discard_block = image->discard_block,
         .can_zero = !is_readonly,
         .is_readonly = is_readonly,

@@ -40,7 +40,8 @@ static bool is_wipe(const struct io *io)
 static bool needs_bounce(const struct path_file *file, const struct io *io)
 {
     return file->image->is_direct && io->op != IO_FLUSH &&
-           !iov_is_aligned(io->iov, io->iov_count, file->image->mem_align, file->image->block_size);
+           !iov_is_aligned(io->iov, io->iov_count, file->image->shape.mem_align,
+                           file->image->shape.block_size);
 }
 
 /* What it has to be answered with, unasked: one of the image's flushes has failed, say.  0: ask. */

@@ -33,7 +33,7 @@ static const enum wipe_way zero_device[] = {WAY_ZERO_OUT, WAY_WRITE, WAY_END};
 
 static const enum wipe_way *ways_of(const struct wipe *wipe, const struct io *io)
 {
-    bool is_device = wipe->image->is_device;
+    bool is_device = wipe->image->shape.is_device;
 
     if (io->op == IO_DISCARD) {
         return is_device ? discard_device : discard_file;
@@ -67,7 +67,7 @@ static int64_t call_fallocate(const struct wipe *wipe, int mode, uint64_t offset
 /* A device refuses a part of a sector, of which a discard need say nothing. */
 static int64_t discard_sectors(const struct wipe *wipe, uint64_t offset, uint64_t length)
 {
-    uint64_t sector = wipe->image->logical_block;
+    uint64_t sector = wipe->image->shape.logical_block;
     uint64_t first = round_up(offset, sector);
     uint64_t end = (offset + length) / sector * sector;
     int64_t ret = end > first ? call_ioctl(wipe, BLKDISCARD, first, end - first) : 0;
@@ -136,7 +136,7 @@ int64_t wipe_piece(struct wipe *wipe, const struct io *io, uint64_t offset, uint
     uint64_t before, after;
     int64_t ret;
 
-    if (!gives_back || wipe->image->is_device) {
+    if (!gives_back || wipe->image->shape.is_device) {
         return go_best_way(wipe, ways_of(wipe, io), offset, piece);
     }
     /* One of a file at a time, as its file system does it, or two would count the same bytes. */
