@@ -246,6 +246,8 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_rest(object, disk_params, config);
     set_shape(object, "logical_block_size", geometry->logical_block, is_known);
     set_shape(object, "physical_block_size", geometry->physical_block, is_known);
+    set_shape(object, "alignment_offset", geometry->alignment, is_known);
+    set_shape(object, "min_io_size", geometry->min_io, is_known);
     set_shape(object, "opt_io_size", geometry->opt_io, is_known);
     set_shape(object, "discard_block_size", geometry->discard_block, is_known);
     set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());

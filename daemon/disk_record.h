@@ -16,6 +16,8 @@ struct disk_record {
     int64_t size;         /* bytes; with the blocks, what the guest must see again */
     int64_t logical_block;
     int64_t physical_block;
+    int64_t alignment;
+    int64_t min_io; /* 0: of a version without it, too */
     int64_t opt_io;
     int64_t discard_block; /* bytes; 0: of a version without it, too, as its guest has none */
     int64_t zeroes;        /* enum blk_zeroes */

@@ -50,6 +50,8 @@ struct plane_geometry {
     uint64_t size; /* bytes */
     uint32_t logical_block;
     uint32_t physical_block;
+    uint32_t alignment;
+    uint32_t min_io;
     uint32_t opt_io;
     uint32_t discard_block;
     enum blk_zeroes zeroes;

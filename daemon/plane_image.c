@@ -111,6 +111,8 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .capacity = opts->geometry.size,
         .logical_block = opts->geometry.logical_block,
         .physical_block = opts->geometry.physical_block,
+        .alignment = opts->geometry.alignment,
+        .min_io = opts->geometry.min_io,
         .opt_io = opts->geometry.opt_io,
         .discard_block = opts->geometry.discard_block,
         .zeroes = opts->geometry.zeroes,

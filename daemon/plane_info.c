@@ -17,6 +17,8 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     info->geometry.size = blk->capacity;
     info->geometry.logical_block = blk->logical_block;
     info->geometry.physical_block = blk->physical_block;
+    info->geometry.alignment = blk->alignment;
+    info->geometry.min_io = blk->min_io ? blk->min_io : blk->physical_block;
     info->geometry.opt_io = blk->opt_io;
     info->geometry.discard_block = blk->discard_block;
     info->geometry.zeroes = blk->zeroes;

@@ -44,6 +44,8 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info)
     record->size = (int64_t)info->geometry.size;
     record->logical_block = info->geometry.logical_block;
     record->physical_block = info->geometry.physical_block;
+    record->alignment = info->geometry.alignment;
+    record->min_io = info->geometry.min_io;
     record->opt_io = info->geometry.opt_io;
     record->discard_block = info->geometry.discard_block;
     record->zeroes = info->geometry.zeroes;

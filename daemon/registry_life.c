@@ -186,6 +186,8 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
             .size = (uint64_t)record->size,
             .logical_block = (uint32_t)record->logical_block,
             .physical_block = (uint32_t)record->physical_block,
+            .alignment = (uint32_t)record->alignment,
+            .min_io = (uint32_t)record->min_io,
             .opt_io = (uint32_t)record->opt_io,
             .discard_block = (uint32_t)record->discard_block,
             .zeroes = (enum blk_zeroes)record->zeroes,

@@ -23,6 +23,10 @@ static const struct param geometry_params[] = {
     {"physical_block_size", .type = PARAM_INTEGER,
      .offset = offsetof(struct disk_record, physical_block), .is_required = true, .min = 512,
      .max = 1 << 20, .is_power_of_2 = true},
+    {"alignment_offset", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, alignment),
+     .min = 0, .max = UINT32_MAX},
+    {"min_io_size", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, min_io), .min = 0,
+     .max = UINT32_MAX},
     {"opt_io_size", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, opt_io), .min = 0,
      .max = UINT32_MAX},
     {"discard_block_size", .type = PARAM_INTEGER,
@@ -100,6 +104,8 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         .capacity = (uint64_t)record->size,
         .logical_block = (uint32_t)record->logical_block,
         .physical_block = (uint32_t)record->physical_block,
+        .alignment = (uint32_t)record->alignment,
+        .min_io = (uint32_t)record->min_io,
         .discard_block = (uint32_t)record->discard_block,
     };
 

@@ -7,17 +7,28 @@
 
 #include "cmd/ctl/print.h"
 
+/* ", WHAT NUMBER", or nothing where there is nothing to say. */
+static void say_number(char *text, size_t size, const char *what, uint64_t number, bool is_told)
+{
+    text[0] = '\0';
+    if (is_told) {
+        (void)snprintf(text, size, ", %s %" PRIu64, what, number);
+    }
+}
+
 void shape_show_blocks(const json_t *disk)
 {
+    uint64_t physical = print_number_of(disk, "physical_block_size");
+    uint64_t offset = print_number_of(disk, "alignment_offset");
+    uint64_t least = print_number_of(disk, "min_io_size");
     uint64_t best = print_number_of(disk, "opt_io_size");
-    char text[48] = "";
+    char from[48], small[48], large[48];
 
-    if (best > 0) {
-        (void)snprintf(text, sizeof(text), ", best I/O size %" PRIu64, best);
-    }
-    print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 "%s",
-                print_number_of(disk, "logical_block_size"),
-                print_number_of(disk, "physical_block_size"), text);
+    say_number(from, sizeof(from), "from offset", offset, offset > 0);
+    say_number(small, sizeof(small), "smallest I/O size", least, least > physical);
+    say_number(large, sizeof(large), "best I/O size", best, best > 0);
+    print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 "%s%s%s",
+                print_number_of(disk, "logical_block_size"), physical, from, small, large);
 }
 
 void shape_show_ranges(const json_t *disk)

@@ -15,16 +15,23 @@
 /* What a file system's block tells a guest about where writes are cheap. */
 #define PHYSICAL_BLOCK 4096u
 
+/* BLKALIGNOFF says -1 of a device whose parts disagree. */
 static void device_facts(struct image_shape *shape, int fd)
 {
     unsigned value;
-    int logical;
+    int logical, offset;
 
     if (ioctl(fd, BLKSSZGET, &logical) == 0 && is_power_of_2((uint64_t)logical)) {
         shape->logical_block = (uint32_t)logical;
     }
     if (ioctl(fd, BLKPBSZGET, &value) == 0 && is_power_of_2(value)) {
         shape->physical_block = value;
+    }
+    if (ioctl(fd, BLKALIGNOFF, &offset) == 0 && offset > 0) {
+        shape->alignment = (uint32_t)offset;
+    }
+    if (ioctl(fd, BLKIOMIN, &value) == 0) {
+        shape->min_io = value;
     }
     if (ioctl(fd, BLKIOOPT, &value) == 0) {
         shape->opt_io = value;

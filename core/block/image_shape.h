@@ -15,6 +15,8 @@ struct image_shape {
     uint32_t block_size;
     uint32_t logical_block;
     uint32_t physical_block;
+    uint32_t alignment;
+    uint32_t min_io;
     uint32_t opt_io;
     uint32_t mem_align; /* of buffers, for direct I/O */
     bool is_device;

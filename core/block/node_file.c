@@ -31,6 +31,8 @@ static void state_facts(struct node *node, const struct image_file *image, bool 
         .block_size = image->shape.block_size,
         .logical_block = image->shape.logical_block,
         .physical_block = image->shape.physical_block,
+        .alignment = image->shape.alignment,
+        .min_io = image->shape.min_io,
         .opt_io = image->shape.opt_io,
         .discard_block = image->discard_block,
         .can_zero = !is_readonly,

@@ -20,7 +20,9 @@ void blk_init(struct blk *blk, const struct blk_opts *opts)
     c->seg_max = opts->seg_max;
     c->blk_size = opts->logical_block;
     c->physical_block_exp = (__u8)__builtin_ctz(opts->physical_block / opts->logical_block);
-    c->min_io_size = (__u16)(opts->physical_block / opts->logical_block);
+    c->alignment_offset = (__u8)(opts->alignment / opts->logical_block);
+    c->min_io_size =
+        (__u16)((opts->min_io ? opts->min_io : opts->physical_block) / opts->logical_block);
     c->opt_io_size = opts->opt_io / opts->logical_block;
     c->num_queues = (__u16)opts->queues;
     c->wce = !opts->is_writethrough;

@@ -9,6 +9,8 @@
 
 /* The config space has 16 bits for it, in logical blocks (min_io_size). */
 #define MAX_PHYSICAL_BLOCK (1u << 20)
+#define MAX_MIN_IO_BLOCKS UINT16_MAX
+#define MAX_ALIGNMENT_BLOCKS UINT8_MAX
 
 static int check_blocks(const struct blk_opts *opts, struct err *err)
 {
@@ -44,10 +46,47 @@ static int check_capacity(const struct blk_opts *opts, struct err *err)
     return 0;
 }
 
+/* Are `bytes` whole logical blocks, and no more of them than the config space has room for? */
+static bool fits_blocks(uint32_t bytes, const struct blk_opts *opts, uint32_t most)
+{
+    return is_aligned(bytes, opts->logical_block) && bytes / opts->logical_block <= most;
+}
+
+static bool is_min_io_good(uint32_t min_io, const struct blk_opts *opts)
+{
+    return min_io >= opts->physical_block && fits_blocks(min_io, opts, MAX_MIN_IO_BLOCKS);
+}
+
+static bool is_alignment_good(uint32_t alignment, const struct blk_opts *opts)
+{
+    return alignment < opts->physical_block && fits_blocks(alignment, opts, MAX_ALIGNMENT_BLOCKS);
+}
+
+static int check_topology(const struct blk_opts *opts, struct err *err)
+{
+    if (opts->min_io && !is_min_io_good(opts->min_io, opts)) {
+        return err_say(err, -EINVAL,
+                       "the smallest I/O size %u is below the physical block size %u, in no whole "
+                       "logical blocks of %u, or in more than %u",
+                       opts->min_io, opts->physical_block, opts->logical_block, MAX_MIN_IO_BLOCKS);
+    }
+    if (!is_alignment_good(opts->alignment, opts)) {
+        return err_say(err, -EINVAL,
+                       "the alignment offset %u is not below the physical block size %u, in no "
+                       "whole logical blocks of %u, or in more than %u",
+                       opts->alignment, opts->physical_block, opts->logical_block,
+                       MAX_ALIGNMENT_BLOCKS);
+    }
+    return 0;
+}
+
 int blk_opts_check(const struct blk_opts *opts, struct err *err)
 {
     int ret = check_blocks(opts, err);
 
+    if (ret == 0) {
+        ret = check_topology(opts, err);
+    }
     if (ret == 0 && !is_aligned(opts->discard_block, opts->logical_block)) {
         ret = err_say(err, -EINVAL, "discards of %u bytes are in no whole logical blocks of %u",
                       opts->discard_block, opts->logical_block);
@@ -68,6 +107,16 @@ static void choose_blocks(struct blk_opts *opts, const struct node_facts *image)
             opts->physical_block = opts->logical_block;
         }
     }
+}
+
+/* What cannot be told is as if the image knew nothing: a hint that is wrong does harm. */
+static void choose_topology(struct blk_opts *opts, const struct node_facts *image)
+{
+    uint32_t alignment = image->alignment % opts->physical_block;
+
+    opts->alignment = is_alignment_good(alignment, opts) ? alignment : 0;
+    opts->min_io = is_min_io_good(image->min_io, opts) ? image->min_io : opts->physical_block;
+    opts->opt_io = image->opt_io;
 }
 
 /* What is read from a disk of which nothing is given back needs no zeroes that are. */
@@ -102,7 +151,7 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
         return -EINVAL;
     }
     opts->capacity = image->size;
-    opts->opt_io = image->opt_io;
+    choose_topology(opts, image);
     choose_ranges(opts, image);
     ret = check_capacity(opts, err);
     if (opts->capacity == 0) {

@@ -200,12 +200,13 @@ quiet_queue() {
     guest_start a --disk "$(socket_of vda)" --disk "$(socket_of vdb)" --disk "$(socket_of vdc)"
     run guest_run a 'cd /sys/block && for disk in vda vdb vdc; do
         echo $disk $(cat $disk/size $disk/queue/logical_block_size \
-            $disk/queue/physical_block_size $disk/ro)
+            $disk/queue/physical_block_size $disk/queue/minimum_io_size \
+            $disk/queue/optimal_io_size $disk/alignment_offset $disk/ro)
     done'
     echo "$output"
-    [ "${lines[0]}" = "vda 32768 512 4096 0" ]
-    [ "${lines[1]}" = "vdb 49152 4096 4096 0" ]
-    [ "${lines[2]}" = "vdc 34816 512 65536 0" ]
+    [ "${lines[0]}" = "vda 32768 512 4096 4096 0 0 0" ]
+    [ "${lines[1]}" = "vdb 49152 4096 4096 4096 0 0 0" ]
+    [ "${lines[2]}" = "vdc 34816 512 65536 65536 0 0 0" ]
     [ "$(guest_run a 'cat /sys/block/vda/queue/write_cache')" = "write back" ]
     guest_run a 'blkverify write /dev/vdb && blkverify verify /dev/vdb'
     run guest_run a 'blkverify verify --block 512 --size 512 /dev/vdb'

@@ -24,6 +24,8 @@ static void check_record(const struct disk_record *record)
         .capacity = (uint64_t)record->size,
         .logical_block = (uint32_t)record->logical_block,
         .physical_block = (uint32_t)record->physical_block,
+        .alignment = (uint32_t)record->alignment,
+        .min_io = (uint32_t)record->min_io,
         .opt_io = (uint32_t)record->opt_io,
         .queues = (unsigned)record->config.queues,
     };

@@ -211,6 +211,7 @@ static void config_tells_the_disks_shape(void **state)
     assert_int_equal(config.blk_size, 512);
     assert_int_equal(config.physical_block_exp, 3);
     assert_int_equal(config.alignment_offset, 0);
+    assert_int_equal(config.min_io_size, 8);
     assert_int_equal(config.opt_io_size, 128);
     assert_int_equal(config.num_queues, 3);
 }
@@ -221,15 +222,20 @@ static void config_lies_at_the_specified_offsets(void **state)
     struct world *w = *state;
     uint64_t capacity;
     uint32_t seg_max, blk_size;
-    uint16_t queues;
+    uint16_t min_io, queues;
+    uint32_t opt_io;
 
     blk_config_read(&w->blk, 0, &capacity, 8);
     blk_config_read(&w->blk, 12, &seg_max, 4);
     blk_config_read(&w->blk, 20, &blk_size, 4);
+    blk_config_read(&w->blk, 26, &min_io, 2);
+    blk_config_read(&w->blk, 28, &opt_io, 4);
     blk_config_read(&w->blk, 34, &queues, 2);
     assert_int_equal(capacity, DISK_SECTORS);
     assert_int_equal(seg_max, BLK_SEG_MAX);
     assert_int_equal(blk_size, 512);
+    assert_int_equal(min_io, 8);
+    assert_int_equal(opt_io, 128);
     assert_int_equal(queues, 3);
 }
 
@@ -1253,7 +1259,88 @@ static void resolve_takes_what_the_image_says(void **state)
     assert_int_equal(opts.capacity, 1u << 20);
     assert_int_equal(opts.logical_block, 512);
     assert_int_equal(opts.physical_block, 4096);
+    assert_int_equal(opts.min_io, 4096);
+    assert_int_equal(opts.alignment, 0);
     assert_int_equal(opts.opt_io, 8192);
+}
+
+/* A device of 512-byte blocks in a RAID of 64 KiB chunks, begun seven blocks before a physical one.
+ */
+static void resolve_takes_the_images_topology(void **state)
+{
+    struct world *w = *state;
+    struct node_facts raid = image;
+    struct blk_opts opts = {.queues = 1};
+    struct virtio_blk_config config;
+
+    raid.alignment = 7 * 512;
+    raid.min_io = 65536;
+    raid.opt_io = 262144;
+    assert_int_equal(blk_opts_resolve(&opts, &raid, NULL), 0);
+    with_opts(w, &opts);
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.physical_block_exp, 3);
+    assert_int_equal(config.alignment_offset, 7);
+    assert_int_equal(config.min_io_size, 128);
+    assert_int_equal(config.opt_io_size, 512);
+}
+
+static void assert_topology(const struct node_facts *facts, struct blk_opts opts,
+                            uint32_t alignment, uint32_t min_io)
+{
+    assert_int_equal(blk_opts_resolve(&opts, facts, NULL), 0);
+    assert_int_equal(opts.alignment, alignment);
+    assert_int_equal(opts.min_io, min_io);
+    assert_int_equal(blk_opts_check(&opts, NULL), 0);
+}
+
+static void topology_that_cannot_be_told_is_not(void **state)
+{
+    struct node_facts odd = image;
+    struct blk_opts none = {0};
+
+    odd.min_io = 512;
+    assert_topology(&odd, none, 0, 4096);
+    odd.min_io = 4096 + 256;
+    assert_topology(&odd, none, 0, 4096);
+    odd.min_io = 65536 * 512;
+    assert_topology(&odd, none, 0, 4096);
+    odd.min_io = 65535 * 512;
+    assert_topology(&odd, none, 0, 65535 * 512);
+    odd.alignment = 4096;
+    odd.min_io = 0;
+    assert_topology(&odd, none, 0, 4096);
+    odd.alignment = 100;
+    assert_topology(&odd, none, 0, 4096);
+}
+
+static void topology_suits_blocks_that_were_asked_for(void **state)
+{
+    struct node_facts shifted = image;
+
+    shifted.alignment = 3584;
+    shifted.min_io = 4096;
+    assert_topology(&shifted, (struct blk_opts){.physical_block = 512}, 0, 4096);
+    assert_topology(&shifted, (struct blk_opts){.physical_block = 65536}, 3584, 65536);
+    assert_topology(&shifted, (struct blk_opts){.logical_block = 4096}, 0, 4096);
+    shifted.alignment = 512 * 1000;
+    assert_topology(&shifted, (struct blk_opts){.physical_block = 1 << 20}, 0, 1 << 20);
+}
+
+/* Of a state file, say. */
+static void topology_that_cannot_be_is_refused(void **state)
+{
+    struct blk_opts opts = default_opts;
+    struct err err = {0};
+
+    opts.min_io = 2048;
+    assert_int_equal(blk_opts_check(&opts, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "smallest I/O size 2048"));
+    opts.min_io = 0;
+    assert_int_equal(blk_opts_check(&opts, NULL), 0);
+    opts.alignment = 4096;
+    assert_int_equal(blk_opts_check(&opts, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "alignment offset 4096"));
 }
 
 static void resolve_keeps_blocks_that_were_asked_for(void **state)
@@ -1406,6 +1493,10 @@ int main(void)
         in_world(header_changed_after_parsing_does_not_matter),
         in_world(counters_tell_types_bytes_and_time),
         cmocka_unit_test(resolve_takes_what_the_image_says),
+        in_world(resolve_takes_the_images_topology),
+        cmocka_unit_test(topology_that_cannot_be_told_is_not),
+        cmocka_unit_test(topology_suits_blocks_that_were_asked_for),
+        cmocka_unit_test(topology_that_cannot_be_is_refused),
         cmocka_unit_test(resolve_keeps_blocks_that_were_asked_for),
         cmocka_unit_test(large_logical_block_raises_the_physical_one),
         cmocka_unit_test(image_with_4096_byte_sectors_gets_such_blocks),

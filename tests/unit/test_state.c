@@ -91,6 +91,9 @@ static struct disk_record record_of(const char *name)
                                  .is_stopped = true,
                                  .is_writethrough = true};
 
+    record.alignment = 512;
+    record.min_io = 8192;
+    record.opt_io = 65536;
     record.discard_block = 4096;
     record.zeroes = BLK_ZEROES_UNMAP;
     (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
@@ -441,6 +444,10 @@ static void each_value_of_a_row_is_checked(void **state)
     assert_row_refused(b, "\"size\":1048576", "\"size\":0", "empty");
     assert_row_refused(b, "\"size\":1048576", "\"size\":-512", "geometry.size: -512");
     assert_row_refused(b, "\"opt_io_size\":0", "\"opt_io_size\":4294967296", "opt_io_size");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"min_io_size\":-1", "min_io_size");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"min_io_size\":1000", "smallest I/O size 1000");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"alignment_offset\":4096",
+                       "alignment offset 4096");
     assert_row_refused(b, "\"logical_block_size\":512", "\"logical_block_size\":768",
                        "768 is not a power of two");
     state_free(b->state);
