@@ -6,6 +6,9 @@
 
 load ../lib/e2e
 
+FRONTEND_TESTS=${FRONTEND_TESTS:-$top_builddir/tests/frontend-tests}
+VBLKBENCH=${VBLKBENCH:-$top_builddir/vblkbench}
+
 setup() {
     [ "$(id -u)" -eq 0 ] || skip "needs root for loop devices"
     need_tools losetup blockdev
@@ -252,4 +255,33 @@ files_needed() {
     files_needed "$(loop vda --read-only)"
     [ $((needed - of_file)) -eq 10 ]
     start_vblkd
+}
+
+# A loop device hands both on to its file, so what the device was asked is seen in it.
+@test "a device is discarded and zeroed by requests of its own" {
+    local device
+
+    [ -x "$FRONTEND_TESTS" ] || skip "no frontend-tests at $FRONTEND_TESTS"
+    dd if=/dev/urandom of="$E2E_DIR/vda.img" bs=1M count=16 conv=fsync 2>/dev/null
+    device=$(loop vda)
+    [ "$(cat "/sys/block/${device##*/}/queue/discard_max_bytes")" -gt 0 ] ||
+        skip "the file system here makes no holes"
+    for options in "--threads 2" "--cache writeback"; do
+        # shellcheck disable=SC2086 # words
+        vblkctl add vda "$device" $options
+        [ "$(vblkctl --json show vda | json_members zeroes)" = unmap ]
+        for case in segments segment_that discards_beside; do
+            run timeout "$(deadline 60)" "$FRONTEND_TESTS" --socket "$(socket_of vda)" "$case"
+            echo "$output"
+            [ "$status" -eq 0 ]
+        done
+        vblkctl remove vda
+    done
+    [ "$(du -k "$E2E_DIR/vda.img" | cut -f 1)" -gt 12288 ]
+    vblkctl add vda "$device"
+    "$VBLKBENCH" --control "$E2E_DIR/control" vda --rw discard --bs 1M --runtime 1 --allow-write
+    [ "$(stat_of vda requests.discard.errors invalid)" = "0 0" ]
+    vblkctl stop vda
+    [ "$(du -k "$E2E_DIR/vda.img" | cut -f 1)" -lt 1024 ]
+    cmp -n $((16 << 20)) "$device" /dev/zero
 }
