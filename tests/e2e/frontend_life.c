@@ -93,9 +93,24 @@ static void second_client_is_told_no_at_once(void)
     case_round_trip(&first->ring[0], 0);
 }
 
+/* Small and large reads, and a discard now and then where the disk has them. */
+static struct frontend_request *prepare_any(struct frontend_ring *ring, unsigned i)
+{
+    const struct virtio_blk_discard_write_zeroes segment = {i % 64 * 8, 8, 0};
+    bool is_discard = i % 8 == 7 && (ring->fe->blk.features >> VIRTIO_BLK_F_DISCARD & 1);
+    struct frontend_request *request =
+        is_discard ? frontend_prepare(ring, VIRTIO_BLK_T_DISCARD, 0, sizeof(segment))
+                   : frontend_prepare(ring, VIRTIO_BLK_T_IN, i % 64, i % 2 == 0 ? 512 : 65536);
+
+    if (request && is_discard) {
+        memcpy(request->data, &segment, sizeof(segment));
+    }
+    return request;
+}
+
 /*
- * Small and large reads on both rings without a pause, until `goes_on` is false and all are
- * answered.  Returns whether all were answered well.
+ * Requests on both rings without a pause, until `goes_on` is false and all are answered.  Returns
+ * whether all were answered well.
  */
 static bool keep_busy(struct frontend *fe, const _Atomic bool *goes_on)
 {
@@ -112,8 +127,7 @@ static bool keep_busy(struct frontend *fe, const _Atomic bool *goes_on)
                 is_good &= request->blk->status == VIRTIO_BLK_S_OK;
                 frontend_release(request);
             }
-            while (*goes_on && (request = frontend_prepare(ring, VIRTIO_BLK_T_IN, i % 64,
-                                                           i % 2 == 0 ? 512 : 65536))) {
+            while (*goes_on && (request = prepare_any(ring, i + ring->inflight))) {
                 frontend_put(request);
             }
             frontend_kick(ring);
