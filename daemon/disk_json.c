@@ -249,6 +249,9 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_shape(object, "alignment_offset", geometry->alignment, is_known);
     set_shape(object, "min_io_size", geometry->min_io, is_known);
     set_shape(object, "opt_io_size", geometry->opt_io, is_known);
+    set_shape(object, "cylinders", geometry->chs.cylinders, is_known);
+    set_shape(object, "heads", geometry->chs.heads, is_known);
+    set_shape(object, "sectors", geometry->chs.sectors, is_known);
     set_shape(object, "discard_block_size", geometry->discard_block, is_known);
     set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
     set(object, "listening", json_boolean(info->is_listening));

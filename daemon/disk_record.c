@@ -42,3 +42,12 @@ uint64_t disk_record_files(const struct disk_record *record)
     }
     return files + claims_of(&record->opened) + 5 * ((uint64_t)record->config.settings.threads - 1);
 }
+
+struct blk_chs disk_record_chs(const struct disk_record *record)
+{
+    return (struct blk_chs){
+        .cylinders = (uint16_t)record->cylinders,
+        .heads = (uint8_t)record->heads,
+        .sectors = (uint8_t)record->sectors,
+    };
+}

@@ -19,6 +19,9 @@ struct disk_record {
     int64_t alignment;
     int64_t min_io; /* 0: of a version without it, too */
     int64_t opt_io;
+    int64_t cylinders; /* this and the next two 0: of a version without them, too */
+    int64_t heads;
+    int64_t sectors;
     int64_t discard_block; /* bytes; 0: of a version without it, too, as its guest has none */
     int64_t zeroes;        /* enum blk_zeroes */
     struct disk_opened opened;
@@ -26,3 +29,6 @@ struct disk_record {
 
 /* How many files it has open when it is there, at least, and without a guest. */
 uint64_t disk_record_files(const struct disk_record *record);
+
+/* The geometry that its guest has found. */
+struct blk_chs disk_record_chs(const struct disk_record *record);

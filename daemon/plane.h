@@ -53,6 +53,7 @@ struct plane_geometry {
     uint32_t alignment;
     uint32_t min_io;
     uint32_t opt_io;
+    struct blk_chs chs;
     uint32_t discard_block;
     enum blk_zeroes zeroes;
 };

@@ -114,6 +114,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .alignment = opts->geometry.alignment,
         .min_io = opts->geometry.min_io,
         .opt_io = opts->geometry.opt_io,
+        .chs = opts->geometry.chs,
         .discard_block = opts->geometry.discard_block,
         .zeroes = opts->geometry.zeroes,
         .queues = opts->queues,

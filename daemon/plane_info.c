@@ -20,6 +20,7 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     info->geometry.alignment = blk->alignment;
     info->geometry.min_io = blk->min_io ? blk->min_io : blk->physical_block;
     info->geometry.opt_io = blk->opt_io;
+    info->geometry.chs = blk->chs;
     info->geometry.discard_block = blk->discard_block;
     info->geometry.zeroes = blk->zeroes;
     info->is_readonly = blk->is_readonly;

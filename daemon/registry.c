@@ -47,6 +47,9 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info)
     record->alignment = info->geometry.alignment;
     record->min_io = info->geometry.min_io;
     record->opt_io = info->geometry.opt_io;
+    record->cylinders = info->geometry.chs.cylinders;
+    record->heads = info->geometry.chs.heads;
+    record->sectors = info->geometry.chs.sectors;
     record->discard_block = info->geometry.discard_block;
     record->zeroes = info->geometry.zeroes;
     if (info->has_image) {

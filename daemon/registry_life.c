@@ -189,6 +189,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
             .alignment = (uint32_t)record->alignment,
             .min_io = (uint32_t)record->min_io,
             .opt_io = (uint32_t)record->opt_io,
+            .chs = disk_record_chs(record),
             .discard_block = (uint32_t)record->discard_block,
             .zeroes = (enum blk_zeroes)record->zeroes,
         };

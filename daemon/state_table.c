@@ -29,6 +29,12 @@ static const struct param geometry_params[] = {
      .max = UINT32_MAX},
     {"opt_io_size", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, opt_io), .min = 0,
      .max = UINT32_MAX},
+    {"cylinders", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, cylinders),
+     .min = 0, .max = UINT16_MAX},
+    {"heads", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, heads), .min = 0,
+     .max = UINT8_MAX},
+    {"sectors", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, sectors), .min = 0,
+     .max = UINT8_MAX},
     {"discard_block_size", .type = PARAM_INTEGER,
      .offset = offsetof(struct disk_record, discard_block), .min = 0, .max = 1u << 31},
     {"zeroes", .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, zeroes), .min = 0,
@@ -106,6 +112,7 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         .physical_block = (uint32_t)record->physical_block,
         .alignment = (uint32_t)record->alignment,
         .min_io = (uint32_t)record->min_io,
+        .chs = disk_record_chs(record),
         .discard_block = (uint32_t)record->discard_block,
     };
 

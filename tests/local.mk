@@ -69,6 +69,7 @@ UNIT_TESTS = \
 	tests/unit/test_huge_bounce \
 	tests/unit/test_huge_learn \
 	tests/unit/test_image \
+	tests/unit/test_image_chs \
 	tests/unit/test_image_format \
 	tests/unit/test_keeper \
 	tests/unit/test_image_fate \

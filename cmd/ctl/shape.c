@@ -31,6 +31,17 @@ void shape_show_blocks(const json_t *disk)
                 print_number_of(disk, "logical_block_size"), physical, from, small, large);
 }
 
+void shape_show_chs(const json_t *disk)
+{
+    uint64_t heads = print_number_of(disk, "heads");
+
+    if (heads > 0) {
+        print_field("geometry",
+                    "%" PRIu64 " cylinders, %" PRIu64 " heads, %" PRIu64 " sectors a track",
+                    print_number_of(disk, "cylinders"), heads, print_number_of(disk, "sectors"));
+    }
+}
+
 void shape_show_ranges(const json_t *disk)
 {
     uint64_t block = print_number_of(disk, "discard_block_size");

@@ -10,5 +10,8 @@
 /* The host may not know what the medium likes best. */
 void shape_show_blocks(const json_t *disk);
 
+/* The geometry that a BIOS is told of, if one is offered. */
+void shape_show_chs(const json_t *disk);
+
 /* What of discards and zeroes is offered; a daemon of before says nothing. */
 void shape_show_ranges(const json_t *disk);

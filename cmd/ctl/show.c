@@ -106,6 +106,7 @@ static const struct {
 } feature_names[] = {
     {VIRTIO_BLK_F_SIZE_MAX, "size_max"},
     {VIRTIO_BLK_F_SEG_MAX, "seg_max"},
+    {VIRTIO_BLK_F_GEOMETRY, "geometry"},
     {VIRTIO_BLK_F_RO, "ro"},
     {VIRTIO_BLK_F_BLK_SIZE, "blk_size"},
     {VIRTIO_BLK_F_FLUSH, "flush"},
@@ -457,6 +458,7 @@ void show_disk(const json_t *disk, const struct args *args)
     show_rows(disk, disk_params);
     if (size > 0) {
         shape_show_blocks(disk);
+        shape_show_chs(disk);
         shape_show_ranges(disk);
     }
     show_image(disk);

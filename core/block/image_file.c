@@ -199,9 +199,8 @@ static int check_format(struct image_file *image, struct err *err)
 {
     const struct image_format *format = NULL;
     char quoted[TEXT_QUOTED_BYTES];
-    uint32_t align = image->shape.block_size > image->shape.mem_align ? image->shape.block_size
-                                                                      : image->shape.mem_align;
-    int ret = image_format_read(image->fd, image->shape.size, align, &format);
+    int ret =
+        image_format_read(image->fd, image->shape.size, image_shape_align(&image->shape), &format);
 
     if (ret < 0) {
         err_set(err, ret, "cannot read from image %s what format it has", image->path);
@@ -249,7 +248,7 @@ static int create_size(struct image_file *image, const struct image_opts *opts, 
     return ret < 0 ? err_set(err, ret, "image %s", opts->path) : 0;
 }
 
-static int find_facts(struct image_file *image, struct err *err)
+static int find_facts(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
     int ret = image_shape_find(&image->shape, image->fd, image->is_direct);
     struct stat st;
@@ -259,6 +258,9 @@ static int find_facts(struct image_file *image, struct err *err)
     }
     image->id = image_id_of_fd(image->fd);
     image->had_name = fstat(image->fd, &st) == 0 && st.st_nlink > 0;
+    if (opts->is_new) {
+        image->chs = image_chs_read(image->fd, image_shape_align(&image->shape));
+    }
     return 0;
 }
 
@@ -286,7 +288,7 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
         ret = create_size(image, opts, err);
     }
     if (ret == 0) {
-        ret = find_facts(image, err);
+        ret = find_facts(image, opts, err);
     }
     if (ret == 0 && opts->probe && !opts->create) {
         ret = check_format(image, err);

@@ -11,6 +11,7 @@
 
 #include "core/base/base.h"
 #include "core/base/err.h"
+#include "core/block/image_chs.h"
 #include "core/block/image_claim.h"
 #include "core/block/image_fate.h"
 #include "core/block/image_id.h"
@@ -26,6 +27,7 @@ struct image_file {
     bool is_direct;
     bool is_created; /* by this opening */
     struct image_shape shape;
+    struct image_chs chs;       /* see struct node_facts */
     uint32_t discard_block;     /* see struct node_facts */
     pthread_mutex_t *wipe_lock; /* owned: one range is given back at a time, so as to count it */
     struct image_id id;

@@ -38,7 +38,7 @@ struct image_opts {
     enum cache_mode cache;
     enum io_engine engine; /* file */
     bool is_readonly;
-    bool is_new; /* the disk is being added: an option of that can help; for hints of errors */
+    bool is_new; /* the disk is being added: its geometry is guessed, and hints may tell options */
     bool create; /* file: it must not exist; made sparse, `size` bytes long */
     bool probe;  /* file: refuse what looks like another format than raw */
 };

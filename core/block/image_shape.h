@@ -22,6 +22,12 @@ struct image_shape {
     bool is_device;
 };
 
+/* What buffers, places and lengths are aligned to that suit all I/O. */
+static inline uint32_t image_shape_align(const struct image_shape *shape)
+{
+    return shape->block_size > shape->mem_align ? shape->block_size : shape->mem_align;
+}
+
 /*
  * Of the file `fd`, with O_DIRECT or without.  Returns 0 or -errno: its size is not told.
  * Thread: any; may block.

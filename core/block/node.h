@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "core/base/err.h"
+#include "core/block/image_chs.h"
 #include "core/block/image_fate.h"
 #include "core/block/image_id.h"
 #include "core/block/image_loss.h"
@@ -129,6 +130,7 @@ struct node_facts {
     uint32_t alignment;      /* where the first physical block begins, in bytes */
     uint32_t min_io;         /* what is best not gone below, in bytes, 0: the physical block */
     uint32_t opt_io;         /* preferred I/O size in bytes, 0: unknown */
+    struct image_chs chs;    /* as its partition table told when its disk was added */
     uint32_t discard_block;  /* bytes that IO_DISCARD gives back together, 0: it does nothing */
     bool can_zero;           /* IO_ZERO works */
     bool is_readonly;        /* it was opened for that: a write fails */

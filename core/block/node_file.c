@@ -34,6 +34,7 @@ static void state_facts(struct node *node, const struct image_file *image, bool 
         .alignment = image->shape.alignment,
         .min_io = image->shape.min_io,
         .opt_io = image->shape.opt_io,
+        .chs = image->chs,
         .discard_block = image->discard_block,
         .can_zero = !is_readonly,
         .is_readonly = is_readonly,

@@ -24,6 +24,9 @@ void blk_init(struct blk *blk, const struct blk_opts *opts)
     c->min_io_size =
         (__u16)((opts->min_io ? opts->min_io : opts->physical_block) / opts->logical_block);
     c->opt_io_size = opts->opt_io / opts->logical_block;
+    c->geometry.cylinders = opts->chs.cylinders;
+    c->geometry.heads = opts->chs.heads;
+    c->geometry.sectors = opts->chs.sectors;
     c->num_queues = (__u16)opts->queues;
     c->wce = !opts->is_writethrough;
     if (opts->discard_block) {
@@ -71,6 +74,9 @@ uint64_t blk_features(const struct blk *blk)
 
     if (blk->opts.is_readonly) {
         features |= BIT(VIRTIO_BLK_F_RO);
+    }
+    if (blk->opts.chs.heads) {
+        features |= BIT(VIRTIO_BLK_F_GEOMETRY);
     }
     if (blk->opts.discard_block) {
         features |= BIT(VIRTIO_BLK_F_DISCARD);

@@ -12,6 +12,12 @@
 #define MAX_MIN_IO_BLOCKS UINT16_MAX
 #define MAX_ALIGNMENT_BLOCKS UINT8_MAX
 
+/* Of a geometry that nothing is known of, as QEMU has it. */
+#define STANDARD_HEADS 16u
+#define STANDARD_SECTORS 63u
+#define MIN_CYLINDERS 2u
+#define MAX_CYLINDERS 16383u
+
 static int check_blocks(const struct blk_opts *opts, struct err *err)
 {
     if (!is_power_of_2(opts->logical_block) || opts->logical_block < SECTOR_SIZE ||
@@ -80,12 +86,25 @@ static int check_topology(const struct blk_opts *opts, struct err *err)
     return 0;
 }
 
+/* All or nothing. */
+static int check_chs(const struct blk_chs *chs, struct err *err)
+{
+    if (!chs->cylinders == !chs->heads && !chs->heads == !chs->sectors) {
+        return 0;
+    }
+    return err_say(err, -EINVAL, "of %u cylinders, %u heads and %u sectors some are missing",
+                   chs->cylinders, chs->heads, chs->sectors);
+}
+
 int blk_opts_check(const struct blk_opts *opts, struct err *err)
 {
     int ret = check_blocks(opts, err);
 
     if (ret == 0) {
         ret = check_topology(opts, err);
+    }
+    if (ret == 0) {
+        ret = check_chs(&opts->chs, err);
     }
     if (ret == 0 && !is_aligned(opts->discard_block, opts->logical_block)) {
         ret = err_say(err, -EINVAL, "discards of %u bytes are in no whole logical blocks of %u",
@@ -117,6 +136,33 @@ static void choose_topology(struct blk_opts *opts, const struct node_facts *imag
     opts->alignment = is_alignment_good(alignment, opts) ? alignment : 0;
     opts->min_io = is_min_io_good(image->min_io, opts) ? image->min_io : opts->physical_block;
     opts->opt_io = image->opt_io;
+}
+
+/* As an ATA disk has it, whose cylinders say no more of a larger one. */
+static struct blk_chs standard_chs(uint64_t sectors)
+{
+    uint64_t cylinders = sectors / ((uint64_t)STANDARD_HEADS * STANDARD_SECTORS);
+
+    cylinders = min_of(cylinders, (uint64_t)MAX_CYLINDERS);
+    return (struct blk_chs){
+        .cylinders = (uint16_t)(cylinders < MIN_CYLINDERS ? MIN_CYLINDERS : cylinders),
+        .heads = STANDARD_HEADS,
+        .sectors = STANDARD_SECTORS,
+    };
+}
+
+/* What a partition table tells holds if the disk has a number of cylinders by it. */
+static struct blk_chs guess_chs(const struct node_facts *image)
+{
+    struct blk_chs chs = {.heads = image->chs.heads, .sectors = image->chs.sectors};
+    uint64_t sectors = image->size / SECTOR_SIZE;
+    uint64_t cylinders = chs.heads ? sectors / ((uint64_t)chs.heads * chs.sectors) : 0;
+
+    if (cylinders < 1 || cylinders > MAX_CYLINDERS) {
+        return standard_chs(sectors);
+    }
+    chs.cylinders = (uint16_t)cylinders;
+    return chs;
 }
 
 /* What is read from a disk of which nothing is given back needs no zeroes that are. */
@@ -152,6 +198,9 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
     }
     opts->capacity = image->size;
     choose_topology(opts, image);
+    if (!opts->chs.heads) {
+        opts->chs = guess_chs(image);
+    }
     choose_ranges(opts, image);
     ret = check_capacity(opts, err);
     if (opts->capacity == 0) {

@@ -51,6 +51,13 @@ enum blk_zeroes {
     BLK_ZEROES_UNMAP, /* unless the driver allows otherwise */
 };
 
+/* Cylinders, heads and sectors, for who asks a BIOS; of no use elsewhere. */
+struct blk_chs {
+    uint16_t cylinders;
+    uint8_t heads; /* 0: no geometry is offered */
+    uint8_t sectors;
+};
+
 struct blk_opts {
     uint64_t capacity;       /* bytes, a multiple of logical_block */
     uint32_t logical_block;  /* bytes, a power of two, 512 .. 32768 */
@@ -58,7 +65,8 @@ struct blk_opts {
     uint32_t alignment;      /* bytes, logical blocks: where the first physical block begins */
     uint32_t min_io;         /* bytes, logical blocks; 0: the physical block */
     uint32_t opt_io;         /* bytes, 0: unknown */
-    uint32_t discard_block;  /* bytes that are given back together, 0: no DISCARD is offered */
+    struct blk_chs chs;
+    uint32_t discard_block; /* bytes that are given back together, 0: no DISCARD is offered */
     enum blk_zeroes zeroes;
     unsigned queues;
     unsigned seg_max;
@@ -70,10 +78,10 @@ struct blk_opts {
 
 /*
  * Take the capacity from the image, the topology as far as the config space has room for it, and
- * the block sizes where `opts` has 0; refuse what the image cannot do: blocks smaller than its own,
- * a size that is no multiple of the block.  Discards and zeroes are as the image has them, but no
- * more than `opts` has. Returns 0 or -EINVAL; the caller knows the image's name and puts it before
- * the error.
+ * the block sizes and geometry where `opts` has 0; refuse what the image cannot do: blocks smaller
+ * than its own, a size that is no multiple of the block.  Discards and zeroes are as the image has
+ * them, but no more than `opts` has. Returns 0 or -EINVAL; the caller knows the image's name and
+ * puts it before the error.
  */
 int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err);
 

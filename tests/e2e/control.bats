@@ -431,6 +431,31 @@ END
     [ "$output" = "vda: running, as it was before" ]
 }
 
+@test "disk: the geometry is its partition table's when it was added, and stays so" {
+    local file
+
+    start_vblkd
+    file=$(image vda 16M)
+    # Of one partition: its last head is 7, its last sector 32; it has 255 sectors.
+    printf '\200\0\1\0\203\7\40\3\1\0\0\0\377\0\0\0' | dd of="$file" bs=1 seek=446 conv=notrunc status=none
+    printf '\125\252' | dd of="$file" bs=1 seek=510 conv=notrunc status=none
+    vblkctl add vda "$file"
+    vblkctl add vdb null:1G
+    [ "$(field vda cylinders heads sectors)" = "128 8 32" ]
+    [ "$(field vdb cylinders heads sectors)" = "2080 16 63" ]
+    vblkctl show vda | grep -q "^geometry: *128 cylinders, 8 heads, 32 sectors a track$"
+    truncate -s 0 "$file"
+    truncate -s 16M "$file"
+    vblkctl stop vda
+    vblkctl start vda
+    [ "$(field vda cylinders heads sectors)" = "128 8 32" ]
+    process_signal vblkd KILL
+    wait_until 10 process_ended vblkd
+    start_vblkd
+    [ "$(field vda cylinders heads sectors)" = "128 8 32" ]
+    [ "$(field vdb cylinders heads sectors)" = "2080 16 63" ]
+}
+
 @test "disk: an image that has grown is larger after start, a smaller one is refused" {
     local file
 

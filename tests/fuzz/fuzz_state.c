@@ -27,6 +27,7 @@ static void check_record(const struct disk_record *record)
         .alignment = (uint32_t)record->alignment,
         .min_io = (uint32_t)record->min_io,
         .opt_io = (uint32_t)record->opt_io,
+        .chs = disk_record_chs(record),
         .queues = (unsigned)record->config.queues,
     };
     struct plane_opts plane;

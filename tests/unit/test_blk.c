@@ -1327,6 +1327,67 @@ static void topology_suits_blocks_that_were_asked_for(void **state)
     assert_topology(&shifted, (struct blk_opts){.physical_block = 1 << 20}, 0, 1 << 20);
 }
 
+static void assert_chs(struct node_facts facts, unsigned cylinders, unsigned heads,
+                       unsigned sectors)
+{
+    struct blk_opts opts = {.queues = 1};
+
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.chs.cylinders, cylinders);
+    assert_int_equal(opts.chs.heads, heads);
+    assert_int_equal(opts.chs.sectors, sectors);
+}
+
+static void geometry_is_guessed_from_the_size(void **state)
+{
+    struct node_facts disk = image;
+
+    assert_chs(disk, 2, 16, 63);
+    disk.size = 100ull * 16 * 63 * 512 + 512;
+    assert_chs(disk, 100, 16, 63);
+    disk.size = 1ull << 45;
+    assert_chs(disk, 16383, 16, 63);
+}
+
+static void geometry_of_a_partition_table_is_taken_if_it_suits_the_size(void **state)
+{
+    struct node_facts disk = image;
+
+    disk.chs = (struct image_chs){8, 32};
+    assert_chs(disk, 8, 8, 32);
+    disk.size = 255 * 512;
+    assert_chs(disk, 2, 16, 63);
+    disk.size = 16383ull * 256 * 512;
+    assert_chs(disk, 16383, 8, 32);
+    disk.size = 16384ull * 256 * 512;
+    assert_chs(disk, 16384 * 256 / 1008, 16, 63);
+}
+
+static void geometry_is_offered_and_lies_where_specified(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+    uint8_t bytes[4];
+
+    opts.chs = (struct blk_chs){0x1234, 16, 63};
+    with_opts(w, &opts);
+    assert_true(offers(w, VIRTIO_BLK_F_GEOMETRY));
+    blk_config_read(&w->blk, 16, bytes, 4);
+    assert_memory_equal(bytes, ((uint8_t[]){0x34, 0x12, 16, 63}), 4);
+}
+
+static void geometry_of_which_parts_are_missing_is_refused(void **state)
+{
+    struct blk_opts opts = default_opts;
+    struct err err = {0};
+
+    opts.chs = (struct blk_chs){100, 16, 0};
+    assert_int_equal(blk_opts_check(&opts, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "16 heads and 0 sectors"));
+    opts.chs = (struct blk_chs){0, 0, 63};
+    assert_int_equal(blk_opts_check(&opts, NULL), -EINVAL);
+}
+
 /* Of a state file, say. */
 static void topology_that_cannot_be_is_refused(void **state)
 {
@@ -1494,6 +1555,10 @@ int main(void)
         in_world(counters_tell_types_bytes_and_time),
         cmocka_unit_test(resolve_takes_what_the_image_says),
         in_world(resolve_takes_the_images_topology),
+        cmocka_unit_test(geometry_is_guessed_from_the_size),
+        cmocka_unit_test(geometry_of_a_partition_table_is_taken_if_it_suits_the_size),
+        in_world(geometry_is_offered_and_lies_where_specified),
+        cmocka_unit_test(geometry_of_which_parts_are_missing_is_refused),
         cmocka_unit_test(topology_that_cannot_be_told_is_not),
         cmocka_unit_test(topology_suits_blocks_that_were_asked_for),
         cmocka_unit_test(topology_that_cannot_be_is_refused),

@@ -94,6 +94,9 @@ static struct disk_record record_of(const char *name)
     record.alignment = 512;
     record.min_io = 8192;
     record.opt_io = 65536;
+    record.cylinders = 100;
+    record.heads = 8;
+    record.sectors = 32;
     record.discard_block = 4096;
     record.zeroes = BLK_ZEROES_UNMAP;
     (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
@@ -446,6 +449,8 @@ static void each_value_of_a_row_is_checked(void **state)
     assert_row_refused(b, "\"opt_io_size\":0", "\"opt_io_size\":4294967296", "opt_io_size");
     assert_row_refused(b, "\"opt_io_size\":0", "\"min_io_size\":-1", "min_io_size");
     assert_row_refused(b, "\"opt_io_size\":0", "\"min_io_size\":1000", "smallest I/O size 1000");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"heads\":256", "geometry.heads");
+    assert_row_refused(b, "\"opt_io_size\":0", "\"heads\":16", "16 heads and 0 sectors");
     assert_row_refused(b, "\"opt_io_size\":0", "\"alignment_offset\":4096",
                        "alignment offset 4096");
     assert_row_refused(b, "\"logical_block_size\":512", "\"logical_block_size\":768",
