@@ -131,8 +131,9 @@ static struct rates rates_of(const json_t *now, const json_t *before, const char
 
 static void print_rates_header(void)
 {
-    printf("%-16s %9s %9s %9s %11s %11s %8s %8s %8s %8s %8s %6s\n", "DISK", "r/s", "w/s", "f/s",
-           "rkB/s", "wkB/s", "r_ms", "w_ms", "f_ms", "inflight", "req/sub", "poll%");
+    printf("%-16s %9s %9s %9s %11s %11s %11s %11s %8s %8s %8s %8s %8s %6s\n", "DISK", "r/s", "w/s",
+           "f/s", "rkB/s", "wkB/s", "dkB/s", "zkB/s", "r_ms", "w_ms", "f_ms", "inflight", "req/sub",
+           "poll%");
 }
 
 static void print_rates(const json_t *now, const json_t *before)
@@ -141,15 +142,19 @@ static void print_rates(const json_t *now, const json_t *before)
     struct rates r = rates_of(now, before, "read");
     struct rates w = rates_of(now, before, "write");
     struct rates f = rates_of(now, before, "flush");
+    struct rates d = rates_of(now, before, "discard");
+    struct rates z = rates_of(now, before, "write_zeroes");
 
     if (seconds <= 0) {
         return;
     }
-    printf("%-16s %9.1f %9.1f %9.1f %11.1f %11.1f %8.3f %8.3f %8.3f %8" PRIu64 " %8.2f %6.1f\n",
+    printf("%-16s %9.1f %9.1f %9.1f %11.1f %11.1f %11.1f %11.1f %8.3f %8.3f %8.3f %8" PRIu64
+           " %8.2f %6.1f\n",
            print_text_of(now, "name"), r.requests / seconds, w.requests / seconds,
            f.requests / seconds, r.bytes / seconds / 1024, w.bytes / seconds / 1024,
-           ratio(r.time_ns / 1e6, r.requests), ratio(w.time_ns / 1e6, w.requests),
-           ratio(f.time_ns / 1e6, f.requests), print_number_of(now, "inflight"),
+           d.bytes / seconds / 1024, z.bytes / seconds / 1024, ratio(r.time_ns / 1e6, r.requests),
+           ratio(w.time_ns / 1e6, w.requests), ratio(f.time_ns / 1e6, f.requests),
+           print_number_of(now, "inflight"),
            ratio(growth(now, before, "submitted") + growth(now, before, "merged"),
                  growth(now, before, "submissions")),
            growth(now, before, "poll_time_ns") / seconds / 1e7);

@@ -181,3 +181,22 @@ need_holes() {
     [ "$(process_status bench)" -eq 0 ]
     [ "$(stat_of vda requests.discard.errors)" -eq 0 ]
 }
+
+# rate_of NAME: the column of the one line that stats --interval has printed.
+rate_of() {
+    awk -v name="$1" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == name) column = i }
+                      NR == 2 { print $column }' <<<"$output"
+}
+
+@test "stats by the interval tell what is discarded and zeroed" {
+    start_vblkd
+    vblkctl add vda null:1G
+    discards vda --runtime 120
+    wait_until 10 stat_reaches vda requests.discard.requests 1
+    run vblkctl stats vda --interval 0.5 --count 1
+    echo "$output"
+    [ "$(rate_of DISK)" = "vda" ]
+    [ "$(rate_of wkB/s)" = "0.0" ]
+    [ "$(rate_of zkB/s)" = "0.0" ]
+    [ "$(rate_of dkB/s)" != "0.0" ]
+}
