@@ -207,6 +207,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
     opts->geometry.discard_block = is_on(config->discard) ? UINT32_MAX : 0;
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
+    opts->has_config_wce = is_on(config->config_wce);
     opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;

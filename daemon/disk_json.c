@@ -233,6 +233,30 @@ static const char *zeroes_name(enum blk_zeroes zeroes)
     return names[zeroes];
 }
 
+/* Who has made it so.  Source: VIRTIO 1.2, 5.2.6.2 (writeback or writethrough). */
+static const char *write_cache_by(const struct device_info *device)
+{
+    return device->is_writeback          ? "default"
+           : device->blk.is_writethrough ? "cache"
+           : device->has_switched        ? "guest"
+                                         : "no_flush";
+}
+
+/* Null while nobody knows, and where nothing is written. */
+static void set_write_cache(json_t *object, const struct plane_info *info)
+{
+    const struct device_info *device = &info->device;
+
+    if (info->geometry.size == 0 || device->blk.is_readonly) {
+        set(object, "write_cache", json_null());
+        set(object, "write_cache_by", json_null());
+    } else {
+        set(object, "write_cache",
+            json_string(device->is_writeback ? "writeback" : "writethrough"));
+        set(object, "write_cache_by", json_string(write_cache_by(device)));
+    }
+}
+
 json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
 {
     unsigned before = json_memory_failures();
@@ -254,6 +278,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_shape(object, "sectors", geometry->chs.sectors, is_known);
     set_shape(object, "discard_block_size", geometry->discard_block, is_known);
     set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
+    set_write_cache(object, info);
     set(object, "listening", json_boolean(info->is_listening));
     set_integer(object, "features", info->device.features);
     set(object, "paused_by", paused_json(info->device.pause_mask));

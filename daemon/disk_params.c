@@ -30,6 +30,8 @@ const struct param disk_params[] = {
      .help = "what the guest discards is given back"},
     {"write_zeroes", PARAM_STRING, TEXT(write_zeroes), .text = "on", .choices = off_on,
      .word = "SWITCH", .help = "the guest may have ranges zeroed"},
+    {"config_wce", PARAM_STRING, TEXT(config_wce), .text = "on", .choices = off_on,
+     .word = "SWITCH", .help = "the guest may switch its write cache off and on"},
     SETTINGS_ROW(struct disk_config, settings),
     {"socket", PARAM_PATH, TEXT(socket), .help = "vhost-user socket", .otherwise = "DIR/NAME.sock"},
     {.name = NULL},

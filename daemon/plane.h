@@ -69,6 +69,7 @@ struct plane_opts {
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
     unsigned queue_size;
+    bool has_config_wce; /* the driver may switch between writeback and writethrough */
     bool is_restored; /* geometry is complete; the disk exists even when its image does not open */
     bool is_stopped;  /* restored only: leave it stopped */
     bool is_writethrough; /* restored only: its driver has asked for it */

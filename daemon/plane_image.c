@@ -121,6 +121,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .seg_max = blk_seg_max(opts->queue_size),
         .is_readonly = opts->image.is_readonly,
         .is_writethrough = cache_is_writethrough(opts->image.cache),
+        .has_config_wce = opts->has_config_wce,
     };
     int ret = 0;
 

@@ -2,6 +2,7 @@
 #include "cmd/ctl/shape.h"
 
 #include <inttypes.h>
+#include <linux/virtio_blk.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,4 +59,29 @@ void shape_show_ranges(const json_t *disk)
                 strcmp(zeroes, "unmap") == 0  ? "given back if the guest allows it"
                 : strcmp(zeroes, "keep") == 0 ? "stay allocated"
                                               : "off");
+}
+
+/* May a driver switch, the one that is there or else the next one? */
+static bool may_switch(const json_t *disk)
+{
+    uint64_t features = print_number_of(disk, "features");
+
+    return features ? features >> VIRTIO_BLK_F_CONFIG_WCE & 1
+                    : strcmp(print_text_of(disk, "config_wce"), "on") == 0;
+}
+
+void shape_show_write_cache(const json_t *disk)
+{
+    const char *cache = print_text_of(disk, "write_cache");
+    const char *by = print_text_of(disk, "write_cache_by");
+
+    if (!cache[0]) {
+        return;
+    }
+    print_field("write cache", "%s%s", cache,
+                strcmp(by, "guest") == 0      ? ", switched by the guest"
+                : strcmp(by, "cache") == 0    ? ", for --cache"
+                : strcmp(by, "no_flush") == 0 ? ", the guest knows no flushes"
+                : may_switch(disk)            ? ", the guest may switch it"
+                                              : "");
 }

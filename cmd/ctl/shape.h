@@ -15,3 +15,6 @@ void shape_show_chs(const json_t *disk);
 
 /* What of discards and zeroes is offered; a daemon of before says nothing. */
 void shape_show_ranges(const json_t *disk);
+
+/* What is stable when, and who has said so; a daemon of before says nothing. */
+void shape_show_write_cache(const json_t *disk);

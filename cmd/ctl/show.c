@@ -197,6 +197,7 @@ static bool is_told_elsewhere(const struct param *row)
         "physical_block_size",
         "discard",
         "write_zeroes",
+        "config_wce",
         "poll_us",
         "poll_cpu",
         "engine",
@@ -460,6 +461,7 @@ void show_disk(const json_t *disk, const struct args *args)
         shape_show_blocks(disk);
         shape_show_chs(disk);
         shape_show_ranges(disk);
+        shape_show_write_cache(disk);
     }
     show_image(disk);
     show_engines(disk);

@@ -219,11 +219,6 @@ bool device_has_writeback(const struct device *dev)
     return dev->view.blk.config.wce;
 }
 
-void device_offer_wce(struct device *dev, bool on)
-{
-    dev->view.blk.opts.has_config_wce = on;
-}
-
 int device_set_features(struct device *dev, uint64_t features)
 {
     if (features & ~device_acceptable(dev)) {

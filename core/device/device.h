@@ -81,6 +81,7 @@ struct device_info {
     struct blk_opts blk;
     uint64_t features; /* accepted by the driver */
     bool is_writeback; /* as the config space says, and unless a driver lacks FLUSH */
+    bool has_switched; /* a driver has asked for writethrough */
     unsigned pause_mask;
     unsigned rings_running;
     unsigned rings_broken;
@@ -189,9 +190,6 @@ void device_set_writeback(struct device *dev, bool on);
 
 /* As it was set last. */
 bool device_has_writeback(const struct device *dev);
-
-/* May drivers that come choose?  Those that are there do as before. */
-void device_offer_wce(struct device *dev, bool on);
 
 /* As blk_config_read. */
 void device_config_read(const struct device *dev, uint32_t offset, void *to, uint32_t len);

@@ -235,6 +235,8 @@ misused() {
     misused '--engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \
         add vda null:1G --engine native
     misused '--engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
+    misused '--config-wce: "1" is not allowed, must be one of "off", "on"' \
+        add vda null:1G --config-wce 1
     misused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 
@@ -247,6 +249,7 @@ misused() {
     misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, batch=N, huge-bounce=WHEN' \
         set vda speed=9
     misused '"poll_us=9" is no setting' set vda poll_us=9
+    misused '"config-wce=off" is no setting' set vda config-wce=off
     misused '"=aio" is no setting' set vda =aio
     misused 'engine: "" is no value for it; ENGINE: ' set vda engine=
     misused "engine: is given twice" set vda engine=auto engine=auto

@@ -97,6 +97,18 @@ int frontend_ring_stop(struct frontend *fe, unsigned index, uint16_t *base)
     return conclude(fe, vhost_user_client_ring_stop(fe->bus.client, index, base, &fe->bus.err));
 }
 
+/* What the driver does not know and the test does. */
+static uint64_t with_more(const struct frontend *fe, uint64_t features)
+{
+    return features | (fe->opts.accept & vhost_user_client_features(fe->bus.client));
+}
+
+static void set_features(void *bus, uint64_t features)
+{
+    vhost_user_bus_ops.set_features(bus,
+                                    with_more(containerof(bus, struct frontend, bus), features));
+}
+
 /* A driver that does not know VERSION_1 is one of old. */
 static int start_driver(struct frontend *fe)
 {
@@ -124,7 +136,7 @@ int frontend_resume(struct frontend *fe)
     int ret = frontend_connect(fe);
 
     if (ret == 0) {
-        ret = frontend_accept(fe, fe->blk.features);
+        ret = frontend_accept(fe, with_more(fe, fe->blk.features));
     }
     if (ret == 0) {
         ret = frontend_share(fe);
@@ -189,7 +201,7 @@ static void init_ring(struct frontend *fe, unsigned index)
 void frontend_init(struct frontend *fe, const struct frontend_opts *opts)
 {
     uint64_t request_bytes = sizeof(struct blk_driver_frame) + opts->request_bytes + 4096u;
-    struct blk_driver_opts driver = {.ops = &vhost_user_bus_ops,
+    struct blk_driver_opts driver = {.ops = &fe->ops,
                                      .bus = &fe->bus,
                                      .is_indirect = true,
                                      .queues = opts->queues,
@@ -199,7 +211,8 @@ void frontend_init(struct frontend *fe, const struct frontend_opts *opts)
     uint64_t ring_bytes =
         blk_driver_ring_bytes(&(struct blk_driver_opts){.is_legacy = true}) * opts->queues;
 
-    *fe = (struct frontend){.opts = *opts};
+    *fe = (struct frontend){.opts = *opts, .ops = vhost_user_bus_ops};
+    fe->ops.set_features = set_features;
     if (vhost_user_bus_init(&fe->bus, opts->queues, true, &fe->bus.err) < 0) {
         errx(EXIT_FAILURE, "%s", fe->bus.err.text);
     }

@@ -25,6 +25,7 @@ struct frontend_opts {
     unsigned queue_size;      /* up to BLK_DRIVER_MAX_SIZE */
     unsigned depth;           /* requests at once on each ring */
     uint32_t request_bytes;   /* largest data part of one */
+    uint64_t accept;          /* feature bits, if offered, beyond those that its driver knows */
     uint64_t refuse;          /* feature bits that it does not accept; see vhost_user_client.h */
     uint64_t refuse_protocol; /* protocol feature bits that it does not accept */
     bool follows;             /* while it waits it reconnects, as a VMM does */
@@ -53,6 +54,7 @@ struct frontend_ring {
 
 struct frontend {
     struct frontend_opts opts;
+    struct blk_driver_ops ops; /* the bus's, but for `accept` */
     struct vhost_user_bus bus; /* its err: of the latest call that failed */
     struct arena arena;
     struct blk_driver blk;

@@ -96,6 +96,7 @@ static int bench_start(void **state)
             {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
+        .config_wce = "on",
         .queues = 1,
         .queue_size = 64,
     };

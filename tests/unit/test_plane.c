@@ -323,11 +323,24 @@ static void connect_front_end(struct bench *b)
         .queue_size = 16,
         .depth = 8,
         .request_bytes = 4096,
+        .accept = BIT(VIRTIO_BLK_F_CONFIG_WCE),
     };
 
     frontend_init(&b->fe, &opts);
     b->has_front_end = true;
     assert_int_equal(frontend_start(&b->fe), 0);
+}
+
+/* The connection before may still be on its way out. */
+static void reconnect_front_end(struct bench *b)
+{
+    uint64_t deadline_ns = now_ns() + 20 * NS_PER_S;
+
+    while (frontend_resume(&b->fe) < 0) {
+        assert_true(now_ns() < deadline_ns);
+        frontend_disconnect(&b->fe);
+        (void)usleep(1000);
+    }
 }
 
 static void put_write(struct bench *b, uint64_t sector)
@@ -1601,6 +1614,45 @@ static void polling_changes_under_a_front_end(void **state)
     expect_written(b);
 }
 
+static bool offers_wce(struct bench *b)
+{
+    return device_features(b->plane->dev) & BIT(VIRTIO_BLK_F_CONFIG_WCE);
+}
+
+/* Killed and started again, or reconnected to: what the driver has accepted is found again. */
+static void switch_of_the_cache_is_offered_as_asked_for(void **state)
+{
+    struct bench *b = *state;
+    uint64_t accepted;
+
+    assert_int_equal(open_disk(b), 0);
+    assert_false(offers_wce(b));
+    remove_disk(b);
+    b->opts.has_config_wce = true;
+    assert_int_equal(open_disk(b), 0);
+    assert_true(offers_wce(b));
+    connect_front_end(b);
+    accepted = info(b)->device.features;
+    assert_true(accepted & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    frontend_disconnect(&b->fe);
+    reconnect_front_end(b);
+    assert_int_equal(info(b)->device.features, accepted);
+}
+
+/* Nobody can write there, or all of it is stable. */
+static void disk_that_has_no_choice_offers_none(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.has_config_wce = true;
+    set_new_image(b);
+    b->opts.image.cache = CACHE_WRITETHROUGH;
+    assert_int_equal(open_disk(b), 0);
+    assert_false(offers_wce(b));
+    assert_false(info(b)->device.is_writeback);
+    assert_false(info(b)->device.has_switched);
+}
+
 static void refused_change_changes_nothing(void **state)
 {
     struct bench *b = *state;
@@ -1917,6 +1969,8 @@ int main(void)
         bench_test(engine_of_an_open_image_stays),
         bench_test(each_thread_tells_its_engine),
         bench_test(polling_changes_under_a_front_end),
+        bench_test(switch_of_the_cache_is_offered_as_asked_for),
+        bench_test(disk_that_has_no_choice_offers_none),
         bench_test(refused_change_changes_nothing),
         bench_test(disk_that_is_being_removed_is_not_set),
         bench_test(threads_change_when_what_is_in_flight_has_ended),

@@ -197,6 +197,7 @@ static void prepare_add(struct bench *b)
             {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
+        .config_wce = "on",
         .queues = 1,
         .queue_size = 64,
     };
@@ -317,6 +318,7 @@ static const char *add_null(struct bench *b, const char *name, const char *seria
             {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
+        .config_wce = "on",
         .queues = 1,
         .queue_size = 64,
     };

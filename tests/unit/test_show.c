@@ -73,6 +73,36 @@ static void closed_image_has_the_engine_that_it_will_get(void **state)
                  "\nengine:         aio, when the image is open\n");
 }
 
+static void write_cache_is_shown_with_who_has_made_it_so(void **state)
+{
+    static const struct {
+        const char *members;
+        const char *line;
+    } cases[] = {
+        {"\"write_cache\": \"writeback\", \"write_cache_by\": \"default\", \"config_wce\": \"off\"",
+         "writeback\n"},
+        {"\"write_cache\": \"writeback\", \"write_cache_by\": \"default\", \"config_wce\": \"on\"",
+         "writeback, the guest may switch it\n"},
+        {"\"write_cache\": \"writeback\", \"write_cache_by\": \"default\", \"config_wce\": \"on\","
+         "\"features\": 512", /* FLUSH alone */
+         "writeback\n"},
+        {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"guest\"",
+         "writethrough, switched by the guest\n"},
+        {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"cache\"",
+         "writethrough, for --cache\n"},
+        {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"no_flush\"",
+         "writethrough, the guest knows no flushes\n"},
+    };
+    char json[256];
+    char line[128];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        (void)snprintf(json, sizeof(json), "{\"size\": 4096, %s}", cases[i].members);
+        (void)snprintf(line, sizeof(line), "\nwrite cache:    %s", cases[i].line);
+        expect_shown(json, line);
+    }
+}
+
 /* Its image is not open yet. */
 static void disk_that_is_being_added_has_no_size(void **state)
 {
@@ -109,6 +139,7 @@ int main(void)
         cmocka_unit_test(engine_of_each_thread_is_shown_where_they_differ),
         cmocka_unit_test(engine_that_was_not_asked_for_is_shown_with_its_threads),
         cmocka_unit_test(closed_image_has_the_engine_that_it_will_get),
+        cmocka_unit_test(write_cache_is_shown_with_who_has_made_it_so),
         cmocka_unit_test(disk_that_is_being_added_has_no_size),
         cmocka_unit_test(warnings_are_shown_with_the_state),
         cmocka_unit_test(warnings_follow_the_list_with_the_names_of_disks),
