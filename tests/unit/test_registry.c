@@ -133,8 +133,9 @@ struct bench {
     struct state *state;
     struct registry registry;
     struct disk_config config;
-    int answer; /* of the last op */
-    bool is_done;
+    int answer[4]; /* of ops that ended, and nobody has taken it yet */
+    unsigned answers;
+    bool has_answer;
     bool has_ended;
     struct disk_record table; /* the first disk in the state file, when all has ended */
     size_t table_size;
@@ -173,19 +174,29 @@ static void start_registry(struct bench *b, unsigned open_ms)
     assert_int_equal(registry_init(&b->registry, &opts), 0);
 }
 
-static void on_done(struct op *op)
+static void add_answer(struct bench *b, int answer)
 {
-    struct bench *b = op->arg;
-
-    b->answer = op->err.code;
-    b->is_done = true;
+    assert_in_range(b->answers, 0, ARRAY_SIZE(b->answer) - 1);
+    b->answer[b->answers++] = answer;
+    b->has_answer = true;
 }
 
+static void on_done(struct op *op)
+{
+    add_answer(op->arg, op->err.code);
+}
+
+/* Of the op that ended first; several may end in one turn of the loop. */
 static int wait_done(struct bench *b)
 {
-    control_world_wait(&b->control, &b->is_done);
-    b->is_done = false;
-    return b->answer;
+    int answer;
+
+    control_world_wait(&b->control, &b->has_answer);
+    answer = b->answer[0];
+    b->answers--;
+    memmove(b->answer, b->answer + 1, b->answers * sizeof(b->answer[0]));
+    b->has_answer = b->answers > 0;
+    return answer;
 }
 
 static void prepare_add(struct bench *b)
@@ -720,7 +731,7 @@ static void size_of_an_image_that_a_late_start_opens_is_kept(void **state)
 
 static void on_restored(void *arg)
 {
-    ((struct bench *)arg)->is_done = true;
+    add_answer(arg, 0);
 }
 
 /* One disk, as if the daemon were started. */
