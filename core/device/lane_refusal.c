@@ -20,6 +20,39 @@ static const char *verb_of(const struct request *request)
     }
 }
 
+/*
+ * A read or write that is a barrier goes by its number as well; "": none that is known.
+ * Source: VIRTIO 1.2, 5.2.6 "Device Operation"; 1.3, 5.2.6 (those of zones).
+ */
+static const char *name_of_type(uint32_t type)
+{
+    static const struct {
+        uint32_t type;
+        const char *name;
+    } names[] = {
+        {2, " (SCSI command)"},
+        {3, " (SCSI command)"},
+        {10, " (GET_LIFETIME)"},
+        {VIRTIO_BLK_T_DISCARD, " (DISCARD)"},
+        {VIRTIO_BLK_T_WRITE_ZEROES, " (WRITE_ZEROES)"},
+        {14, " (SECURE_ERASE)"},
+        {15, " (ZONE_APPEND)"},
+        {16, " (ZONE_REPORT)"},
+        {18, " (ZONE_OPEN)"},
+        {20, " (ZONE_CLOSE)"},
+        {22, " (ZONE_FINISH)"},
+        {24, " (ZONE_RESET)"},
+        {26, " (ZONE_RESET_ALL)"},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        if (names[i].type == type) {
+            return names[i].name;
+        }
+    }
+    return type & VIRTIO_BLK_T_BARRIER ? " (a legacy barrier)" : "";
+}
+
 /* What is wrong with its place or length. */
 static void say_data(char *what, const struct request *request, const struct blk_opts *opts)
 {
@@ -64,8 +97,8 @@ static void say_refusal(char *what, const struct request *request, const struct 
         (void)snprintf(what, WHAT_BYTES, "a request for the serial number has no room for it");
         break;
     case REFUSAL_TYPE:
-        (void)snprintf(what, WHAT_BYTES, "a request of type %u, which the disk does not have",
-                       request->type);
+        (void)snprintf(what, WHAT_BYTES, "a request of type %u%s, which the disk does not have",
+                       request->type, name_of_type(request->type));
         break;
     case REFUSAL_RANGES:
         (void)snprintf(what, WHAT_BYTES, "%s has no segments that are whole, or more than %u",

@@ -754,20 +754,64 @@ static void get_id_fills_several_pieces(void **state)
     assert_memory_equal(arena_at(&w->arena, w->data + 200), "l-1\0", 4);
 }
 
+static void assert_unsupported(struct world *w, enum blk_verdict verdict)
+{
+    assert_refused(w, verdict, VIRTIO_BLK_S_UNSUPP);
+    assert_int_equal(w->request->refusal, REFUSAL_TYPE);
+    give_back(w);
+    w->stats.invalid = 0;
+}
+
 static void unknown_types_are_unsupported(void **state)
 {
-    static const uint32_t types[] = {2,  3,  5,  9,          VIRTIO_BLK_T_DISCARD,
-                                     13, 14, 99, 0x80000000, UINT32_MAX};
+    /* SCSI_CMD, GET_LIFETIME, DISCARD, WRITE_ZEROES, SECURE_ERASE, and 15 to 26 for zones. */
+    static const uint32_t types[] = {2,  3,  5,  9,  10, 11, 13, 14, 15,         16,
+                                     18, 20, 22, 24, 26, 99, 12, 17, 0x7fffffff, UINT32_MAX};
     struct world *w = *state;
-    struct used used;
 
     for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
-        w->stats.invalid = 0;
-        assert_refused(w, parse(w, types[i], 0, 512, false), VIRTIO_BLK_S_UNSUPP);
-        ring_push(&w->ring, &w->request->chain, 1);
-        ring_publish(&w->ring);
-        assert_true(driver_reap(&w->drv, &used));
+        assert_unsupported(w, parse(w, types[i], 0, 0, false));
+        assert_unsupported(w, parse(w, types[i], 0, 512, false));
+        assert_unsupported(w, parse(w, types[i], 0, 512, true));
     }
+}
+
+/* Nothing is begun, so that no read or write is taken for one that waits for others. */
+static void legacy_barriers_are_unsupported(void **state)
+{
+    static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH,
+                                     VIRTIO_BLK_T_SCSI_CMD};
+    struct world *w = *state;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        uint32_t type = types[i] | VIRTIO_BLK_T_BARRIER;
+
+        assert_unsupported(w, parse(w, type, 0, 0, false));
+        assert_unsupported(w, parse(w, type, 0, 512, false));
+        assert_unsupported(w, parse(w, type, 0, 512, true));
+    }
+}
+
+/*
+ * Header, command, data, sense, SCSI's own header, status.
+ * Source: VIRTIO 1.2, 5.2.6.4 "Legacy Interface: Device Operation".
+ */
+static void scsi_commands_of_old_are_unsupported(void **state)
+{
+    struct world *w = *state;
+    struct piece to_device[] = {piece_out(w->header, 16),      piece_out(w->data, 6),
+                                piece_out(w->data + 512, 512), piece_in(w->data + 8192, 96),
+                                piece_in(w->data + 12288, 16), piece_in(w->status, 1)};
+    struct piece from_device[] = {piece_out(w->header, 16),      piece_out(w->data, 6),
+                                  piece_in(w->data + 4096, 512), piece_in(w->data + 8192, 96),
+                                  piece_in(w->data + 12288, 16), piece_in(w->status, 1)};
+
+    set_header(w, VIRTIO_BLK_T_SCSI_CMD, 0);
+    assert_unsupported(w, parse_pieces(w, to_device, 6));
+    set_header(w, VIRTIO_BLK_T_SCSI_CMD | VIRTIO_BLK_T_OUT, 0);
+    assert_unsupported(w, parse_pieces(w, to_device, 6));
+    set_header(w, VIRTIO_BLK_T_SCSI_CMD, 0);
+    assert_unsupported(w, parse_pieces(w, from_device, 6));
 }
 
 /* ---- discards and zeroes ---- */
@@ -1538,6 +1582,8 @@ int main(void)
         in_world(get_id_without_a_buffer_is_refused),
         in_world(get_id_fills_several_pieces),
         in_world(unknown_types_are_unsupported),
+        in_world(legacy_barriers_are_unsupported),
+        in_world(scsi_commands_of_old_are_unsupported),
         in_world(header_may_be_cut_in_three),
         in_world(header_and_data_may_share_a_descriptor),
         in_world(data_and_status_may_share_a_descriptor),

@@ -105,6 +105,28 @@ static void each_kind_is_told_once_for_each_ring(void **state)
     assert_string_equal(tell(w, 1, REFUSAL_RANGE), "");
 }
 
+static void assert_named(struct world *w, uint32_t type, const char *what)
+{
+    w->queue[0].refusals_told = 0;
+    memset(&w->lane.refusal_log, 0, sizeof(w->lane.refusal_log));
+    w->request.type = type;
+    assert_non_null(strstr(tell(w, 0, REFUSAL_TYPE), what));
+}
+
+static void types_that_are_known_are_named(void **state)
+{
+    struct world *w = *state;
+
+    assert_named(w, 2, "a request of type 2 (SCSI command), which");
+    assert_named(w, 3, "a request of type 3 (SCSI command), which");
+    assert_named(w, 10, "a request of type 10 (GET_LIFETIME), which");
+    assert_named(w, VIRTIO_BLK_T_DISCARD, "a request of type 11 (DISCARD), which");
+    assert_named(w, VIRTIO_BLK_T_SECURE_ERASE, "a request of type 14 (SECURE_ERASE), which");
+    assert_named(w, 16, "a request of type 16 (ZONE_REPORT), which");
+    assert_named(w, 0x80000001, "a request of type 2147483649 (a legacy barrier), which");
+    assert_named(w, 99, "a request of type 99, which");
+}
+
 /* A guest may start its rings anew all the time. */
 static void limit_leaves_out_what_is_told_later(void **state)
 {
@@ -127,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         in_world(each_kind_says_what_was_asked_and_why_not),
         in_world(each_kind_is_told_once_for_each_ring),
+        in_world(types_that_are_known_are_named),
         in_world(limit_leaves_out_what_is_told_later),
     };
 
