@@ -76,6 +76,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_id \
 	tests/unit/test_image_random \
 	tests/unit/test_image_sync \
+	tests/unit/test_image_zoned \
 	tests/unit/test_lane_refusal \
 	tests/unit/test_lanes \
 	tests/unit/test_log \

@@ -18,6 +18,7 @@
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_sync.h"
+#include "core/block/image_zoned.h"
 
 static int open_flags(const struct image_opts *opts)
 {
@@ -261,7 +262,9 @@ static int find_facts(struct image_file *image, const struct image_opts *opts, s
     if (opts->is_new) {
         image->chs = image_chs_read(image->fd, image_shape_align(&image->shape));
     }
-    return 0;
+    return image->shape.is_device && !opts->is_readonly
+               ? image_zoned_check(st.st_rdev, image->path, err)
+               : 0;
 }
 
 static int open_sync(struct image_file *image, struct err *err)

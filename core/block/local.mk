@@ -33,6 +33,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_shape.c core/block/image_shape.h \
 	core/block/image_sync.c core/block/image_sync.h \
 	core/block/image_type.c core/block/image_type.h \
+	core/block/image_zoned.c core/block/image_zoned.h \
 	core/block/merge.c core/block/merge.h \
 	core/block/node.c core/block/node.h \
 	core/block/node_fault.c core/block/node_fault.h \
