@@ -142,6 +142,7 @@ static enum vu_verdict get_config(struct vu_session *session, struct vu_msg *msg
 /*
  * Only `writeback` is writable, and it is the guest that writes: refusing is enough, the front-end
  * has done nothing wrong.  What is as it was may come with it.
+ * Source: vhost-user, "VHOST_USER_SET_CONFIG" (flags 0: a driver's write; 1: live migration).
  */
 static enum vu_verdict set_config(struct vu_session *session, struct vu_msg *msg)
 {
@@ -154,6 +155,10 @@ static enum vu_verdict set_config(struct vu_session *session, struct vu_msg *msg
         msg->header.size != VHOST_USER_CONFIG_HEADER_BYTES + config->size) {
         return vu_fault(session, VU_BAD, "%u bytes at %u in a payload of %u", config->size,
                         config->offset, msg->header.size);
+    }
+    if (config->flags != 0) {
+        return vu_fault(session, VU_REFUSED, "flags 0x%x are not those of a driver's write",
+                        config->flags);
     }
     device_config_read(session->dev, config->offset, now, config->size);
     if (writes) {

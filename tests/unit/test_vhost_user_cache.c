@@ -200,6 +200,18 @@ static void writeback_that_is_no_boolean_is_refused(void **state)
     assert_true(serves_writeback(b));
 }
 
+/* As live migration would write, which is not offered. */
+static void write_that_is_not_the_drivers_is_refused(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_config config = {.offset = WRITEBACK_AT, .size = 1, .flags = 1};
+
+    bench_negotiate(b);
+    assert_int_equal(write_config(b, &config), 1);
+    bench_expect_log(b, "flags 0x1 are not those of a driver's write");
+    assert_true(serves_writeback(b));
+}
+
 static void all_of_the_config_space_may_come_with_it(void **state)
 {
     struct vu_bench *b = *state;
@@ -285,6 +297,7 @@ int main(void)
         bench_test_slow(writethrough_waits_for_what_is_in_flight),
         bench_test(driver_without_the_feature_is_refused),
         bench_test(writeback_that_is_no_boolean_is_refused),
+        bench_test(write_that_is_not_the_drivers_is_refused),
         bench_test(all_of_the_config_space_may_come_with_it),
         bench_test(other_fields_that_change_with_it_are_refused),
         bench_test(message_that_is_longer_than_it_says_closes),
