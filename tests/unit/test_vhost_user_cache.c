@@ -212,6 +212,29 @@ static void write_that_is_not_the_drivers_is_refused(void **state)
     assert_true(serves_writeback(b));
 }
 
+static bool has_ended(struct vu_bench *b)
+{
+    uint8_t byte;
+
+    return recv(b->peer, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+/* The driver goes on with writeback, and flushes, until whoever keeps it is there again. */
+static void writethrough_that_takes_too_long_is_refused_and_served(void **state)
+{
+    struct vu_bench *b = *state;
+
+    bench_set_up(b);
+    begin_switch(b, 0);
+    bench_wait(b, has_ended);
+    assert_int_equal(answer_of_switch(b), 1);
+    bench_expect_log(b, "that was not on stable storage after 20 ms; it goes on");
+    assert_false(serves_writeback(b));
+    assert_int_equal(shown(b), 0);
+    kept(b, 0);
+    assert_false(has_answer(b)); /* it has had one */
+}
+
 static void all_of_the_config_space_may_come_with_it(void **state)
 {
     struct vu_bench *b = *state;
@@ -298,6 +321,8 @@ int main(void)
         bench_test(driver_without_the_feature_is_refused),
         bench_test(writeback_that_is_no_boolean_is_refused),
         bench_test(write_that_is_not_the_drivers_is_refused),
+        cmocka_unit_test_setup_teardown(writethrough_that_takes_too_long_is_refused_and_served,
+                                        bench_start_hasty, bench_stop),
         bench_test(all_of_the_config_space_may_come_with_it),
         bench_test(other_fields_that_change_with_it_are_refused),
         bench_test(message_that_is_longer_than_it_says_closes),

@@ -138,12 +138,15 @@ static void on_keep_cache(void *arg)
     b->keeps++;
 }
 
-static int start(void **state, bool is_slow)
+static int start(void **state, bool is_slow, unsigned keep_ms)
 {
     static struct vu_bench bench;
     struct vu_bench *b = &bench;
-    struct vhost_user_opts opts = {
-        .name = "vda", .socket_path = b->path, .keep_cache = on_keep_cache, .arg = b};
+    struct vhost_user_opts opts = {.name = "vda",
+                                   .socket_path = b->path,
+                                   .keep_cache = on_keep_cache,
+                                   .arg = b,
+                                   .keep_ms = keep_ms};
     struct err err = {0};
 
     memset(b, 0, sizeof(*b));
@@ -164,12 +167,17 @@ static int start(void **state, bool is_slow)
 
 int bench_start(void **state)
 {
-    return start(state, false);
+    return start(state, false, 0);
 }
 
 int bench_start_slow(void **state)
 {
-    return start(state, true);
+    return start(state, true, 0);
+}
+
+int bench_start_hasty(void **state)
+{
+    return start(state, false, 20);
 }
 
 static void on_stopped(void *arg)
