@@ -15,6 +15,7 @@
 #include "core/base/chore.h"
 #include "core/block/image_opening.h"
 #include "core/device/device_state.h"
+#include "daemon/plane_cache.h"
 #include "daemon/plane_thread.h"
 #include "tests/lib/frontend.h"
 #include "tests/unit/chance.h"
@@ -43,6 +44,7 @@ struct bench {
     bool has_ended;
     struct frontend fe;
     bool has_front_end;
+    unsigned keeps; /* how often control was told of the cache */
 };
 
 /* ---- images that are behind the gate, and file systems that do not answer ---- */
@@ -1653,6 +1655,168 @@ static void disk_that_has_no_choice_offers_none(void **state)
     assert_false(info(b)->device.has_switched);
 }
 
+/* ---- the switch of the write cache, which control is to keep ---- */
+
+static void on_keep_cache(struct plane *plane)
+{
+    assert_ptr_equal(plane, bench->plane);
+    bench->keeps++;
+}
+
+/* A file, whose flush is one. */
+static void open_disk_with_switch(struct bench *b)
+{
+    set_new_image(b);
+    b->opts.has_config_wce = true;
+    b->opts.keep_cache = on_keep_cache;
+    assert_int_equal(open_disk(b), 0);
+    connect_front_end(b);
+}
+
+static void send_switch(struct bench *b, uint8_t writeback)
+{
+    const struct vhost_config_msg config = {
+        .offset = offsetof(struct virtio_blk_config, wce), .size = 1, .data = {writeback}};
+    uint32_t bytes = (uint32_t)offsetof(struct vhost_config_msg, data) + 1;
+    const struct vhost_out out = {.request = VHOST_SET_CONFIG,
+                                  .flags = VHOST_FLAG_VERSION | VHOST_FLAG_NEED_REPLY,
+                                  .size = bytes,
+                                  .len = bytes,
+                                  .payload = &config};
+
+    assert_int_equal(vhost_send(frontend_sock(&b->fe), &out), 0);
+}
+
+static void wait_told(struct bench *b, unsigned keeps)
+{
+    while (b->keeps < keeps) {
+        uv_run(&b->control.loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(b->keeps, keeps);
+}
+
+static bool is_answered(struct bench *b)
+{
+    uint8_t byte;
+
+    (void)info(b); /* the disk's thread has done what came before */
+    return recv(frontend_sock(&b->fe), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
+static uint64_t answer_of_switch(struct bench *b)
+{
+    uint64_t result = UINT64_MAX;
+    struct vhost_in in;
+
+    assert_int_equal(vhost_recv(frontend_sock(&b->fe), &in, LONG_MS), 0);
+    assert_int_equal(in.request, VHOST_SET_CONFIG);
+    assert_int_equal(in.size, sizeof(result));
+    memcpy(&result, in.payload, sizeof(result));
+    return result;
+}
+
+static void switch_is_answered_when_control_has_kept_it(void **state)
+{
+    struct bench *b = *state;
+
+    open_disk_with_switch(b);
+    send_switch(b, 0);
+    wait_told(b, 1);
+    assert_true(b->plane->cache.is_writethrough);
+    assert_int_equal(b->plane->cache.err.code, 0);
+    assert_false(info(b)->device.is_writeback);
+    assert_true(info(b)->device.has_switched);
+    assert_false(is_answered(b));
+    put_write(b, 0);
+    expect_written(b); /* nothing else waits for it */
+    plane_cache_kept(b->plane);
+    assert_int_equal(answer_of_switch(b), 0);
+    send_switch(b, 1);
+    assert_int_equal(answer_of_switch(b), 0); /* and kept behind that */
+    wait_told(b, 2);
+    assert_false(b->plane->cache.is_writethrough);
+    plane_cache_kept(b->plane);
+    assert_true(info(b)->device.is_writeback);
+    assert_false(info(b)->device.has_switched);
+}
+
+static void switch_that_control_cannot_keep_is_refused(void **state)
+{
+    struct bench *b = *state;
+
+    open_disk_with_switch(b);
+    send_switch(b, 0);
+    wait_told(b, 1);
+    (void)err_say(&b->plane->cache.err, -ENOSPC, "the state directory is full");
+    plane_cache_kept(b->plane);
+    assert_int_equal(answer_of_switch(b), 1);
+    assert_false(info(b)->device.is_writeback);
+    send_switch(b, 0); /* the error was of that time */
+    wait_told(b, 2);
+    assert_int_equal(b->plane->cache.err.code, 0);
+    plane_cache_kept(b->plane);
+    assert_int_equal(answer_of_switch(b), 0);
+}
+
+/* The answer to the first is nobody's; what was asked for last is told once more, behind it. */
+static void switch_by_another_connection_is_kept_behind_the_first(void **state)
+{
+    struct bench *b = *state;
+
+    open_disk_with_switch(b);
+    send_switch(b, 0);
+    wait_told(b, 1);
+    frontend_disconnect(&b->fe);
+    reconnect_front_end(b);
+    send_switch(b, 0);
+    assert_int_equal(b->keeps, 1);
+    plane_cache_kept(b->plane); /* before it is asked for again, or behind that */
+    wait_told(b, 2);
+    assert_false(is_answered(b));
+    plane_cache_kept(b->plane);
+    assert_int_equal(answer_of_switch(b), 0);
+}
+
+static void switch_of_a_stopped_disk_is_kept(void **state)
+{
+    struct bench *b = *state;
+
+    open_disk_with_switch(b);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    send_switch(b, 0);
+    wait_told(b, 1);
+    plane_cache_kept(b->plane);
+    assert_int_equal(answer_of_switch(b), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_false(info(b)->device.is_writeback);
+}
+
+/* Whoever keeps it learns that by `gone`, and tells nobody. */
+static void disk_may_go_while_its_switch_is_kept(void **state)
+{
+    struct bench *b = *state;
+
+    open_disk_with_switch(b);
+    send_switch(b, 0);
+    wait_told(b, 1);
+    remove_disk(b);
+}
+
+/* Also for a driver that has not accepted the switch, as of a disk that had none before. */
+static void restored_disk_is_served_as_its_driver_has_asked(void **state)
+{
+    struct bench *b = *state;
+
+    restore_image(b);
+    b->opts.is_writethrough = true;
+    assert_int_equal(open_disk(b), 0);
+    assert_true(info(b)->device.has_switched);
+    connect_front_end(b);
+    assert_false(info(b)->device.features & BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    assert_true(info(b)->device.features & BIT(VIRTIO_BLK_F_FLUSH));
+    assert_false(info(b)->device.is_writeback);
+}
+
 static void refused_change_changes_nothing(void **state)
 {
     struct bench *b = *state;
@@ -1971,6 +2135,12 @@ int main(void)
         bench_test(polling_changes_under_a_front_end),
         bench_test(switch_of_the_cache_is_offered_as_asked_for),
         bench_test(disk_that_has_no_choice_offers_none),
+        bench_test(switch_is_answered_when_control_has_kept_it),
+        bench_test(switch_that_control_cannot_keep_is_refused),
+        bench_test(switch_by_another_connection_is_kept_behind_the_first),
+        bench_test(switch_of_a_stopped_disk_is_kept),
+        bench_test(disk_may_go_while_its_switch_is_kept),
+        bench_test(restored_disk_is_served_as_its_driver_has_asked),
         bench_test(refused_change_changes_nothing),
         bench_test(disk_that_is_being_removed_is_not_set),
         bench_test(threads_change_when_what_is_in_flight_has_ended),
