@@ -24,7 +24,7 @@ FRONTEND_LDADD = libtest.a $(FRONT_END)
 # Front-ends, well-behaved and not, against a daemon that runs: tests/e2e/frontend.bats.
 check_PROGRAMS += tests/frontend-tests
 tests_frontend_tests_SOURCES = \
-	tests/e2e/frontend_bad_messages.c tests/e2e/frontend_bad_rings.c \
+	tests/e2e/frontend_bad_messages.c tests/e2e/frontend_bad_rings.c tests/e2e/frontend_cache.c \
 	tests/e2e/frontend_cases.h tests/e2e/frontend_good.c tests/e2e/frontend_large.c \
 	tests/e2e/frontend_life.c tests/e2e/frontend_ranges.c \
 	tests/e2e/frontend_tests.c
@@ -332,7 +332,7 @@ EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.ba
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
-	tests/e2e/control.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
+	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
 	tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp

@@ -210,6 +210,23 @@ flushes_fail_for_good() {
     end_after_loss
 }
 
+@test "once a guest has switched its cache off, a write is stable when it is answered" {
+    [ -x "$top_builddir/tests/frontend-tests" ] || skip "no frontend-tests in $top_builddir"
+    leaky_image 30M
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/leaky/vda.img" --cache writeback --threads 2
+    process_start hold "$top_builddir/tests/frontend-hold" "$(socket_of vda)" 1 writethrough
+    is_switched() { [ "$(vblkctl --json show vda | json_members write_cache_by)" = guest ]; }
+    wait_until 20 is_switched
+    process_signal hold KILL
+    wait_until 20 process_ended hold
+    # What does not fit fails by itself, and not the flush after it.
+    load_reaches vda requests.write.errors 1 --rw write --bs 1M
+    [ "$(stat_of vda requests.flush.requests)" -eq 0 ]
+    [ "$(warnings vda)" = flush_failed ]
+    end_after_loss
+}
+
 @test "a stable write that failed fails the flushes after it" {
     leaky_image 30M
     start_vblkd

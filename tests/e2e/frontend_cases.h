@@ -18,6 +18,7 @@ extern const struct frontend_case good_cases[];  /* memory, features, requests *
 extern const struct frontend_case life_cases[];  /* stop, reconnect, messages as they come */
 extern const struct frontend_case large_cases[]; /* rings and requests */
 extern const struct frontend_case range_cases[]; /* discards and zeroes */
+extern const struct frontend_case cache_cases[]; /* writeback and writethrough */
 extern const struct frontend_case bad_message_cases[];
 extern const struct frontend_case bad_ring_cases[];
 

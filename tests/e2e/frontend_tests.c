@@ -208,6 +208,7 @@ int main(int argc, char **argv)
     failures += run_cases(life_cases, pattern, &number);
     failures += run_cases(large_cases, pattern, &number);
     failures += run_cases(range_cases, pattern, &number);
+    failures += run_cases(cache_cases, pattern, &number);
     failures += run_cases(bad_message_cases, pattern, &number);
     failures += run_cases(bad_ring_cases, pattern, &number);
     printf("1..%u\n", number);
