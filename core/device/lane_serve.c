@@ -102,7 +102,7 @@ static unsigned most_of(const struct lane *lane, const struct ring *ring)
 static void tell_fault(struct queue *q)
 {
     if (mem_is_lost(&q->view->mem)) {
-        ring_break(&q->ring, LANE_MEMORY_LOST);
+        ring_break(&q->ring, mem_why_lost(&q->view->mem));
     }
     queue_tell_fault(q);
 }

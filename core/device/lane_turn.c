@@ -167,7 +167,7 @@ void lane_lose_memory(struct lane *lane)
         struct queue *q = &lane->view->queue[i];
 
         if (q->lane == lane && q->ring.is_started && !q->ring.is_broken) {
-            ring_break(&q->ring, LANE_MEMORY_LOST);
+            ring_break(&q->ring, mem_why_lost(&lane->view->mem));
             queue_tell_fault(q);
         }
     }

@@ -7,6 +7,7 @@ core_virtio_libvirtio_a_SOURCES = \
 	core/virtio/blk_opts.c core/virtio/blk_opts.h \
 	core/virtio/blk_ranges.c core/virtio/blk_ranges.h \
 	core/virtio/blk_request.h \
+	core/virtio/dirty_log.c core/virtio/dirty_log.h \
 	core/virtio/layout.h \
 	core/virtio/mem.c core/virtio/mem.h \
 	core/virtio/mem_guard.c \

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -19,30 +20,38 @@ void mem_init(struct mem *mem)
 {
     mem->count = 0;
     mem->mapped = 0;
+    mem->log = (struct dirty_log){0};
+    memset(&mem->log_region, 0, sizeof(mem->log_region));
 }
 
 #define TIB ((double)(1ull << 40))
 
+/* What is about to be mapped, for people. */
+struct mapped_name {
+    char text[48];
+};
+
 /* Count `size` bytes of address space before they are mapped. */
-static int reserve_bytes(struct mem *mem, const struct mem_layout *l, uint64_t size,
-                         struct err *err)
+static int reserve_bytes(struct mem *mem, const char *name, uint64_t size, struct err *err)
 {
     uint64_t all;
 
     if (size > MEM_MAX_BYTES - mem->mapped) {
-        err_say(err, -ENOMEM,
-                "memory region at 0x%" PRIx64 ": with it the front-end would share %.1f TiB, %.0f "
-                "TiB is the most; give the guest less memory",
-                l->guest_addr, (double)(mem->mapped + size) / TIB, MEM_MAX_BYTES / TIB);
+        err_say(
+            err, -ENOMEM,
+            "%s: with it the front-end would share %.1f TiB, %.0f TiB is the most; give the guest "
+            "less memory",
+            name, (double)(mem->mapped + size) / TIB, MEM_MAX_BYTES / TIB);
         return -ENOMEM;
     }
     all = atomic_fetch_add_explicit(&mapped_by_all, size, memory_order_relaxed) + size;
     if (all > MEM_MAX_BYTES_OF_ALL) {
         atomic_fetch_sub_explicit(&mapped_by_all, size, memory_order_relaxed);
-        err_say(err, -ENOMEM,
-                "memory region at 0x%" PRIx64 ": with it all front-ends together would share %.1f "
-                "TiB, %.0f TiB is the most; end another guest, or serve some by another vblkd",
-                l->guest_addr, (double)all / TIB, MEM_MAX_BYTES_OF_ALL / TIB);
+        err_say(
+            err, -ENOMEM,
+            "%s: with it all front-ends together would share %.1f TiB, %.0f TiB is the most; end "
+            "another guest, or serve some by another vblkd",
+            name, (double)all / TIB, MEM_MAX_BYTES_OF_ALL / TIB);
         return -ENOMEM;
     }
     mem->mapped += size;
@@ -66,7 +75,7 @@ void mem_clear(struct mem *mem)
     for (unsigned i = 0; i < mem->count; i++) {
         unmap_region(mem, &mem->region[i]);
     }
-    mem_init(mem);
+    mem->count = 0;
 }
 
 /* File offsets and lengths of a mapping are in pages; on hugetlbfs, in its huge pages. */
@@ -112,33 +121,40 @@ static int check_layout(const struct mem *mem, const struct mem_layout *l, struc
                            l->guest_addr, other->guest_addr);
         }
     }
+    if (mem->log.bits && !dirty_log_covers(&mem->log, l->guest_addr, l->size)) {
+        return err_say(err, -EINVAL,
+                       "memory region at 0x%" PRIx64
+                       " lies past the end of the log of its migration, which has %" PRIu64
+                       " bytes",
+                       l->guest_addr, mem->log.bytes);
+    }
     return 0;
 }
 
 /* Touching what a file does not have raises SIGBUS: better to refuse it now. */
-static int check_file(const struct mem_layout *l, int fd, struct err *err)
+static int check_file(const struct mem_layout *l, const char *name, int fd, struct err *err)
 {
     struct stat st;
 
     if (fstat(fd, &st) < 0) {
-        return err_set(err, -errno, "memory region at 0x%" PRIx64, l->guest_addr);
+        return err_set(err, -errno, "%s", name);
     }
     if (S_ISREG(st.st_mode) && (uint64_t)st.st_size < l->offset + l->size) {
-        err_say(err, -EINVAL,
-                "memory region at 0x%" PRIx64 ": its file has %lld bytes, %" PRIu64 " are needed",
-                l->guest_addr, (long long)st.st_size, l->offset + l->size);
+        err_say(err, -EINVAL, "%s: its file has %lld bytes, %" PRIu64 " are needed", name,
+                (long long)st.st_size, l->offset + l->size);
         return -EINVAL;
     }
     return 0;
 }
 
-static int map_region(struct mem *mem, struct mem_region *region, int fd, struct err *err)
+static int map_region(struct mem *mem, struct mem_region *region, const char *name, int fd,
+                      struct err *err)
 {
     const struct mem_layout *l = &region->layout;
     uint64_t page = page_size_of(fd);
     uint64_t start = round_down(l->offset, page);
     uint64_t size = round_up(l->offset - start + l->size, page);
-    int ret = reserve_bytes(mem, l, size, err);
+    int ret = reserve_bytes(mem, name, size, err);
     void *map;
 
     if (ret < 0) {
@@ -148,8 +164,7 @@ static int map_region(struct mem *mem, struct mem_region *region, int fd, struct
     if (map == MAP_FAILED) {
         ret = -errno;
         release_bytes(mem, size);
-        err_set(err, ret, "cannot map the memory region at 0x%" PRIx64 " (%" PRIu64 " bytes)",
-                l->guest_addr, size);
+        err_set(err, ret, "%s: cannot map %" PRIu64 " bytes of its file", name, size);
         err_hint(err, ret == -ENOMEM ? "raise vm.max_map_count, or the limit of address space"
                                      : "guest memory must be shared and writable (QEMU: "
                                        "memory-backend-memfd,share=on)");
@@ -161,6 +176,15 @@ static int map_region(struct mem *mem, struct mem_region *region, int fd, struct
     region->map_size = size;
     region->host = (uint8_t *)map + (l->offset - start);
     return 0;
+}
+
+static struct mapped_name name_of(const struct mem_layout *layout)
+{
+    struct mapped_name name;
+
+    (void)snprintf(name.text, sizeof(name.text), "memory region at 0x%" PRIx64,
+                   layout->guest_addr); /* fits */
+    return name;
 }
 
 static void insert_region(struct mem *mem, const struct mem_region *region)
@@ -178,13 +202,14 @@ static void insert_region(struct mem *mem, const struct mem_region *region)
 int mem_add(struct mem *mem, const struct mem_layout *layout, int fd, struct err *err)
 {
     struct mem_region region = {.layout = *layout};
+    struct mapped_name name = name_of(layout);
     int ret = check_layout(mem, layout, err);
 
     if (ret == 0) {
-        ret = check_file(layout, fd, err);
+        ret = check_file(layout, name.text, fd, err);
     }
     if (ret == 0) {
-        ret = map_region(mem, &region, fd, err);
+        ret = map_region(mem, &region, name.text, fd, err);
     }
     if (ret == 0) {
         insert_region(mem, &region);
@@ -209,6 +234,11 @@ int mem_remove(struct mem *mem, const struct mem_layout *layout, struct err *err
                    layout->guest_addr, layout->size);
 }
 
+static bool is_log_lost(const struct mem *mem)
+{
+    return atomic_load_explicit(&mem->log_region.is_lost, memory_order_relaxed);
+}
+
 bool mem_is_lost(const struct mem *mem)
 {
     for (unsigned i = 0; i < mem->count; i++) {
@@ -216,7 +246,12 @@ bool mem_is_lost(const struct mem *mem)
             return true;
         }
     }
-    return false;
+    return is_log_lost(mem);
+}
+
+const char *mem_why_lost(const struct mem *mem)
+{
+    return is_log_lost(mem) ? MEM_LOG_LOST : MEM_LOST;
 }
 
 static bool region_holds(const struct mem_region *region, uint64_t addr)
@@ -297,4 +332,80 @@ bool mem_read(struct mem *mem, uint64_t addr, void *to, size_t len)
         len -= piece;
     }
     return true;
+}
+
+/* ---- the log of a migration ---- */
+
+#define LOG_NAME "the log of a migration"
+
+static int check_log(const struct mem *mem, uint64_t bytes, uint64_t offset, struct err *err)
+{
+    const struct dirty_log log = {.bytes = bytes};
+
+    if (bytes == 0 || bytes > DIRTY_LOG_MAX_BYTES || range_wraps(offset, bytes) ||
+        offset + bytes > INT64_MAX) {
+        return err_say(err, -EINVAL, LOG_NAME ": %" PRIu64 " bytes instead of 1 to %llu", bytes,
+                       DIRTY_LOG_MAX_BYTES);
+    }
+    for (unsigned i = 0; i < mem->count; i++) {
+        const struct mem_layout *l = &mem->region[i].layout;
+
+        if (!dirty_log_covers(&log, l->guest_addr, l->size)) {
+            return err_say(err, -EINVAL,
+                           LOG_NAME ": with %" PRIu64
+                                    " bytes it ends before the memory region at 0x%" PRIx64 " does",
+                           bytes, l->guest_addr);
+        }
+    }
+    return 0;
+}
+
+int mem_log_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err)
+{
+    struct mem_region region = {.layout = {.size = bytes, .offset = offset}};
+    int ret = check_log(mem, bytes, offset, err);
+
+    if (ret == 0) {
+        ret = check_file(&region.layout, LOG_NAME, fd, err);
+    }
+    if (ret == 0) {
+        ret = map_region(mem, &region, LOG_NAME, fd, err);
+    }
+    if (ret == 0) {
+        mem_log_close(mem);
+        mem->log_region = region;
+        mem->log = (struct dirty_log){.bits = region.host, .bytes = bytes};
+    }
+    return ret;
+}
+
+void mem_log_close(struct mem *mem)
+{
+    if (mem->log.bits) {
+        unmap_region(mem, &mem->log_region);
+        mem->log = (struct dirty_log){0};
+        memset(&mem->log_region, 0, sizeof(mem->log_region));
+    }
+}
+
+static bool region_has(const struct mem_region *region, const void *at)
+{
+    return (uint64_t)((const uint8_t *)at - region->host) < region->layout.size;
+}
+
+void mem_mark(const struct mem *mem, const void *at, uint64_t len)
+{
+    unsigned i = mem_last;
+
+    if (i >= mem->count || !region_has(&mem->region[i], at)) {
+        for (i = 0; i < mem->count && !region_has(&mem->region[i], at); i++) {
+        }
+    }
+    if (i < mem->count) {
+        const struct mem_region *region = &mem->region[i];
+
+        dirty_log_mark(&mem->log,
+                       region->layout.guest_addr + (uint64_t)((const uint8_t *)at - region->host),
+                       len);
+    }
 }

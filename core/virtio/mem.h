@@ -15,6 +15,7 @@
 
 #include "core/base/base.h"
 #include "core/base/err.h"
+#include "core/virtio/dirty_log.h"
 #include "core/virtio/layout.h"
 
 /* Why nothing is seen of a guest that wants something, and what mends it. */
@@ -49,13 +50,24 @@ struct mem_region {
 struct mem {
     struct mem_region region[MEM_MAX_REGIONS];
     unsigned count;
-    uint64_t mapped; /* bytes, of all regions */
+    uint64_t mapped; /* bytes, of all regions, and of the log */
+
+    /*
+     * What is written here is to be marked there, as long as there is one.  It covers all regions.
+     * Its mapping is one more region, which the guard knows as well, and which is in no table.
+     */
+    struct dirty_log log;
+    struct mem_region log_region;
 };
+
+/* Why memory is lost, for mem_why_lost. */
+#define MEM_LOST "the file behind guest memory was truncated"
+#define MEM_LOG_LOST "the file behind the log of its migration was truncated"
 
 /* Starts empty; only what is later used of `mem` is touched. */
 void mem_init(struct mem *mem);
 
-/* Unmap all.  No request may be in flight. */
+/* Unmap all regions; the log stays.  No request may be in flight. */
 void mem_clear(struct mem *mem);
 
 /*
@@ -103,8 +115,24 @@ void *mem_at_user(struct mem *mem, uint64_t user_addr, uint64_t len);
 /* Copy from guest memory, across region edges.  Returns false when some of it is not there. */
 bool mem_read(struct mem *mem, uint64_t addr, void *to, size_t len);
 
-/* Has a region been lost?  Until it is unmapped.  Any thread of the disk. */
+/* Has a region been lost, or the log?  Until it is unmapped.  Any thread of the disk. */
 bool mem_is_lost(const struct mem *mem);
+
+/* The same for people: a constant text. */
+const char *mem_why_lost(const struct mem *mem);
+
+/*
+ * Take `bytes` of `fd` (lent) from `offset` on as the log, and give up the one before.  Refuses
+ * what does not cover all regions, or is larger than DIRTY_LOG_MAX_BYTES, and what mem_add would;
+ * after an error all is as it was.
+ */
+int mem_log_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err);
+
+/* Nothing is marked any more. */
+void mem_log_close(struct mem *mem);
+
+/* Mark what was stored at [at, at + len), our address, in one region.  There is a log. */
+void mem_mark(const struct mem *mem, const void *at, uint64_t len);
 
 /*
  * A guest or VMM can truncate the file behind its memory; touching the lost part raises

@@ -14,16 +14,19 @@
 static _Thread_local struct mem *watched;
 static _Thread_local volatile sig_atomic_t is_tripped;
 
+static bool maps_addr(const struct mem_region *region, const uint8_t *addr)
+{
+    return (size_t)(addr - (uint8_t *)region->map) < region->map_size;
+}
+
 static struct mem_region *region_of(const uint8_t *addr)
 {
     for (unsigned i = 0; watched && i < watched->count; i++) {
-        struct mem_region *region = &watched->region[i];
-
-        if ((size_t)(addr - (uint8_t *)region->map) < region->map_size) {
-            return region;
+        if (maps_addr(&watched->region[i], addr)) {
+            return &watched->region[i];
         }
     }
-    return NULL;
+    return watched && maps_addr(&watched->log_region, addr) ? &watched->log_region : NULL;
 }
 
 /*

@@ -407,7 +407,7 @@ static void lose_memory(struct vu_bench *b)
     assert_int_equal(write(b->kick, &one, sizeof(one)), sizeof(one));
     bench_wait(b, is_broken);
     bench_pump(b, 2);
-    assert_string_equal(b->dev.queue[0].ring.fault, LANE_MEMORY_LOST);
+    assert_string_equal(b->dev.queue[0].ring.fault, MEM_LOST);
     assert_return_code(ftruncate(b->mem_fd, BENCH_MEM_BYTES), errno);
     assert_true(mem_is_lost(&b->dev.view.mem));
 }
