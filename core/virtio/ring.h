@@ -155,6 +155,13 @@ struct ring {
     bool is_started;
     bool is_broken;
     const char *fault; /* why it is broken */
+
+    /*
+     * Where stores to the ring are marked, lent, NULL: nowhere; and the guest address, as the log
+     * has it, of the part that the device writes (the used ring, the device's event structure).
+     */
+    const struct dirty_log *log;
+    uint64_t log_addr;
 };
 
 /*
@@ -172,6 +179,16 @@ const char *ring_base_fault(bool is_packed, unsigned size, uint32_t base);
  * Returns 0 or -ENOMEM.
  */
 int ring_start(struct ring *ring, const struct ring_layout *layout, struct mem *mem);
+
+/*
+ * From now on what is stored to the ring is marked in `log`, NULL: is not.  `addr` stands for the
+ * used ring, whatever the memory table says; descriptors of a packed ring are marked where they
+ * are. Source: vhost-user, "Migration" (log_guest_addr).
+ */
+void ring_set_log(struct ring *ring, const struct dirty_log *log, uint64_t addr);
+
+/* Bytes of the part that `addr` stands for, of a ring of `size` entries. */
+uint64_t ring_used_bytes(bool is_packed, unsigned size);
 
 /* Nothing may be in flight; what is held is forgotten.  Frees the slots; ring_base stays readable.
  */

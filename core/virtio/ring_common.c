@@ -103,6 +103,7 @@ void ring_stop(struct ring *ring)
     ring->held_count = 0;
     ring->is_retrying = false;
     ring->is_started = false;
+    ring->log = NULL;
 }
 
 void ring_relocate(struct ring *ring, const struct ring_parts *parts)
@@ -114,6 +115,26 @@ void ring_set_arrays(struct ring *ring, struct slots *arrays)
 {
     assert(ring->inflight == 0);
     ring->layout.arrays = arrays;
+}
+
+void ring_set_log(struct ring *ring, const struct dirty_log *log, uint64_t addr)
+{
+    ring->log = log;
+    ring->log_addr = addr;
+}
+
+uint64_t ring_used_bytes(bool is_packed, unsigned size)
+{
+    const struct ring_part *used = &format_of(is_packed)->used;
+
+    return used->bytes + (uint64_t)used->bytes_each * size;
+}
+
+void ring_mark_used(const struct ring *ring, const void *at, unsigned len)
+{
+    uint64_t into = (uint64_t)((const uint8_t *)at - (const uint8_t *)ring->layout.parts.used);
+
+    dirty_log_mark(ring->log, ring->log_addr + into, len);
 }
 
 void ring_break(struct ring *ring, const char *fault)

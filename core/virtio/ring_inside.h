@@ -27,6 +27,17 @@ const char *ring_walk(struct ring *ring, struct chain *chain, const struct vring
  */
 int ring_pop_held(struct ring *ring, struct chain **chain);
 
+/* See ring_log_used. */
+void ring_mark_used(const struct ring *ring, const void *at, unsigned len);
+
+/* What was just stored at `at`, in the part that the device writes, is to be marked. */
+static inline void ring_log_used(const struct ring *ring, const void *at, unsigned len)
+{
+    if (__builtin_expect(ring->log != NULL, false)) {
+        ring_mark_used(ring, at, len);
+    }
+}
+
 /* How the pop of each format begins.  Returns 0: go on with what is new, or what ring_pop does. */
 static inline int ring_pop_before(struct ring *ring, struct chain **chain)
 {

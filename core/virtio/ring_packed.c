@@ -271,6 +271,9 @@ static void packed_show(struct ring *ring)
         store32(&desc->len, pushed->len);
         store16_release(&desc->flags,
                         (uint16_t)(flags | (pushed->len > 0 ? VRING_DESC_F_WRITE : 0)));
+        if (ring->log) {
+            mem_mark(ring->mem, desc, sizeof(*desc));
+        }
         place += pushed->count;
     }
     copies->pushed_count = 0;
@@ -305,6 +308,7 @@ static void packed_ask_for_kicks(struct ring *ring, bool on)
                                         : VRING_PACKED_EVENT_FLAG_ENABLE;
 
     store32(l->parts.device, wish_of(flags, word_of(ring, ring->popped)));
+    ring_log_used(ring, l->parts.device, sizeof(*l->parts.device));
 }
 
 /* Source: VIRTIO 1.2, 2.8.10.1 "Structure Size and Alignment". */

@@ -97,6 +97,7 @@ static void split_push(struct ring *ring, struct chain *chain, uint32_t len)
 
     __atomic_store_n(&elem->id, chain->id, __ATOMIC_RELAXED);
     __atomic_store_n(&elem->len, len, __ATOMIC_RELAXED);
+    ring_log_used(ring, elem, sizeof(*elem));
     ring->used++;
     ring_forget_chain(ring, chain);
 }
@@ -104,7 +105,10 @@ static void split_push(struct ring *ring, struct chain *chain, uint32_t len)
 /* Release: data, status and used elements are visible before the index that covers them. */
 static void split_show(struct ring *ring)
 {
-    store16_release(&ring->layout.parts.used->idx, (uint16_t)ring->used);
+    struct vring_used *used = ring->layout.parts.used;
+
+    store16_release(&used->idx, (uint16_t)ring->used);
+    ring_log_used(ring, &used->idx, sizeof(used->idx));
 }
 
 /* The driver's avail_event word, at the end of the used ring; its used_event likewise. */
@@ -134,11 +138,15 @@ static bool split_wants_signal(const struct ring *ring, uint32_t old)
 /* An index that the driver has passed already asks for none. */
 static void split_ask_for_kicks(struct ring *ring, bool on)
 {
-    if (ring->layout.has_event_idx) {
-        store16(avail_event_word(ring), on ? ring->last_avail : (uint16_t)(ring->last_avail - 1));
+    bool has_event_idx = ring->layout.has_event_idx;
+    void *wish = has_event_idx ? avail_event_word(ring) : &ring->layout.parts.used->flags;
+
+    if (has_event_idx) {
+        store16(wish, on ? ring->last_avail : (uint16_t)(ring->last_avail - 1));
     } else {
-        store16(&ring->layout.parts.used->flags, on ? 0 : VRING_USED_F_NO_NOTIFY);
+        store16(wish, on ? 0 : VRING_USED_F_NO_NOTIFY);
     }
+    ring_log_used(ring, wish, sizeof(uint16_t));
 }
 
 /*
