@@ -58,6 +58,7 @@ UNIT_TESTS = \
 	tests/unit/test_console \
 	tests/unit/test_control \
 	tests/unit/test_device \
+	tests/unit/test_device_log \
 	tests/unit/test_dirty_log \
 	tests/unit/test_disk \
 	tests/unit/test_device_long \
@@ -166,6 +167,9 @@ tests_unit_test_device_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 tests_unit_test_dirty_log_SOURCES = tests/unit/test_dirty_log.c tests/unit/chance.h
+
+tests_unit_test_device_log_SOURCES = tests/unit/test_device_log.c tests/unit/chance.h $(GATE_IMAGE) \
+	$(IMAGE_WORLD)
 
 tests_unit_test_device_long_SOURCES = tests/unit/test_device_long.c \
 	tests/unit/count_alloc.c tests/unit/count_alloc.h

@@ -248,6 +248,7 @@ void device_reset_rings(struct device *dev)
     for (unsigned i = 0; i < dev->view.queues; i++) {
         ring_setup_reset(&dev->ring[i]);
     }
+    device_log_end(dev); /* rings have answered what they held, and that is marked */
     dev->view.blk.features = 0;
     device_unpark(dev);
 }

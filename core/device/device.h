@@ -206,6 +206,22 @@ void device_memory_clear(struct device *dev);
 void device_memory_changed(struct device *dev);
 
 /*
+ * The log of a live migration (dirty_log.h): `bytes` of `fd` (lent) from `offset` on.  A page is
+ * marked after the last store to it, and before the driver is shown the answer of the request.
+ * What is stored for requests (data, status) is marked while device_log_data says so, what is
+ * stored to a ring while device_ring_set_log does, of each ring; both may come before the log does,
+ * which is when marking begins.  All take effect on all threads before they return, for what is in
+ * flight as well.  The log covers all memory, or is refused, as are memory and rings that it does
+ * not cover. It is given up when the last of those has ended, and by device_reset_rings.
+ */
+int device_log_open(struct device *dev, uint64_t bytes, uint64_t offset, int fd, struct err *err);
+void device_log_data(struct device *dev, bool on);
+
+/* `addr` stands for the ring's used part: see ring_set_log. */
+int device_ring_set_log(struct device *dev, unsigned index, bool on, uint64_t addr,
+                        struct err *err);
+
+/*
  * A ring's parts, each as told by one message.  Its fds are non-blocking: a peer that makes
  * them block again holds up its own disk, until the ringers' watch sends it on (ringer.h).  A ring
  * runs when size, addresses and a kick fd are there.  All return 0 or -errno with `err` filled; fds
@@ -234,7 +250,7 @@ uint32_t device_ring_stop(struct device *dev, unsigned index);
  */
 void device_ring_renew(struct device *dev, unsigned index);
 
-/* Forget rings, their fds, and features: as new but for the memory (paused and drained). */
+/* Forget rings, their fds, features and log: as new but for the memory (paused and drained). */
 void device_reset_rings(struct device *dev);
 
 /* The memory as well. */

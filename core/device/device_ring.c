@@ -11,7 +11,7 @@
 #include "core/device/lane_gate.h"
 #include "core/device/lane_mark.h"
 
-static int check_index(const struct device *dev, unsigned index, struct err *err)
+int device_check_ring(const struct device *dev, unsigned index, struct err *err)
 {
     if (index >= dev->view.queues) {
         return err_say(err, -EINVAL, "ring %u: the disk has %u (0 to %u)", index, dev->view.queues,
@@ -22,7 +22,7 @@ static int check_index(const struct device *dev, unsigned index, struct err *err
 
 int device_ring_set_size(struct device *dev, unsigned index, unsigned size, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     return ret < 0 ? ret : parked(dev, ring_setup_size(&dev->ring[index], size, err));
 }
@@ -30,21 +30,21 @@ int device_ring_set_size(struct device *dev, unsigned index, unsigned size, stru
 int device_ring_set_addr(struct device *dev, unsigned index, const struct ring_addr *addr,
                          struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     return ret < 0 ? ret : parked(dev, ring_setup_addr(&dev->ring[index], addr, err));
 }
 
 int device_ring_set_base(struct device *dev, unsigned index, uint32_t base, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     return ret < 0 ? ret : parked(dev, ring_setup_base(&dev->ring[index], base, err));
 }
 
 int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     return ret < 0 ? ret : parked(dev, ring_setup_kick(&dev->ring[index], fd, err));
 }
@@ -52,7 +52,7 @@ int device_ring_set_kick(struct device *dev, unsigned index, int fd, struct err 
 /* The driver may be waiting for a signal that went nowhere, or to the old fd: signal once. */
 int device_ring_set_call(struct device *dev, unsigned index, int fd, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     if (ret == 0) {
         device_park(dev);
@@ -65,7 +65,7 @@ int device_ring_set_call(struct device *dev, unsigned index, int fd, struct err 
 
 int device_ring_set_err(struct device *dev, unsigned index, int fd, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     if (ret == 0) {
         device_park(dev);
@@ -77,7 +77,7 @@ int device_ring_set_err(struct device *dev, unsigned index, int fd, struct err *
 
 int device_ring_enable(struct device *dev, unsigned index, bool on, struct err *err)
 {
-    int ret = check_index(dev, index, err);
+    int ret = device_check_ring(dev, index, err);
 
     if (ret == 0) {
         device_park(dev);

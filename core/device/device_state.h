@@ -15,6 +15,7 @@ struct device {
     struct lane_view view;
     void (*closed)(void *arg);
     void *arg;
+    bool wants_data_logged;       /* as the front-end says, whether there is a log or not */
     struct device_change *change; /* of the image, lent, NULL: none is waited for */
     struct lanes lanes;
     struct queue queue[BLK_MAX_QUEUES];
@@ -34,6 +35,12 @@ struct device {
 
 /* Is the image what the guest knows of the disk, or more?  Returns 0 or -EINVAL. */
 int device_check_image(const struct device *dev, const struct node_facts *image, struct err *err);
+
+/* Is there such a ring?  Returns 0 or -EINVAL. */
+int device_check_ring(const struct device *dev, unsigned index, struct err *err);
+
+/* Nothing is logged any more, and the log is given up.  Parked. */
+void device_log_end(struct device *dev);
 
 /* As device_new, in memory of the caller's. */
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,

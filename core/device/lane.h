@@ -35,9 +35,6 @@
  */
 #define LANE_ARRAYS 128u
 
-/* Why a ring ends whose memory is not what it was. */
-#define LANE_MEMORY_LOST "the file behind guest memory was truncated"
-
 struct queue;
 struct throttle;
 
@@ -52,6 +49,7 @@ struct lane_view {
     struct queue *queue;       /* lent: so many */
     struct throttle *throttle; /* lent, NULL: nothing is limited */
     unsigned parked; /* calls of lanes_park that were not undone yet; no lane looks at it */
+    bool logs_data;  /* what requests store is marked in the log, which there is */
     struct blk blk;
     struct mem mem;
 

@@ -27,11 +27,23 @@ static void tell_io_error(struct lane *lane, const struct request *request)
                   : "the guest gets an I/O error, later ones like it are only counted");
 }
 
+/* The status, and mark it and what was read, if so wanted, before the driver is shown anything. */
+static uint32_t finish_logged(struct lane *lane, struct request *request)
+{
+    uint32_t len = blk_finish(request, lane->now_ns, &lane->stats);
+
+    if (__builtin_expect(lane->view->logs_data, false)) {
+        blk_mark_data(request, &lane->view->mem);
+        blk_mark_status(request, &lane->view->mem);
+    }
+    return len;
+}
+
 void lane_finish(struct request *request)
 {
     struct queue *q = request->queue;
     struct lane *lane = q->lane;
-    uint32_t len = blk_finish(request, lane->now_ns, &lane->stats);
+    uint32_t len = finish_logged(lane, request);
 
     ring_push(&q->ring, &request->chain, len);
     lane->unpublished |= BIT(q->index);
@@ -43,6 +55,9 @@ static void hold_request(struct request *request)
 {
     struct queue *q = request->queue;
 
+    if (q->view->logs_data) {
+        blk_mark_data(request, &q->view->mem); /* of a read that failed, a part */
+    }
     ring_hold(&q->ring, &request->chain);
     q->lane->flight.guest--;
 }
@@ -91,7 +106,7 @@ static void fail_request(struct queue *q, struct request *request)
         return;
     }
     request->io.result = -EIO;
-    ring_push(&q->ring, &request->chain, blk_finish(request, lane->now_ns, &lane->stats));
+    ring_push(&q->ring, &request->chain, finish_logged(lane, request));
 }
 
 /*

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/virtio_ring.h>
 
 #include "core/device/lane_finish.h"
@@ -91,6 +92,27 @@ static bool is_negotiated(const struct lane_view *view, unsigned bit)
     return (view->blk.features & BIT(bit)) != 0;
 }
 
+int ring_setup_check_log(const struct ring_setup *r, const struct dirty_log *log, struct err *err)
+{
+    uint64_t bytes = ring_used_bytes(false, r->size);
+
+    if (!r->is_logged || !r->size || dirty_log_covers(log, r->log_addr, bytes)) {
+        return 0;
+    }
+    return err_say(err, -EINVAL,
+                   "ring %u: its log address 0x%" PRIx64
+                   " lies past the end of the log, which has %" PRIu64 " bytes",
+                   r->queue->index, r->log_addr, log->bytes);
+}
+
+void ring_setup_use_log(struct ring_setup *r)
+{
+    const struct dirty_log *log = &r->queue->view->mem.log;
+
+    assert(r->queue->view->parked > 0);
+    ring_set_log(&r->queue->ring, r->is_logged && log->bits ? log : NULL, r->log_addr);
+}
+
 /* Start the ring if all its parts are there; it is no error when some are still to come. */
 static int start_if_complete(struct ring_setup *r, struct err *err)
 {
@@ -111,6 +133,9 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
         return 0;
     }
     ret = find_parts(r, &layout.parts, err);
+    if (ret == 0 && view->mem.log.bits) {
+        ret = ring_setup_check_log(r, &view->mem.log, err);
+    }
     if (ret < 0) {
         return ret;
     }
@@ -118,10 +143,11 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
     if (ret < 0) {
         return err_set(err, ret, "ring %u: request slots", q->index);
     }
+    ring_setup_use_log(r);
     queue_forget_told(q);
     log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, r->base, r->size);
     if (mem_is_lost(&view->mem)) {
-        ring_break(&q->ring, LANE_MEMORY_LOST);
+        ring_break(&q->ring, mem_why_lost(&view->mem));
         queue_tell_fault(q);
     }
     lane_look(q->lane, q->index);
@@ -202,6 +228,22 @@ int ring_setup_addr(struct ring_setup *r, const struct ring_addr *addr, struct e
     r->has_addr = true;
     note_told(r);
     return start_if_complete(r, err);
+}
+
+int ring_setup_log(struct ring_setup *r, bool on, uint64_t addr, struct err *err)
+{
+    const struct dirty_log *log = &r->queue->view->mem.log;
+    struct ring_setup wanted = *r;
+    int ret;
+
+    wanted.is_logged = on;
+    wanted.log_addr = addr;
+    ret = log->bits ? ring_setup_check_log(&wanted, log, err) : 0;
+    if (ret == 0) {
+        *r = wanted;
+        ring_setup_use_log(r);
+    }
+    return ret;
 }
 
 /* For a ring that runs: where it is. */

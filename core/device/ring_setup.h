@@ -16,6 +16,8 @@ struct ring_setup {
     uint32_t base;       /* where it goes on when it starts: see ring_base */
     bool has_addr;
     struct ring_addr addr;
+    bool is_logged;    /* what is stored to it is to be marked, when there is a log */
+    uint64_t log_addr; /* as which guest address: see ring_set_log */
 };
 
 void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max);
@@ -31,6 +33,16 @@ int ring_setup_size(struct ring_setup *r, unsigned size, struct err *err);
 int ring_setup_addr(struct ring_setup *r, const struct ring_addr *addr, struct err *err);
 int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err);
 int ring_setup_kick(struct ring_setup *r, int fd, struct err *err);
+
+/* See device_ring_set_log; a ring may run. */
+int ring_setup_log(struct ring_setup *r, bool on, uint64_t addr, struct err *err);
+
+/* Does a log of so many bytes reach to the end of what the ring is to mark?  Returns 0 or -EINVAL.
+ */
+int ring_setup_check_log(const struct ring_setup *r, const struct dirty_log *log, struct err *err);
+
+/* There is another log, or none. */
+void ring_setup_use_log(struct ring_setup *r);
 
 /* End it, and its kicks: it starts with a new kick fd.  Nothing of it is in flight. */
 void ring_setup_renew(struct ring_setup *r);

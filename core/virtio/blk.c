@@ -240,11 +240,14 @@ static enum blk_verdict parse_get_id(const struct blk *blk, struct request *requ
                                      struct iovec *in, struct stats *stats)
 {
     size_t len = min_of((uint64_t)BLK_SERIAL_BYTES, request->chain.in_bytes);
+    struct iov_place start = {0};
 
     if (len == 0) {
         return refuse_request(request, REFUSAL_ID, stats);
     }
-    iov_fill(&in, &request->chain.in_count, (const uint8_t *)blk->opts.serial, len);
+    request->io.iov = in;
+    request->io.iov_count = (uint16_t)request->chain.in_count;
+    iov_scatter(in, &start, (const uint8_t *)blk->opts.serial, len);
     return answer_request(request, (uint32_t)len + 1);
 }
 
@@ -368,4 +371,20 @@ uint32_t blk_finish(struct request *request, uint64_t end_ns, struct stats *stat
     counter->errors++;
     *request->status = request->status_on_error;
     return 1;
+}
+
+/* One that failed may have stored a part.  Of what is answered without the image, io tells as well.
+ */
+void blk_mark_data(const struct request *request, const struct mem *mem)
+{
+    const struct io *io = &request->io;
+
+    for (unsigned i = 0; io->op == IO_READ && i < io->iov_count; i++) {
+        mem_mark(mem, io->iov[i].iov_base, io->iov[i].iov_len);
+    }
+}
+
+void blk_mark_status(const struct request *request, const struct mem *mem)
+{
+    mem_mark(mem, request->status, 1);
 }

@@ -62,5 +62,12 @@ void blk_config_read(const struct blk *blk, uint32_t offset, void *to, uint32_t 
  */
 enum blk_verdict blk_parse(struct blk *blk, struct request *request, struct stats *stats);
 
+/*
+ * Mark in the log of `mem` what the request has stored to the guest's memory, or may have, when it
+ * has ended: its data, and for blk_mark_status the status.  There is a log.
+ */
+void blk_mark_data(const struct request *request, const struct mem *mem);
+void blk_mark_status(const struct request *request, const struct mem *mem);
+
 /* Write the status for io.result and count it.  Returns the used length. */
 uint32_t blk_finish(struct request *request, uint64_t end_ns, struct stats *stats);
