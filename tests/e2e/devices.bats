@@ -285,3 +285,16 @@ files_needed() {
     [ "$(du -k "$E2E_DIR/vda.img" | cut -f 1)" -lt 1024 ]
     cmp -n $((16 << 20)) "$device" /dev/zero
 }
+
+@test "a device's topology is the disk's" {
+    local device facts sector name
+
+    for sector in 512 4096; do
+        name=vd$sector
+        image "$name" 16M
+        device=$(loop "$name" --sector-size "$sector")
+        vblkctl add "$name" "$device"
+        facts=$(cat "/sys/block/${device##*/}/"{queue/{logical_block_size,physical_block_size,minimum_io_size,optimal_io_size},alignment_offset})
+        [ "$(field "$name" {logical_block,physical_block,min_io,opt_io}_size alignment_offset)" = "${facts//$'\n'/ }" ]
+    done
+}
