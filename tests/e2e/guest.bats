@@ -207,6 +207,7 @@ quiet_queue() {
     [ "${lines[0]}" = "vda 32768 512 4096 4096 0 0 0" ]
     [ "${lines[1]}" = "vdb 49152 4096 4096 4096 0 0 0" ]
     [ "${lines[2]}" = "vdc 34816 512 65536 65536 0 0 0" ]
+    vblkctl show vda | grep -q "^features:.* geometry.* topology"
     [ "$(guest_run a 'cat /sys/block/vda/queue/write_cache')" = "write back" ]
     guest_run a 'blkverify write /dev/vdb && blkverify verify /dev/vdb'
     run guest_run a 'blkverify verify --block 512 --size 512 /dev/vdb'
