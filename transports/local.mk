@@ -7,6 +7,7 @@ transports_libvhost_user_a_SOURCES = \
 	transports/vhost_user.c transports/vhost_user.h \
 	transports/vhost_user_cache.c \
 	transports/vhost_user_conn.c transports/vhost_user_conn.h \
+	transports/vhost_user_log.c \
 	transports/vhost_user_memory.c \
 	transports/vhost_user_msgs.c transports/vhost_user_msgs.h \
 	transports/vhost_user_rings.c \

@@ -9,14 +9,18 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL_FEATURES                                               \
-    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_REPLY_ACK |       \
-     VHOST_USER_PROTOCOL_F_BACKEND_REQ | VHOST_USER_PROTOCOL_F_CONFIG | \
-     VHOST_USER_PROTOCOL_F_RESET_DEVICE | VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+#define PROTOCOL_FEATURES                                                  \
+    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |          \
+     VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ | \
+     VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |   \
+     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+
+/* Of this protocol, and not of a driver. */
+#define OWN_FEATURES (VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL)
 
 static enum vu_verdict get_features(struct vu_session *session, struct vu_msg *msg)
 {
-    return vu_reply_u64(msg, device_features(session->dev) | VHOST_USER_F_PROTOCOL_FEATURES);
+    return vu_reply_u64(msg, device_features(session->dev) | OWN_FEATURES);
 }
 
 static bool has_enabled_ring(const struct device *dev)
@@ -42,13 +46,14 @@ static enum vu_verdict set_all_up_anew(struct vu_session *session, struct vu_msg
 }
 
 /*
- * Front-ends repeat it whenever they start the device, so the same choice is no change.
+ * Front-ends repeat it whenever they start the device, so the same choice is no change.  Logging is
+ * switched while rings run.  A front-end that accepts all that is offered may do so without a log.
  * Source: vhost-user, "Ring states": without the protocol feature bit rings start enabled.
  */
 static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *msg)
 {
     struct device *dev = session->dev;
-    uint64_t bits = msg->payload.u64 & ~VHOST_USER_F_PROTOCOL_FEATURES;
+    uint64_t bits = msg->payload.u64 & ~OWN_FEATURES;
     uint64_t unknown = bits & ~device_acceptable(dev);
 
     if (unknown != 0) {
@@ -67,6 +72,7 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
             return vu_fault(session, VU_BAD, "0x%" PRIx64 " cannot be had", bits);
         }
     }
+    device_log_data(dev, msg->payload.u64 & VHOST_USER_F_LOG_ALL);
     session->has_protocol_features = msg->payload.u64 & VHOST_USER_F_PROTOCOL_FEATURES;
     for (unsigned i = 0; !session->has_protocol_features && i < device_queues(dev); i++) {
         (void)device_ring_enable(dev, i, true, NULL); /* the index is good, so it cannot fail */
@@ -208,8 +214,9 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_RESET_OWNER] = {"RESET_OWNER", 0, 0, 0, 0, false, vu_reset_owner},
     [VHOST_USER_SET_MEM_TABLE] = {"SET_MEM_TABLE", 8, sizeof(struct vhost_user_table), 0,
                                   VHOST_USER_TABLE_REGIONS, false, vu_set_mem_table},
-    [VHOST_USER_SET_LOG_BASE] = {.name = "SET_LOG_BASE"},
-    [VHOST_USER_SET_LOG_FD] = {.name = "SET_LOG_FD"},
+    [VHOST_USER_SET_LOG_BASE] = {"SET_LOG_BASE", sizeof(struct vhost_user_log),
+                                 sizeof(struct vhost_user_log), 1, 1, true, vu_set_log_base},
+    [VHOST_USER_SET_LOG_FD] = {"SET_LOG_FD", 0, 8, 1, 1, false, vu_set_log_fd},
     [VHOST_USER_SET_VRING_NUM] = {"SET_VRING_NUM", STATE_BYTES, STATE_BYTES, 0, 0, false,
                                   vu_set_vring_num},
     [VHOST_USER_SET_VRING_ADDR] = {"SET_VRING_ADDR", sizeof(struct vhost_user_vring_addr),

@@ -3,8 +3,9 @@
 
 /*
  * The meaning of vhost-user messages: one table, one small handler for each.  Those about
- * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, what the driver
- * writes to the config space in vhost_user_cache.c, the rest with the table in vhost_user_msgs.c.
+ * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, those about the
+ * log of a migration in vhost_user_log.c, what the driver writes to the config space in
+ * vhost_user_cache.c, the rest with the table in vhost_user_msgs.c.
  * No state of their own. Disk thread only.
  */
 
@@ -45,6 +46,13 @@ enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_get_max_mem_slots(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_rem_mem_reg(struct vu_session *session, struct vu_msg *msg);
+
+/* vhost_user_log.c */
+enum vu_verdict vu_set_log_base(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_log_fd(struct vu_session *session, struct vu_msg *msg);
+
+/* May this front-end have its writes logged? */
+bool vu_has_log(const struct vu_session *session);
 
 /* vhost_user_cache.c: the driver writes `writeback` of the config space. */
 enum vu_verdict vu_switch_cache(struct vu_session *session, uint8_t is_writeback);

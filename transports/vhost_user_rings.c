@@ -54,28 +54,38 @@ enum vu_verdict vu_set_vring_num(struct vu_session *session, struct vu_msg *msg)
         device_ring_set_size(session->dev, state->index, state->num, &session->err));
 }
 
-/* The log address counts with its flag only, and some front-ends fill it in without. */
+/*
+ * Of a ring that runs only logging can change.  The log address counts with its flag only, and some
+ * front-ends fill it in without.
+ */
 enum vu_verdict vu_set_vring_addr(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_vring_addr *payload = &msg->payload.addr;
     const struct ring_addr addr = {
         .desc = payload->desc, .used = payload->used, .avail = payload->avail};
+    bool logs = payload->flags & VHOST_USER_VRING_F_LOG;
+    struct device *dev = session->dev;
+    bool is_same;
+    int ret;
 
     if (!index_ok(session, payload->index)) {
         return VU_BAD;
     }
-    if (payload->flags & VHOST_USER_VRING_F_LOG) {
-        return vu_fault(session, VU_BAD, "ring %u: logging of writes was not offered",
+    if (logs && !vu_has_log(session)) {
+        return vu_fault(session, VU_BAD,
+                        "ring %u: its writes cannot be logged, LOG_SHMFD was not negotiated",
                         payload->index);
     }
-    if (device_ring_told(session->dev, payload->index).is_running &&
-        device_ring_has_addr(session->dev, payload->index, &addr)) {
-        return VU_DONE;
-    }
-    if (is_disabled(session->dev, payload->index)) {
+    is_same = device_ring_told(dev, payload->index).is_running &&
+              device_ring_has_addr(dev, payload->index, &addr);
+    if (!is_same && is_disabled(dev, payload->index)) {
         return vu_wait_for_ring(session, payload->index, set_up_anew);
     }
-    return vu_verdict_of(device_ring_set_addr(session->dev, payload->index, &addr, &session->err));
+    ret = device_ring_set_log(dev, payload->index, logs, payload->log, &session->err);
+    if (ret == 0 && !is_same) {
+        ret = device_ring_set_addr(dev, payload->index, &addr, &session->err);
+    }
+    return vu_verdict_of(ret);
 }
 
 enum vu_verdict vu_set_vring_base(struct vu_session *session, struct vu_msg *msg)

@@ -81,8 +81,12 @@ enum vhost_user_backend_request {
 /* "Communication": a feature bit that virtio reserves, for features of the protocol itself. */
 #define VHOST_USER_F_PROTOCOL_FEATURES (1ull << 30)
 
+/* "Migration": no feature of a driver's either; what is stored for requests is to be logged. */
+#define VHOST_USER_F_LOG_ALL (1ull << 26)
+
 /* "Protocol features", those that concern a block device. */
 #define VHOST_USER_PROTOCOL_F_MQ (1ull << 0)
+#define VHOST_USER_PROTOCOL_F_LOG_SHMFD (1ull << 1)
 #define VHOST_USER_PROTOCOL_F_REPLY_ACK (1ull << 3)
 #define VHOST_USER_PROTOCOL_F_BACKEND_REQ (1ull << 5)
 #define VHOST_USER_PROTOCOL_F_CONFIG (1ull << 9)
@@ -109,6 +113,13 @@ struct vhost_user_vring_addr {
     uint64_t log; /* guest address */
 } __attribute__((packed));
 _Static_assert(sizeof(struct vhost_user_vring_addr) == 40, "vhost-user, vring address");
+
+/* "Log description". */
+struct vhost_user_log {
+    uint64_t size; /* bytes */
+    uint64_t offset;
+} __attribute__((packed));
+_Static_assert(sizeof(struct vhost_user_log) == 16, "vhost-user, log description");
 
 /* "VHOST_USER_SET_VRING_KICK": the payload of the messages that carry a ring's fd. */
 #define VHOST_USER_VRING_INDEX_MASK 0xffull
@@ -167,6 +178,7 @@ union vhost_user_payload {
     uint64_t u64;
     struct vhost_user_vring_state state;
     struct vhost_user_vring_addr addr;
+    struct vhost_user_log log;
     struct vhost_user_table table;
     struct vhost_user_region region;
     struct vhost_user_single_region single;

@@ -122,6 +122,15 @@ static uint32_t put_addresses(uint8_t *to)
     return sizeof(addr);
 }
 
+/* Its bits lie in the guest's own memory: what a front-end shares is what it shares. */
+static uint32_t put_log(uint8_t *to)
+{
+    struct vhost_log_msg log = {.size = 4096, .offset = 32768};
+
+    memcpy(to, &log, sizeof(log));
+    return sizeof(log);
+}
+
 static uint32_t put_config(uint8_t *to)
 {
     struct vhost_config_msg config = {.size = 60};
@@ -135,13 +144,17 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
 {
     switch (request) {
     case VHOST_SET_FEATURES:
-        return put_u64(to, 1ull << 32 | 1ull << VHOST_F_PROTOCOL_FEATURES | 1ull << 28);
+        return put_u64(to, 1ull << 32 | 1ull << VHOST_F_PROTOCOL_FEATURES | 1ull << 28 |
+                               1ull << VHOST_F_LOG_ALL);
     case VHOST_SET_PROTOCOL_FEATURES:
-        return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS | 1);
+        return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS |
+                               1u << VHOST_P_LOG_SHMFD | 1);
     case VHOST_SET_MEM_TABLE:
     case VHOST_ADD_MEM_REG:
     case VHOST_REM_MEM_REG:
         return put_memory(to, request == VHOST_SET_MEM_TABLE);
+    case VHOST_SET_LOG_BASE:
+        return put_log(to);
     case VHOST_SET_VRING_ADDR:
         return put_addresses(to);
     case VHOST_SET_VRING_NUM:
@@ -165,8 +178,10 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
 
 static unsigned choose_fds(uint32_t request, unsigned how, int *fds)
 {
-    bool is_memory = request == VHOST_SET_MEM_TABLE || request == VHOST_ADD_MEM_REG;
-    bool is_event = request >= VHOST_SET_VRING_KICK && request <= VHOST_SET_VRING_ERR;
+    bool is_memory = request == VHOST_SET_MEM_TABLE || request == VHOST_ADD_MEM_REG ||
+                     request == VHOST_SET_LOG_BASE;
+    bool is_event = (request >= VHOST_SET_VRING_KICK && request <= VHOST_SET_VRING_ERR) ||
+                    request == VHOST_SET_LOG_FD;
 
     fds[0] = is_memory ? arena.fd : event_fd;
     fds[1] = pipe_fds[1];

@@ -52,6 +52,7 @@ enum {
 /* Bits of the protocol features. */
 enum {
     VHOST_P_MQ = 0,
+    VHOST_P_LOG_SHMFD = 1,
     VHOST_P_REPLY_ACK = 3,
     VHOST_P_BACKEND_REQ = 5,
     VHOST_P_CONFIG = 9,
@@ -60,6 +61,7 @@ enum {
     VHOST_P_CONFIGURE_MEM_SLOTS = 15,
 };
 
+#define VHOST_F_LOG_ALL 26
 #define VHOST_F_PROTOCOL_FEATURES 30
 
 /* In the u64 of SET_VRING_KICK, CALL and ERR: no fd comes with it. */
@@ -77,6 +79,11 @@ struct vhost_vring_addr_msg {
     uint64_t used;
     uint64_t avail;
     uint64_t log;
+};
+
+struct vhost_log_msg {
+    uint64_t size;
+    uint64_t offset;
 };
 
 struct vhost_region_msg {

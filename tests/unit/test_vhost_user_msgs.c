@@ -13,9 +13,10 @@ static void features_are_those_of_the_device_and_of_the_protocol(void **state)
     struct vu_bench *b = *state;
     uint64_t features = bench_get_u64(b, VHOST_USER_GET_FEATURES);
 
-    assert_int_equal(features, device_features(&b->dev) | VHOST_USER_F_PROTOCOL_FEATURES);
+    assert_int_equal(features, device_features(&b->dev) | VHOST_USER_F_PROTOCOL_FEATURES |
+                                   VHOST_USER_F_LOG_ALL);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES),
-                     1 << 0 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15);
+                     1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_QUEUE_NUM), BENCH_QUEUES);
 }
 
@@ -35,10 +36,10 @@ static void feature_that_is_not_offered_is_refused(void **state)
     struct vu_bench *b = *state;
 
     bench_negotiate(b);
-    assert_int_equal(bench_ack_u64(b, VHOST_USER_SET_FEATURES, 1ull << 26, -1), 1);
+    assert_int_equal(bench_ack_u64(b, VHOST_USER_SET_FEATURES, 1ull << 27, -1), 1);
     bench_expect_closed(b);
     bench_expect_log(b,
-                     "message 2 (SET_FEATURES): bits 0x4000000 are not offered, connection closed");
+                     "message 2 (SET_FEATURES): bits 0x8000000 are not offered, connection closed");
 }
 
 static void protocol_feature_that_is_not_offered_is_refused(void **state)
@@ -95,12 +96,12 @@ static void unknown_message_closes_and_is_named_by_number(void **state)
 static void message_of_a_feature_not_offered_is_named(void **state)
 {
     struct vu_bench *b = *state;
-    const uint64_t log[2] = {0x1000, 0};
+    const uint64_t inflight[3] = {0x1000};
 
     bench_negotiate(b);
-    bench_send(b, VHOST_USER_SET_LOG_BASE, 0, log, sizeof(log), &b->mem_fd, 1);
+    bench_send(b, VHOST_USER_SET_INFLIGHT_FD, 0, inflight, sizeof(inflight), &b->mem_fd, 1);
     bench_expect_closed(b);
-    bench_expect_log(b, "message 6 (SET_LOG_BASE): not served");
+    bench_expect_log(b, "message 32 (SET_INFLIGHT_FD): not served");
 }
 
 static void again(struct vu_bench *b)

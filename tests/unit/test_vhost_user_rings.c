@@ -334,19 +334,6 @@ static void addresses_outside_memory_are_refused(void **state)
     }
 }
 
-static void log_flag_is_refused_but_a_log_address_is_not(void **state)
-{
-    struct vu_bench *b = *state;
-
-    bench_negotiate(b);
-    assert_int_equal(bench_ack_addr(b, BENCH_USER, BENCH_USER, BENCH_USER, 0), 0);
-    assert_int_equal(bench_ack_addr(b, BENCH_USER, BENCH_USER, BENCH_USER, VHOST_USER_VRING_F_LOG),
-                     1);
-    bench_expect_closed(b);
-    bench_expect_log(b, "logging of writes was not offered");
-}
-
-/* Live migration switches logging by sending addresses again; here it is the same ones. */
 static void same_parts_again_are_fine_while_the_ring_runs(void **state)
 {
     struct vu_bench *b = *state;
@@ -529,7 +516,6 @@ int main(void)
         bench_test(bad_ring_size_is_refused),
         bench_test(ring_that_does_not_exist_is_refused),
         bench_test(addresses_outside_memory_are_refused),
-        bench_test(log_flag_is_refused_but_a_log_address_is_not),
         bench_test(same_parts_again_are_fine_while_the_ring_runs),
         bench_test(kick_without_fd_is_refused_with_the_reason),
         bench_test(call_and_err_without_fd_are_fine),

@@ -238,7 +238,7 @@ int vhost_user_client_set_features(struct vhost_user_client *client, uint64_t fe
 
 uint64_t vhost_user_client_features(const struct vhost_user_client *client)
 {
-    return client->offered & ~VHOST_USER_F_PROTOCOL_FEATURES;
+    return client->offered & ~(VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL);
 }
 
 unsigned vhost_user_client_max_rings(const struct vhost_user_client *client)
