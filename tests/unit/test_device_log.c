@@ -28,6 +28,7 @@
 #define GUEST 0x300000ull
 #define ARENA_BYTES (2ull << 20)
 #define DATA_BYTES (1ull << 20)
+#define DATA_OF_RING (DATA_BYTES / 4)
 #define LOG_BYTES 4096u
 #define PATIENCE_NS (60 * NS_PER_S)
 
@@ -439,15 +440,22 @@ static void do_one(struct world *w, unsigned ring, uint32_t type, uint64_t addr,
 
 /* ---- any requests ---- */
 
-static uint64_t any_data_addr(const struct world *w, uint32_t len)
+/* Rings share none, as they may be of different threads, which would race. */
+static uint64_t data_of(const struct world *w, unsigned ring)
 {
-    uint64_t addr = w->data + chance((uint32_t)(DATA_BYTES - len));
+    return w->data + ring * DATA_OF_RING;
+}
 
-    return chance(2) ? addr : addr & ~511ull;
+static uint64_t any_data_addr(const struct world *w, unsigned ring, uint32_t len)
+{
+    uint64_t into = chance((uint32_t)(DATA_OF_RING - len));
+
+    return data_of(w, ring) + (chance(2) ? into : into & ~511ull);
 }
 
 /* Data of so many bytes in several pieces, cut anywhere.  Returns how many. */
-static unsigned cut_data(struct world *w, struct piece *piece, uint32_t len, bool is_in)
+static unsigned cut_data(struct world *w, unsigned ring, struct piece *piece, uint32_t len,
+                         bool is_in)
 {
     unsigned count = 0;
 
@@ -456,7 +464,7 @@ static unsigned cut_data(struct world *w, struct piece *piece, uint32_t len, boo
         uint32_t part = is_last ? len : 1 + chance(len);
 
         piece[count++] =
-            (struct piece){.addr = any_data_addr(w, part), .len = part, .is_in = is_in};
+            (struct piece){.addr = any_data_addr(w, ring, part), .len = part, .is_in = is_in};
         len -= part;
     }
     return count;
@@ -475,13 +483,14 @@ static void put_any(struct world *w, unsigned ring, unsigned slot)
                    : type == VIRTIO_BLK_T_GET_ID                       ? 1 + chance(40)
                                                                        : 0;
     struct piece piece[PIECES];
-    unsigned count = 1 + cut_data(w, piece + 1, len, type != VIRTIO_BLK_T_OUT);
+    unsigned count = 1 + cut_data(w, ring, piece + 1, len, type != VIRTIO_BLK_T_OUT);
 
     if (chance(2) && type == VIRTIO_BLK_T_IN) {
-        piece[count - 1].addr -= piece[count - 1].addr > w->data; /* there is room behind it */
+        piece[count - 1].addr -= piece[count - 1].addr > data_of(w, ring); /* room for it */
         piece[count - 1].len++;
     } else {
-        piece[count++] = piece_in(chance(2) ? status_addr(w, ring, slot) : any_data_addr(w, 1), 1);
+        piece[count++] =
+            piece_in(chance(2) ? status_addr(w, ring, slot) : any_data_addr(w, ring, 1), 1);
     }
     put(w, ring, slot, type, sector, piece, count);
 }
