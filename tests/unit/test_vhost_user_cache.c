@@ -200,7 +200,7 @@ static void writeback_that_is_no_boolean_is_refused(void **state)
     assert_true(serves_writeback(b));
 }
 
-/* As live migration would write, which is not offered. */
+/* As live migration would write what no driver may, of which there is nothing here. */
 static void write_that_is_not_the_drivers_is_refused(void **state)
 {
     struct vu_bench *b = *state;
