@@ -336,7 +336,7 @@ endif
 EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.bats \
 	tests/bench/compare tests/bench/images.py tests/bench/load.py tests/bench/servers.py \
 	tests/bench/scale tests/bench/tables.py \
-	tests/fuzz/corpus
+	tests/fuzz/corpus tests/proofs
 
 # ---- documentation and layers ----
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh

@@ -8,8 +8,13 @@
 
 #include <stdint.h>
 
-/* As many as QEMU, crosvm and cloud-hypervisor may use (vhost-user, "CONFIGURE_MEM_SLOTS"). */
+/*
+ * As many as QEMU, crosvm and cloud-hypervisor may use (vhost-user, "CONFIGURE_MEM_SLOTS").  Proofs
+ * have fewer.
+ */
+#ifndef MEM_MAX_REGIONS
 #define MEM_MAX_REGIONS 509
+#endif
 
 /* One region as the front-end describes it.  Bytes. */
 struct mem_layout {

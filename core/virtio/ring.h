@@ -30,15 +30,20 @@
 
 /*
  * Descriptors of a chain that we follow.  A chain by an indirect table may be longer than its ring,
- * whatever VIRTIO 1.2, 2.7.5.3.1 says: Windows' viostor makes such, and QEMU serves them.
+ * whatever VIRTIO 1.2, 2.7.5.3.1 says: Windows' viostor makes such, and QEMU serves them.  Proofs
+ * have fewer, and of pieces as well.
  */
+#ifndef RING_MAX_CHAIN
 #define RING_MAX_CHAIN 2048u
+#endif
 
 /*
  * Pieces of a chain that we serve: 1024 of data, as QEMU does (VIRTQUEUE_MAX_SIZE), and room for
  * header, status and the edges of memory regions.  With the link, five pages.
  */
+#ifndef RING_MAX_IOVS
 #define RING_MAX_IOVS 1279u
+#endif
 
 /* The pieces of a chain that has more than its slot has room for.  From slots of their own. */
 struct ring_array {
