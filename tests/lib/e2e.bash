@@ -272,7 +272,7 @@ disk_arguments() {
 }
 
 # guest_start NAME [--disk SOCKET,...]... [--drive FILE]... [--smp N] [--memory M] [--append TEXT]
-#                  [--machine M] [--cpu MODEL] [--firmware] [--no-wait]
+#                  [--machine M] [--cpu MODEL] [--firmware] [--no-wait] [--qemu WORD]...
 # --drive is a disk that QEMU itself serves.
 # --cpu emulates that model, whatever the host has.
 # --firmware boots from the disks instead of the kernel which QEMU loads.
@@ -301,6 +301,7 @@ guest_start() {
             --machine) machine=$2 && shift ;;
             --cpu) emulated=$2 && shift ;;
             --firmware) firmware=1 ;;
+            --qemu) arguments+=("$2") && shift ;;
             --no-wait) waits='' ;;
             *) echo "guest_start: $1?" >&2 && return 2 ;;
         esac
