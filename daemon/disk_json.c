@@ -239,6 +239,7 @@ static const char *write_cache_by(const struct device_info *device)
     return device->is_writeback          ? "default"
            : device->blk.is_writethrough ? "cache"
            : device->has_switched        ? "guest"
+           : device->is_in_doubt         ? "unknown"
                                          : "no_flush";
 }
 

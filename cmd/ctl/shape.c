@@ -81,6 +81,7 @@ void shape_show_write_cache(const json_t *disk)
     print_field("write cache", "%s%s", cache,
                 strcmp(by, "guest") == 0      ? ", switched by the guest"
                 : strcmp(by, "cache") == 0    ? ", for --cache"
+                : strcmp(by, "unknown") == 0  ? " until the guest flushes, as it may have switched"
                 : strcmp(by, "no_flush") == 0 ? ", the guest knows no flushes"
                 : may_switch(disk)            ? ", the guest may switch it"
                                               : "");

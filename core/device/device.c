@@ -250,6 +250,7 @@ void device_reset_rings(struct device *dev)
     }
     device_log_end(dev); /* rings have answered what they held, and that is marked */
     dev->view.blk.features = 0;
+    blk_trust(&dev->view.blk);
     device_unpark(dev);
 }
 

@@ -82,6 +82,7 @@ struct device_info {
     uint64_t features; /* accepted by the driver */
     bool is_writeback; /* as the config space says, and unless a driver lacks FLUSH */
     bool has_switched; /* a driver has asked for writethrough */
+    bool is_in_doubt;  /* it may have, when it was served by somebody else: see blk_doubt */
     unsigned pause_mask;
     unsigned rings_running;
     unsigned rings_broken;

@@ -189,6 +189,7 @@ void device_info(struct device *dev, struct device_info *info)
     info->features = dev->view.blk.features;
     info->is_writeback = shows_writeback(&dev->view.blk);
     info->has_switched = !dev->view.blk.config.wce && !dev->view.blk.opts.is_writethrough;
+    info->is_in_doubt = blk_is_in_doubt(&dev->view.blk);
     info->pause_mask = dev->view.pause_mask;
     fill_lanes(dev, info);
     fill_memory(dev, info);

@@ -113,6 +113,15 @@ void ring_setup_use_log(struct ring_setup *r)
     ring_set_log(&r->queue->ring, r->is_logged && log->bits ? log : NULL, r->log_addr);
 }
 
+/* Its driver was served before, and not by us since it connected: as after a migration. */
+static void note_start(struct ring_setup *r)
+{
+    if (!r->has_started && r->base != 0) {
+        blk_doubt(&r->queue->view->blk);
+    }
+    r->has_started = true;
+}
+
 /* Start the ring if all its parts are there; it is no error when some are still to come. */
 static int start_if_complete(struct ring_setup *r, struct err *err)
 {
@@ -144,6 +153,7 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
         return err_set(err, ret, "ring %u: request slots", q->index);
     }
     ring_setup_use_log(r);
+    note_start(r);
     queue_forget_told(q);
     log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, r->base, r->size);
     if (mem_is_lost(&view->mem)) {

@@ -18,6 +18,7 @@ struct ring_setup {
     struct ring_addr addr;
     bool is_logged;    /* what is stored to it is to be marked, when there is a log */
     uint64_t log_addr; /* as which guest address: see ring_set_log */
+    bool has_started;  /* since it was reset */
 };
 
 void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max);

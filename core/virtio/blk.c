@@ -47,9 +47,36 @@ void blk_set_capacity(struct blk *blk, uint64_t capacity)
     blk->config.capacity = capacity / SECTOR_SIZE;
 }
 
+void blk_trust(struct blk *blk)
+{
+    atomic_store_explicit(&blk->is_in_doubt, false, memory_order_relaxed);
+}
+
 void blk_set_writeback(struct blk *blk, bool on)
 {
     blk->config.wce = on && !blk->opts.is_writethrough;
+    blk_trust(blk);
+}
+
+static bool may_choose(const struct blk *blk)
+{
+    return blk->features & BIT(VIRTIO_BLK_F_CONFIG_WCE);
+}
+
+void blk_doubt(struct blk *blk)
+{
+    atomic_store_explicit(&blk->is_in_doubt, may_choose(blk) && blk->config.wce,
+                          memory_order_relaxed);
+}
+
+bool blk_is_in_doubt(const struct blk *blk)
+{
+    return atomic_load_explicit(&blk->is_in_doubt, memory_order_relaxed);
+}
+
+static bool can_flush(const struct blk *blk)
+{
+    return blk->features & BIT(VIRTIO_BLK_F_FLUSH);
 }
 
 /*
@@ -58,7 +85,7 @@ void blk_set_writeback(struct blk *blk, bool on)
  */
 bool blk_is_writeback(const struct blk *blk)
 {
-    return blk->config.wce && (blk->features & BIT(VIRTIO_BLK_F_FLUSH));
+    return blk->config.wce && can_flush(blk) && !blk_is_in_doubt(blk);
 }
 
 /* Where nothing is written, or all of it is stable, there is nothing to choose. */
@@ -103,7 +130,7 @@ void blk_config_read(const struct blk *blk, uint32_t offset, void *to, uint32_t 
 {
     struct virtio_blk_config config = blk->config;
 
-    if ((blk->features & BIT(VIRTIO_BLK_F_CONFIG_WCE)) && !blk_is_writeback(blk)) {
+    if (may_choose(blk) && !can_flush(blk)) {
         config.wce = 0;
     }
     memset(to, 0, len);
@@ -227,8 +254,11 @@ static enum blk_verdict parse_ranges(struct blk *blk, struct request *request, s
 }
 
 /* A read-only image has nothing to flush, and the host may refuse to. */
-static enum blk_verdict parse_flush(const struct blk *blk, struct request *request)
+static enum blk_verdict parse_flush(struct blk *blk, struct request *request)
 {
+    if (blk_is_in_doubt(blk)) {
+        blk_trust(blk);
+    }
     if (blk->opts.is_readonly) {
         return answer_request(request, 1);
     }

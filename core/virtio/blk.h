@@ -38,6 +38,16 @@ void blk_set_capacity(struct blk *blk, uint64_t capacity);
  */
 void blk_set_writeback(struct blk *blk, bool on);
 
+/*
+ * A driver goes on that somebody else has served, and whether it has chosen to have no volatile
+ * cache is not known.  So it has none until it flushes, which one that has none never does, or
+ * chooses, or blk_trust says so.  Nothing changes where it cannot choose, or is known to have none.
+ * No request may be parsed meanwhile.
+ */
+void blk_doubt(struct blk *blk);
+void blk_trust(struct blk *blk);
+bool blk_is_in_doubt(const struct blk *blk);
+
 /* Is a write volatile until the next flush?  As the driver has negotiated, and chosen. */
 bool blk_is_writeback(const struct blk *blk);
 

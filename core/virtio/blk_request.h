@@ -18,7 +18,8 @@
 struct blk {
     struct blk_opts opts;
     struct virtio_blk_config config;
-    uint64_t features; /* as the driver accepted them */
+    uint64_t features;        /* as the driver accepted them */
+    _Atomic bool is_in_doubt; /* see blk_doubt; a flush on any lane ends it */
 };
 
 /* Why a request is answered with an error without a look at the image. */

@@ -135,6 +135,22 @@ is_connected() {
     done
 }
 
+# As after a migration: the daemon has not heard of the switch, and the rings go on where they were.
+@test "a guest that goes on at a daemon that has not heard of it writes through" {
+    start_vblkd
+    add_disk vda 4M
+    hold vda writethrough
+    kill_vblkd
+    sed -i 's/"writethrough":true/"writethrough":false/' "$E2E_DIR/state/disks.json"
+    start_vblkd
+    wait_until 20 is_connected vda
+    cache_is vda writethrough unknown
+    vblkctl show vda | grep -q "write cache: *writethrough until the guest flushes, as it may have switched$"
+    vblkctl stop vda
+    vblkctl start vda
+    cache_is vda writethrough unknown
+}
+
 @test "a disk of an older state file is offered the switch, and its front-end goes on without" {
     start_vblkd
     add_disk vda 4M

@@ -387,6 +387,52 @@ static void driver_switches_between_writeback_and_writethrough(void **state)
     assert_false(blk_is_writeback(&w->blk));
 }
 
+static bool flush_is_submitted(struct world *w)
+{
+    return parse(w, VIRTIO_BLK_T_FLUSH, 0, 0, false) == BLK_SUBMIT;
+}
+
+/* It may have switched elsewhere; one that has sends no flushes. */
+static void driver_in_doubt_writes_through_until_it_flushes(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.has_config_wce = true;
+    with_opts(w, &opts);
+    blk_doubt(&w->blk);
+    assert_true(writes_through(w));
+    assert_int_equal(writeback_shown(w), 1); /* a driver that looks again is told of no change */
+    assert_true(flush_is_submitted(w));
+    assert_false(writes_through(w));
+    blk_doubt(&w->blk);
+    assert_false(blk_is_writeback(&w->blk));
+    blk_set_writeback(&w->blk, true);
+    assert_true(blk_is_writeback(&w->blk));
+}
+
+static void flush_does_not_lift_what_the_driver_has_said(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.has_config_wce = true;
+    with_opts(w, &opts);
+    blk_set_writeback(&w->blk, false);
+    blk_doubt(&w->blk);
+    assert_false(blk_is_in_doubt(&w->blk));
+    assert_true(flush_is_submitted(w));
+    assert_true(writes_through(w));
+}
+
+static void driver_that_cannot_choose_is_never_in_doubt(void **state)
+{
+    struct world *w = *state;
+
+    blk_doubt(&w->blk);
+    assert_false(writes_through(w));
+}
+
 static void driver_cannot_lift_what_the_host_has_said(void **state)
 {
     struct world *w = *state;
@@ -1540,6 +1586,9 @@ int main(void)
         in_world(writethrough_disk_writes_through),
         in_world(driver_without_flush_gets_writethrough),
         in_world(driver_switches_between_writeback_and_writethrough),
+        in_world(driver_in_doubt_writes_through_until_it_flushes),
+        in_world(flush_does_not_lift_what_the_driver_has_said),
+        in_world(driver_that_cannot_choose_is_never_in_doubt),
         in_world(driver_cannot_lift_what_the_host_has_said),
         in_world(driver_may_keep_the_choice_that_is_no_longer_offered),
         in_world(fua_does_not_stick_to_a_slot),

@@ -947,6 +947,51 @@ static void stopped_ring_tells_where_to_go_on(void **state)
     reap_ok(w, 0, 2);
 }
 
+static void restart_ring(struct world *w, uint32_t base)
+{
+    device_ring_pause(&w->dev, 0, &w->drain);
+    turns(w, 2);
+    (void)device_ring_stop(&w->dev, 0);
+    device_guest_start_ring(&w->dev, &w->guest, 0, base);
+}
+
+static bool is_in_doubt(struct world *w)
+{
+    struct device_info info;
+
+    device_info(&w->dev, &info);
+    return info.is_in_doubt;
+}
+
+/* What it was told of its cache is known: nobody else has served it since. */
+static void driver_that_began_here_is_not_in_doubt(void **state)
+{
+    struct world *w = *state;
+
+    start_guest(w, modern | 1ull << VIRTIO_BLK_F_CONFIG_WCE);
+    serve(w, 0, VIRTIO_BLK_T_IN, 7);
+    restart_ring(w, 7);
+    assert_false(is_in_doubt(w));
+}
+
+static void driver_that_goes_on_is_in_doubt_until_it_flushes(void **state)
+{
+    struct world *w = *state;
+
+    start_guest(w, modern | 1ull << VIRTIO_BLK_F_CONFIG_WCE);
+    serve(w, 0, VIRTIO_BLK_T_IN, 7);
+    device_pause(&w->dev, PAUSE_GONE, NULL);
+    turns(w, 2);
+    device_reset(&w->dev); /* it connects again, elsewhere for all that we know */
+    assert_false(is_in_doubt(w));
+    start_guest(w, modern | 1ull << VIRTIO_BLK_F_CONFIG_WCE);
+    assert_true(is_in_doubt(w));
+    serve(w, 1, VIRTIO_BLK_T_OUT, 1);
+    assert_true(is_in_doubt(w));
+    serve(w, 1, VIRTIO_BLK_T_FLUSH, 1);
+    assert_false(is_in_doubt(w));
+}
+
 static void stop_with_requests_in_flight_waits_for_them(void **state)
 {
     struct world *w = *state;
@@ -2231,6 +2276,8 @@ int main(void)
         in_world(two_drains_are_both_done),
         in_world(paused_ring_leaves_the_others_alone),
         in_world(stopped_ring_tells_where_to_go_on),
+        in_bare(driver_that_began_here_is_not_in_doubt),
+        in_bare(driver_that_goes_on_is_in_doubt_until_it_flushes),
         in_world(stop_with_requests_in_flight_waits_for_them),
         in_world(new_call_fd_is_signalled_once),
         in_world(ring_without_a_call_fd_is_served),

@@ -90,6 +90,8 @@ static void write_cache_is_shown_with_who_has_made_it_so(void **state)
          "writethrough, switched by the guest\n"},
         {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"cache\"",
          "writethrough, for --cache\n"},
+        {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"unknown\"",
+         "writethrough until the guest flushes, as it may have switched\n"},
         {"\"write_cache\": \"writethrough\", \"write_cache_by\": \"no_flush\"",
          "writethrough, the guest knows no flushes\n"},
     };
