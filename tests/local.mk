@@ -347,7 +347,6 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
-EXTRA_DIST += tests/docs.sh tests/docs.py tests/layers.sh
 EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.bats \
 	tests/e2e/hand_in.py tests/e2e/share_much.py tests/e2e/silent_fs.py
 EXTRA_DIST += tests/e2e/migrate.bats tests/e2e/migrate.py

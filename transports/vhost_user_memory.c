@@ -75,7 +75,7 @@ static void settled(struct vu_session *session)
     device_memory_changed(session->dev);
 }
 
-void vu_memory_on_settle(uv_timer_t *timer)
+static void on_settle_timer(uv_timer_t *timer)
 {
     struct vu_session *session = containerof(timer, struct vu_session, settle);
     int lost = device_lost_ring(session->dev);
@@ -96,7 +96,7 @@ void vu_memory_on_settle(uv_timer_t *timer)
 static void start_settling(struct vu_session *session)
 {
     session->is_settling = true;
-    (void)uv_timer_start(&session->settle, vu_memory_on_settle, SETTLE_MS, 0);
+    (void)uv_timer_start(&session->settle, on_settle_timer, SETTLE_MS, 0);
 }
 
 void vu_memory_settle(struct vu_session *session)

@@ -62,4 +62,3 @@ void vu_end_writethrough(struct vu_session *session);
 
 /* A ring was stopped: perhaps the device waited for memory of that one alone. */
 void vu_memory_settle(struct vu_session *session);
-void vu_memory_on_settle(uv_timer_t *timer);

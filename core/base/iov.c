@@ -26,18 +26,6 @@ void iov_take(struct iovec **iov, unsigned *count, uint8_t *to, size_t len)
     }
 }
 
-void iov_fill(struct iovec **iov, unsigned *count, const uint8_t *from, size_t len)
-{
-    while (len > 0) {
-        size_t piece = min_of(len, (*iov)->iov_len);
-
-        memcpy((*iov)->iov_base, from, piece);
-        from += piece;
-        len -= piece;
-        step_over(iov, count, piece);
-    }
-}
-
 /* The next piece that is in one piece, `max` bytes of it at most. */
 static struct iovec step_on(const struct iovec *iov, struct iov_place *place, size_t max)
 {

@@ -11,11 +11,10 @@
 #include "core/base/base.h"
 
 /*
- * Move `len` bytes from the front of the pieces to `to` (NULL: nowhere), or from `from` to
- * their front, and step over them.  The pieces are long enough.
+ * Move `len` bytes from the front of the pieces to `to` (NULL: nowhere), and step over them.  The
+ * pieces are long enough.
  */
 void iov_take(struct iovec **iov, unsigned *count, uint8_t *to, size_t len);
-void iov_fill(struct iovec **iov, unsigned *count, const uint8_t *from, size_t len);
 
 /*
  * A place in pieces that are not ours to change: so many pieces on, and so many bytes into that
@@ -26,7 +25,7 @@ struct iov_place {
     uint32_t skip;
 };
 
-/* The same two, and a mere step, from a place on, which moves. */
+/* Move `len` bytes out of the pieces, into them, or nowhere, from a place on, which moves. */
 void iov_gather(const struct iovec *iov, struct iov_place *place, uint8_t *to, size_t len);
 void iov_scatter(const struct iovec *iov, struct iov_place *place, const uint8_t *from, size_t len);
 void iov_pass(const struct iovec *iov, struct iov_place *place, size_t len);
