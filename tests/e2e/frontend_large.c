@@ -183,7 +183,7 @@ static void ring_with_long_requests_stops_and_goes_on(void)
 {
     struct frontend *fe = scatterer(256);
     struct frontend_ring *ring = &fe->ring[0];
-    uint16_t base;
+    uint32_t base;
 
     for (unsigned round = 0; round < 20; round++) {
         add_many(ring, 256);

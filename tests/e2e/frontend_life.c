@@ -37,7 +37,7 @@ static void stopped_ring_goes_on_where_it_stopped(void)
     struct frontend_opts opts = case_opts();
     struct frontend *fe = case_start(&opts);
     struct frontend_ring *ring = &fe->ring[0];
-    uint16_t base;
+    uint32_t base;
 
     for (unsigned round = 0; round < 50; round++) {
         put_many(ring, opts.depth);

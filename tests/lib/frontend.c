@@ -87,12 +87,12 @@ int frontend_share(struct frontend *fe)
     return conclude(fe, vhost_user_client_add_memory(fe->bus.client, &region, &fe->bus.err));
 }
 
-int frontend_ring_start(struct frontend *fe, unsigned index, uint16_t base)
+int frontend_ring_start(struct frontend *fe, unsigned index, uint32_t base)
 {
     return conclude(fe, vhost_user_bus_ring_start(&fe->bus, index, fe->ring[index].drv, base));
 }
 
-int frontend_ring_stop(struct frontend *fe, unsigned index, uint16_t *base)
+int frontend_ring_stop(struct frontend *fe, unsigned index, uint32_t *base)
 {
     return conclude(fe, vhost_user_client_ring_stop(fe->bus.client, index, base, &fe->bus.err));
 }

@@ -76,10 +76,10 @@ int frontend_accept(struct frontend *fe, uint64_t features);
 int frontend_share(struct frontend *fe);
 
 /* Tell the back-end about one ring, as it is in memory now, and enable it. */
-int frontend_ring_start(struct frontend *fe, unsigned index, uint16_t base);
+int frontend_ring_start(struct frontend *fe, unsigned index, uint32_t base);
 
 /* Stop it and learn where it would go on; `base` may be NULL. */
-int frontend_ring_stop(struct frontend *fe, unsigned index, uint16_t *base);
+int frontend_ring_stop(struct frontend *fe, unsigned index, uint32_t *base);
 
 /* All of it: connect, share, and have the driver negotiate features and start new rings. */
 int frontend_start(struct frontend *fe);

@@ -125,7 +125,7 @@ static bool answer(struct fake_backend *fake, struct message *msg)
             ask_first(fake);
         }
         (void)poll(NULL, 0, (int)fake->opts.drain_ms);
-        msg->payload.state.num = 77;
+        msg->payload.state.num = fake->opts.base ? fake->opts.base : FAKE_BASE;
         reply(fake, msg, sizeof(msg->payload.state));
         return true;
     default:

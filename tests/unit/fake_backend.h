@@ -12,6 +12,7 @@
 #include "tests/lib/vhost_msg.h"
 
 #define FAKE_RINGS 2
+#define FAKE_BASE 77  /* of each ring when it stops, unless it is told another */
 #define FAKE_FLOODS 3 /* threads: one of them always runs */
 
 struct fake_opts {
@@ -25,6 +26,7 @@ struct fake_opts {
     unsigned drain_ms;    /* a ring takes that long to stop */
     unsigned delay_ms;    /* each answer does */
     bool floods;          /* says on its channel, without end, that the config space changed */
+    uint32_t base;        /* of a ring when it stops, 0: FAKE_BASE */
     uint64_t capacity;
 };
 

@@ -201,7 +201,7 @@ static void agrees_on_what_both_know(void **state)
 static void simplest_back_end_will_do(void **state)
 {
     struct world *w = *state;
-    uint16_t base = 0;
+    uint32_t base = 0;
 
     again(w, &(struct fake_opts){.features = VERSION_1});
     assert_int_equal(open_client(w), 0);
@@ -210,7 +210,7 @@ static void simplest_back_end_will_do(void **state)
     assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
     assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 0, &base, &w->err), 0);
-    assert_int_equal(base, 77);
+    assert_int_equal(base, FAKE_BASE);
     assert_int_equal(w->fake.features, VERSION_1);
     assert_int_equal(w->fake.regions, 1);
     assert_true(w->fake.ring[0].has_kick);
@@ -390,13 +390,29 @@ static void refusal_is_handed_on_and_the_connection_stays(void **state)
 static void stop_tells_the_next_index(void **state)
 {
     struct world *w = *state;
-    uint16_t base = 0;
+    uint32_t base = 0;
 
     start_all(w);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
-    assert_int_equal(base, 77);
+    assert_int_equal(base, FAKE_BASE);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
     assert_int_equal(w->fake.seen[VHOST_GET_VRING_BASE], 1);
+}
+
+/* Source: vhost-user, "Vring descriptor indices for packed virtqueues": two halves. */
+static void base_of_a_packed_ring_is_told_in_full(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = good;
+    uint32_t base = 0;
+
+    opts.base = 0x00038004;
+    again(w, &opts);
+    w->ring.base = 0x80038002;
+    start_all(w);
+    assert_int_equal(w->fake.ring[1].base, 0x80038002);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
+    assert_int_equal(base, 0x00038004);
 }
 
 /* For all that comes now. */
@@ -412,7 +428,7 @@ static void stop_waits_as_long_as_it_was_told(void **state)
     struct world *w = *state;
     struct fake_opts opts = good;
     uint64_t start_ns;
-    uint16_t base = 0;
+    uint32_t base = 0;
 
     opts.drain_ms = 30 * STOP_MS;
     again(w, &opts);
@@ -425,7 +441,7 @@ static void stop_waits_as_long_as_it_was_told(void **state)
     start_with_little_patience(w);
     assert_int_equal(vhost_user_client_ring_stop(w->client, 1, &base, &w->err), 0);
     assert_true(vhost_user_client_is_connected(w->client));
-    assert_int_equal(base, 77);
+    assert_int_equal(base, FAKE_BASE);
     vhost_user_client_close(w->client);
     again(w, &opts);
     w->stop_patience = 1;
@@ -615,7 +631,7 @@ static void absence_is_waited_for_with_patience(void **state)
 static void set_up_while_it_is_away_is_done_later(void **state)
 {
     struct world *w = *state;
-    uint16_t base = 99;
+    uint32_t base = 99;
 
     assert_int_equal(open_client(w), 0);
     fake_leave(&w->fake);
@@ -684,6 +700,7 @@ int main(void)
         client_test(features_that_were_not_offered_are_refused_here),
         client_test(refusal_is_handed_on_and_the_connection_stays),
         client_test(stop_tells_the_next_index),
+        client_test(base_of_a_packed_ring_is_told_in_full),
         client_test(stop_waits_as_long_as_it_was_told),
         client_test(other_fds_can_be_given_to_a_ring_that_runs),
         client_test(change_of_the_config_is_followed),

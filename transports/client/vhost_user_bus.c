@@ -10,7 +10,7 @@
 #include "core/base/log.h"
 
 int vhost_user_bus_ring_start(struct vhost_user_bus *bus, unsigned index,
-                              const struct ring_driver *ring, uint16_t base)
+                              const struct ring_driver *ring, uint32_t base)
 {
     const struct vhost_user_client_ring set = {
         .size = ring->size,

@@ -40,6 +40,6 @@ int vhost_user_bus_init(struct vhost_user_bus *bus, unsigned rings, bool has_err
 /* Also hangs up.  A bus that is all zero has nothing to undo. */
 void vhost_user_bus_fini(struct vhost_user_bus *bus);
 
-/* Start a ring that need not be new: `base` is its next available index.  0 or -errno. */
+/* Start a ring that need not be new: `base` is where it goes on.  0 or -errno. */
 int vhost_user_bus_ring_start(struct vhost_user_bus *bus, unsigned index,
-                              const struct ring_driver *ring, uint16_t base);
+                              const struct ring_driver *ring, uint32_t base);

@@ -68,7 +68,7 @@ struct vhost_user_client_ring {
     uint64_t desc; /* guest physical addresses */
     uint64_t avail;
     uint64_t used;
-    uint16_t base; /* next available index; 0 for a ring that the driver has just made */
+    uint32_t base; /* as the back-end is told: of a split ring the next available index */
     int kick_fd;   /* eventfd: guest -> back-end */
     int call_fd;   /* eventfd: back-end -> guest, -1: the guest polls */
     int err_fd;    /* -1: none */
@@ -121,11 +121,11 @@ int vhost_user_client_ring_start(struct vhost_user_client *client, unsigned inde
                                  const struct vhost_user_client_ring *ring, struct err *err);
 
 /*
- * Stop a ring and learn the next available index (`base` may be NULL).  Waits, with the patience
+ * Stop a ring and learn where it would go on (`base` may be NULL).  Waits, with the patience
  * of the options, until its requests are answered: then nothing of it touches memory.  With a
  * back-end that is or goes away, `base` is the used index.  No error when the ring does not run.
  */
-int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint16_t *base,
+int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint32_t *base,
                                 struct err *err);
 
 /* Signal another fd from now on (-1: none), for guest notifiers that are assigned live. */

@@ -80,7 +80,7 @@ static int send_fd(struct vhost_user_client *client, uint32_t request, unsigned 
 }
 
 /* The kick fd starts the ring, so it goes last but for the switch. */
-static int send_ring(struct vhost_user_client *client, unsigned index, uint16_t base,
+static int send_ring(struct vhost_user_client *client, unsigned index, uint32_t base,
                      struct err *err)
 {
     const struct vhost_user_client_ring *ring = &client->ring[index].set;
@@ -209,7 +209,7 @@ static unsigned stop_patience(const struct vhost_user_client *client)
 }
 
 /* The answer of GET_VRING_BASE. */
-static int ask_base(struct vhost_user_client *client, unsigned index, uint16_t *base,
+static int ask_base(struct vhost_user_client *client, unsigned index, uint32_t *base,
                     struct err *err)
 {
     struct vhost_user_vring_state state = {.index = index};
@@ -223,15 +223,15 @@ static int ask_base(struct vhost_user_client *client, unsigned index, uint16_t *
         return err_say(err, -EPROTO, "%s: what came back is no answer to GET_VRING_BASE",
                        client->path);
     }
-    *base = (uint16_t)state.num;
+    *base = state.num;
     return ret;
 }
 
-int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint16_t *base,
+int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint32_t *base,
                                 struct err *err)
 {
     struct err why = {0};
-    uint16_t answer = 0;
+    uint32_t answer = 0;
     int ret = 0;
 
     if (index >= VHOST_USER_CLIENT_MAX_RINGS || !client->ring[index].is_started) {
