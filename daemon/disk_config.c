@@ -75,6 +75,20 @@ static int check_blocks(const struct disk_config *config, struct err *err)
     return 0;
 }
 
+static int check_geometry(const struct disk_config *config, struct err *err)
+{
+    struct blk_chs chs;
+
+    if (config->geometry[0] == '\0' || blk_chs_parse(config->geometry, &chs)) {
+        return 0;
+    }
+    (void)err_say(err, -EINVAL,
+                  "geometry: \"%s\" is not cylinders,heads,sectors, from 1,1,1 to 65535,255,255",
+                  config->geometry);
+    err_hint(err, "as 1024,16,63; it is guessed when none is given");
+    return -EINVAL;
+}
+
 /* Of an image that has none yet; a file that is there has its size. */
 static int check_size(const struct disk_config *config, struct err *err)
 {
@@ -126,7 +140,8 @@ void disk_config_default_serial(struct disk_config *config, unsigned attempt)
     uint32_t sum = hash(HASH_BEGIN + attempt, config->name);
 
     if (attempt == 0 && strlen(config->name) <= BLK_SERIAL_BYTES) {
-        (void)snprintf(config->serial, sizeof(config->serial), "%s", config->name);
+        (void)snprintf(config->serial, sizeof(config->serial), "%.*s", BLK_SERIAL_BYTES,
+                       config->name);
     } else {
         (void)snprintf(config->serial, sizeof(config->serial), "%.11s-%08" PRIx32, config->name,
                        sum);
@@ -148,6 +163,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     }
     if (ret == 0) {
         ret = check_blocks(config, err);
+    }
+    if (ret == 0) {
+        ret = check_geometry(config, err);
     }
     if (ret == 0) {
         ret = check_size(config, err);
@@ -205,6 +223,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->image.is_readonly = config->readonly;
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
+    (void)blk_chs_parse(config->geometry, &opts->geometry.chs); /* else it is guessed */
     opts->geometry.discard_block = is_on(config->discard) ? UINT32_MAX : 0;
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
     opts->has_config_wce = is_on(config->config_wce);

@@ -23,6 +23,7 @@ struct disk_config {
     struct image_config image;
     struct settings settings;
     bool readonly;
+    char geometry[16]; /* "": guessed when it is added */
     char discard[4];
     char write_zeroes[4];
     char config_wce[4];

@@ -123,6 +123,20 @@ static int check_geometry(const struct disk_record *record, struct err *err)
     return blk_opts_check(&blk, err);
 }
 
+/* The one that was asked for, if one was. */
+static int check_chs(const struct disk_record *record, struct err *err)
+{
+    struct blk_chs asked;
+
+    if (!blk_chs_parse(record->config.geometry, &asked) ||
+        (asked.cylinders == record->cylinders && asked.heads == record->heads &&
+         asked.sectors == record->sectors)) {
+        return 0;
+    }
+    return err_say(err, -EINVAL,
+                   "geometry: its cylinders, heads and sectors are not those of config");
+}
+
 static int read_row(const json_t *row, struct disk_record *record, struct err *err)
 {
     int ret;
@@ -136,6 +150,9 @@ static int read_row(const json_t *row, struct disk_record *record, struct err *e
     }
     if (ret == 0) {
         ret = disk_config_complete(&record->config, "", err);
+    }
+    if (ret == 0) {
+        ret = check_chs(record, err);
     }
     return ret < 0 ? ret : check_geometry(record, err);
 }

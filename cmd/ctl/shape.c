@@ -38,8 +38,9 @@ void shape_show_chs(const json_t *disk)
 
     if (heads > 0) {
         print_field("geometry",
-                    "%" PRIu64 " cylinders, %" PRIu64 " heads, %" PRIu64 " sectors a track",
-                    print_number_of(disk, "cylinders"), heads, print_number_of(disk, "sectors"));
+                    "%" PRIu64 " cylinders, %" PRIu64 " heads, %" PRIu64 " sectors a track%s",
+                    print_number_of(disk, "cylinders"), heads, print_number_of(disk, "sectors"),
+                    print_text_of(disk, "geometry")[0] ? " (asked for)" : "");
     }
 }
 

@@ -195,6 +195,7 @@ static bool is_told_elsewhere(const struct param *row)
         "queue_size",
         "logical_block_size",
         "physical_block_size",
+        "geometry",
         "discard",
         "write_zeroes",
         "config_wce",

@@ -86,6 +86,37 @@ static int check_topology(const struct blk_opts *opts, struct err *err)
     return 0;
 }
 
+/* Digits alone, up to `most`; moves behind them. */
+static bool take_number(const char **text, unsigned most, unsigned *number)
+{
+    const char *at = *text;
+
+    *number = 0;
+    while (*at >= '0' && *at <= '9' && *number <= most) {
+        *number = *number * 10 + (unsigned)(*at++ - '0');
+    }
+    *text = at;
+    return *number >= 1 && *number <= most;
+}
+
+static bool take_comma(const char **text)
+{
+    return *(*text)++ == ',';
+}
+
+bool blk_chs_parse(const char *text, struct blk_chs *chs)
+{
+    unsigned cylinders, heads, sectors;
+
+    if (!take_number(&text, UINT16_MAX, &cylinders) || !take_comma(&text) ||
+        !take_number(&text, UINT8_MAX, &heads) || !take_comma(&text) ||
+        !take_number(&text, UINT8_MAX, &sectors) || *text != '\0') {
+        return false;
+    }
+    *chs = (struct blk_chs){(uint16_t)cylinders, (uint8_t)heads, (uint8_t)sectors};
+    return true;
+}
+
 /* All or nothing. */
 static int check_chs(const struct blk_chs *chs, struct err *err)
 {

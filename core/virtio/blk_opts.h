@@ -58,6 +58,9 @@ struct blk_chs {
     uint8_t sectors;
 };
 
+/* "C,H,S", a number from 1 on for each.  Returns false when it is not that. */
+bool blk_chs_parse(const char *text, struct blk_chs *chs);
+
 struct blk_opts {
     uint64_t capacity;       /* bytes, a multiple of logical_block */
     uint32_t logical_block;  /* bytes, a power of two, 512 .. 32768 */

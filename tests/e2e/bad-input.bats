@@ -237,6 +237,10 @@ misused() {
     misused '--engine: "aio" goes with images of type "file" only' add vda null:1G --engine aio
     misused '--config-wce: "1" is not allowed, must be one of "off", "on"' \
         add vda null:1G --config-wce 1
+    for geometry in 0,16,63 1024,16 1024,16,63,1 65536,16,63 1024,256,63 1024,16,256 " 1,1,1" 1,-1,1 "1,1,"; do
+        misused "--geometry: \"$geometry\" is not cylinders,heads,sectors" \
+            add vda null:1G --geometry "$geometry"
+    done
     misused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 

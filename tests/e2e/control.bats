@@ -456,6 +456,17 @@ END
     [ "$(field vdb cylinders heads sectors)" = "2080 16 63" ]
 }
 
+@test "disk: a geometry that was asked for is what it has, over a kill as well" {
+    start_vblkd
+    vblkctl add vda null:1G --geometry 512,255,62
+    [ "$(field vda geometry cylinders heads sectors)" = "512,255,62 512 255 62" ]
+    vblkctl show vda | grep -q "^geometry: *512 cylinders, 255 heads, 62 sectors a track (asked for)$"
+    process_signal vblkd KILL
+    wait_until 10 process_ended vblkd
+    start_vblkd
+    [ "$(field vda geometry cylinders heads sectors)" = "512,255,62 512 255 62" ]
+}
+
 @test "disk: an image that has grown is larger after start, a smaller one is refused" {
     local file
 

@@ -215,6 +215,14 @@ quiet_queue() {
     guest_dmesg_clean a
 }
 
+@test "a geometry that was asked for is the guest's" {
+    start_vblkd
+    add_disk vda 16M --geometry 512,255,62
+    guest_start a --disk "$(socket_of vda)"
+    guest_run a 'fdisk -l /dev/vda | grep "255 heads, 62 sectors/track"'
+    guest_dmesg_clean a
+}
+
 @test "large requests of many segments arrive whole" {
     start_vblkd
     add_disk vda 64M

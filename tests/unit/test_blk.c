@@ -1453,6 +1453,44 @@ static void geometry_of_a_partition_table_is_taken_if_it_suits_the_size(void **s
     assert_chs(disk, 16384 * 256 / 1008, 16, 63);
 }
 
+static void geometry_is_read_as_three_numbers(void **state)
+{
+    static const char *const bad[] = {
+        "",        "1",         "1,1",       "1,1,",      ",1,1",    "1,1,1,",  "1,1,1,1",
+        "0,16,63", "1024,0,63", "1024,16,0", "65536,1,1", "1,256,1", "1,1,256", "1,1,-1",
+        " 1,1,1",  "1,1,1 ",    "0x10,1,1",  "1;1;1",     "+1,1,1",  "1.5,1,1", "99999999999,1,1",
+    };
+    struct blk_chs chs = {7, 7, 7};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_false(blk_chs_parse(bad[i], &chs));
+        assert_int_equal(chs.cylinders, 7);
+    }
+    assert_true(blk_chs_parse("65535,255,255", &chs));
+    assert_int_equal(chs.cylinders, 65535);
+    assert_int_equal(chs.heads, 255);
+    assert_int_equal(chs.sectors, 255);
+    assert_true(blk_chs_parse("1,2,3", &chs));
+    assert_int_equal(chs.cylinders, 1);
+    assert_int_equal(chs.heads, 2);
+    assert_int_equal(chs.sectors, 3);
+}
+
+static void geometry_that_is_given_is_not_guessed(void **state)
+{
+    const struct node_facts disk = {.size = 100 * SECTOR_SIZE,
+                                    .block_size = 512,
+                                    .logical_block = 512,
+                                    .physical_block = 512,
+                                    .chs = {8, 32}};
+    struct blk_opts opts = {.chs = {512, 255, 62}};
+
+    assert_int_equal(blk_opts_resolve(&opts, &disk, NULL), 0);
+    assert_int_equal(opts.chs.cylinders, 512);
+    assert_int_equal(opts.chs.heads, 255);
+    assert_int_equal(opts.chs.sectors, 62);
+}
+
 static void geometry_is_offered_and_lies_where_specified(void **state)
 {
     struct world *w = *state;
@@ -1652,6 +1690,8 @@ int main(void)
         in_world(resolve_takes_the_images_topology),
         cmocka_unit_test(geometry_is_guessed_from_the_size),
         cmocka_unit_test(geometry_of_a_partition_table_is_taken_if_it_suits_the_size),
+        cmocka_unit_test(geometry_is_read_as_three_numbers),
+        cmocka_unit_test(geometry_that_is_given_is_not_guessed),
         in_world(geometry_is_offered_and_lies_where_specified),
         cmocka_unit_test(geometry_of_which_parts_are_missing_is_refused),
         cmocka_unit_test(topology_that_cannot_be_told_is_not),

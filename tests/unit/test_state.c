@@ -99,6 +99,7 @@ static struct disk_record record_of(const char *name)
     record.sectors = 32;
     record.discard_block = 4096;
     record.zeroes = BLK_ZEROES_UNMAP;
+    (void)snprintf(record.config.geometry, sizeof(record.config.geometry), "100,8,32");
     (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
     (void)snprintf(record.config.write_zeroes, sizeof(record.config.write_zeroes), "off");
     (void)snprintf(record.config.config_wce, sizeof(record.config.config_wce), "off");
@@ -437,6 +438,10 @@ static void each_value_of_a_row_is_checked(void **state)
                        "disks[0]: config.queues: 65 is out of range");
     assert_row_refused(b, "\"queue_size\":1024", "\"queue_size\":1000", "power of two");
     assert_row_refused(b, "\"threads\":2", "\"threads\":17", "disks[0]: config.threads: 17");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"geometry\":\"100,8,32\"",
+                       "cylinders, heads and sectors are not those of config");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"geometry\":\"100,8\"",
+                       "geometry: \"100,8\" is not cylinders,heads,sectors");
     assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"poll_us\":-1", "poll_us: -1");
     assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"more\":1", "unknown member \"more\"");
     assert_row_refused(b, "\"/run/vda.sock\"", "\"vda.sock\"",
