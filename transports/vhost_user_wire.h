@@ -90,6 +90,7 @@ enum vhost_user_backend_request {
 #define VHOST_USER_PROTOCOL_F_REPLY_ACK (1ull << 3)
 #define VHOST_USER_PROTOCOL_F_BACKEND_REQ (1ull << 5)
 #define VHOST_USER_PROTOCOL_F_CONFIG (1ull << 9)
+#define VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD (1ull << 12)
 #define VHOST_USER_PROTOCOL_F_RESET_DEVICE (1ull << 13)
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ull << 15)
 
@@ -120,6 +121,15 @@ struct vhost_user_log {
     uint64_t offset;
 } __attribute__((packed));
 _Static_assert(sizeof(struct vhost_user_log) == 16, "vhost-user, log description");
+
+/* "Inflight description". */
+struct vhost_user_inflight {
+    uint64_t mmap_size; /* bytes */
+    uint64_t mmap_offset;
+    uint16_t num_queues;
+    uint16_t queue_size;
+} __attribute__((packed));
+_Static_assert(sizeof(struct vhost_user_inflight) == 20, "vhost-user, inflight description");
 
 /* "VHOST_USER_SET_VRING_KICK": the payload of the messages that carry a ring's fd. */
 #define VHOST_USER_VRING_INDEX_MASK 0xffull

@@ -187,6 +187,17 @@ static int make_slots(struct front *front, const struct plan *plan, struct err *
     return 0;
 }
 
+/* `max` is the back-end's, 0: not known. */
+static unsigned largest_ring(unsigned max)
+{
+    unsigned size = BLK_DRIVER_MAX_SIZE;
+
+    while (max > 0 && size > max) {
+        size /= 2;
+    }
+    return size;
+}
+
 /* As many descriptors as the depth needs, as far as they are allowed. */
 static unsigned ring_size(const struct front *front, unsigned depth, unsigned max)
 {
@@ -197,10 +208,7 @@ static unsigned ring_size(const struct front *front, unsigned depth, unsigned ma
     while (size < depth * (is_indirect ? 1 : BLK_DRIVER_PIECES) && size < BLK_DRIVER_MAX_SIZE) {
         size *= 2;
     }
-    while (max > 0 && size > max) {
-        size /= 2;
-    }
-    return size;
+    return min_of(size, largest_ring(max));
 }
 
 static int explain_start(const struct front *front, int fault, struct err *err)
@@ -312,6 +320,8 @@ int front_open(struct front *front, const struct bench_options *options, const c
     const struct vhost_user_client_opts client = {
         .socket = socket,
         .timeout_ms = (unsigned)timeout_ms,
+        .rings = options->queues,
+        .ring_size = (uint16_t)largest_ring(ring_size_max),
         .stop_patience = 1, /* nothing is under way then */
         .gone = on_gone,
         .retry_failed = on_retry_failed,

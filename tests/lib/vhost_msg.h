@@ -37,6 +37,7 @@ enum vhost_request {
     VHOST_GET_CONFIG = 24,
     VHOST_SET_CONFIG = 25,
     VHOST_GET_INFLIGHT_FD = 31,
+    VHOST_SET_INFLIGHT_FD = 32,
     VHOST_RESET_DEVICE = 34,
     VHOST_GET_MAX_MEM_SLOTS = 36,
     VHOST_ADD_MEM_REG = 37,
@@ -85,6 +86,13 @@ struct vhost_log_msg {
     uint64_t size;
     uint64_t offset;
 };
+
+struct vhost_inflight_msg {
+    uint64_t mmap_size;
+    uint64_t mmap_offset;
+    uint16_t num_queues;
+    uint16_t queue_size;
+} __attribute__((packed));
 
 struct vhost_region_msg {
     uint64_t guest_addr;

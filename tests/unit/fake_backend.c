@@ -7,11 +7,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define CONFIG_CHANGE 2 /* a back-end message */
+#define INFLIGHT_BYTES 8192u /* at an offset of as much */
+#define CONFIG_CHANGE 2      /* a back-end message */
 
 struct message {
     struct {
@@ -25,6 +28,7 @@ struct message {
         struct vhost_vring_addr_msg addr;
         struct vhost_mem_table_msg table;
         struct vhost_config_msg config;
+        struct vhost_inflight_msg inflight;
         uint8_t bytes[VHOST_MAX_PAYLOAD];
     } payload;
     int fd[VHOST_MAX_FDS];
@@ -58,17 +62,38 @@ static bool receive(int sock, struct message *msg)
                                         (ssize_t)msg->header.size;
 }
 
-static void reply(struct fake_backend *fake, struct message *msg, uint32_t size)
+static void reply_fds(struct fake_backend *fake, struct message *msg, uint32_t size, int fd,
+                      unsigned count)
 {
     struct iovec iov[2] = {{&msg->header, sizeof(msg->header)}, {&msg->payload, size}};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int) * VHOST_MAX_FDS)];
+    } control = {0};
     struct msghdr hdr = {.msg_iov = iov, .msg_iovlen = 2};
     ssize_t ret;
+
+    if (count > 0) {
+        hdr.msg_control = control.bytes;
+        hdr.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        control.align = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int) * count),
+                                         .cmsg_level = SOL_SOCKET,
+                                         .cmsg_type = SCM_RIGHTS};
+        for (unsigned i = 0; i < count; i++) {
+            memcpy(CMSG_DATA(&control.align) + sizeof(int) * i, &fd, sizeof(fd));
+        }
+    }
 
     msg->header.flags = VHOST_FLAG_VERSION | VHOST_FLAG_REPLY;
     msg->header.size = size;
     (void)poll(NULL, 0, (int)fake->opts.delay_ms);
     ret = sendmsg(fake->sock, &hdr, MSG_NOSIGNAL);
     (void)ret; /* a front-end that has left is what some tests are about */
+}
+
+static void reply(struct fake_backend *fake, struct message *msg, uint32_t size)
+{
+    reply_fds(fake, msg, size, -1, 0);
 }
 
 static void send_on_channel(struct fake_backend *fake, uint32_t flags)
@@ -91,6 +116,13 @@ static void ask_first(struct fake_backend *fake)
     }
 }
 
+static uint64_t inode_of(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? st.st_ino : 0;
+}
+
 static void get(struct fake_backend *fake, struct message *msg, uint64_t value)
 {
     msg->payload.u64 = value;
@@ -102,6 +134,22 @@ static void get_config(struct fake_backend *fake, struct message *msg)
     memset(msg->payload.config.data, 0, msg->payload.config.size);
     memcpy(msg->payload.config.data, &fake->opts.capacity, sizeof(fake->opts.capacity));
     reply(fake, msg, msg->header.size);
+}
+
+static void get_inflight(struct fake_backend *fake, struct message *msg)
+{
+    struct vhost_inflight_msg *inflight = &msg->payload.inflight;
+    int fd = memfd_create("inflight", MFD_CLOEXEC);
+
+    assert(fd >= 0);
+    fake->inflight = *inflight;
+    fake->inflight_inode = inode_of(fd);
+    *inflight = (struct vhost_inflight_msg){0};
+    if (!fake->opts.tracks_nothing) {
+        inflight->mmap_size = inflight->mmap_offset = INFLIGHT_BYTES;
+    }
+    reply_fds(fake, msg, sizeof(*inflight), fd, fake->opts.inflight_fds);
+    close(fd);
 }
 
 /* Returns false for a message that has no answer of its own. */
@@ -119,6 +167,9 @@ static bool answer(struct fake_backend *fake, struct message *msg)
         return true;
     case VHOST_GET_CONFIG:
         get_config(fake, msg);
+        return true;
+    case VHOST_GET_INFLIGHT_FD:
+        get_inflight(fake, msg);
         return true;
     case VHOST_GET_VRING_BASE:
         if (fake->opts.asks_first) {
@@ -176,6 +227,10 @@ static void note(struct fake_backend *fake, struct message *msg)
     case VHOST_ADD_MEM_REG:
         fake->regions++;
         break;
+    case VHOST_SET_INFLIGHT_FD:
+        fake->inflight_set = msg->payload.inflight;
+        fake->inflight_set_inode = msg->fd_count == 1 ? inode_of(msg->fd[0]) : 0;
+        break;
     case VHOST_SET_VRING_NUM:
         ring->size = msg->payload.state.num;
         break;
@@ -219,6 +274,7 @@ static void serve(struct fake_backend *fake)
         uint32_t request = msg.header.request;
 
         fake->seen[request % ARRAY_SIZE(fake->seen)]++;
+        fake->order[fake->order_count++ % ARRAY_SIZE(fake->order)] = request;
         if (request == fake->opts.hang_up) {
             return;
         }
@@ -297,6 +353,7 @@ void fake_return(struct fake_backend *fake, const struct fake_opts *opts)
     fake->features = 0;
     memset(fake->ring, 0, sizeof(fake->ring));
     memset(fake->seen, 0, sizeof(fake->seen));
+    fake->order_count = 0;
     fake->is_ending = false;
     unlink(fake->path);
     strcpy(addr.sun_path, fake->path);

@@ -18,15 +18,17 @@
 struct fake_opts {
     uint64_t features; /* bit 30 decides on the protocol features */
     uint64_t protocol_features;
-    uint32_t mute;        /* this request is never answered, 0: none */
-    uint32_t refuse;      /* this one is refused */
-    uint32_t hang_up;     /* at this one the connection is closed */
-    uint32_t leave_after; /* the same, once this one is answered */
-    bool asks_first;      /* wants an answer on its channel before it gives GET_VRING_BASE's */
-    unsigned drain_ms;    /* a ring takes that long to stop */
-    unsigned delay_ms;    /* each answer does */
-    bool floods;          /* says on its channel, without end, that the config space changed */
-    uint32_t base;        /* of a ring when it stops, 0: FAKE_BASE */
+    uint32_t mute;         /* this request is never answered, 0: none */
+    uint32_t refuse;       /* this one is refused */
+    uint32_t hang_up;      /* at this one the connection is closed */
+    uint32_t leave_after;  /* the same, once this one is answered */
+    bool asks_first;       /* wants an answer on its channel before it gives GET_VRING_BASE's */
+    unsigned drain_ms;     /* a ring takes that long to stop */
+    unsigned delay_ms;     /* each answer does */
+    unsigned inflight_fds; /* as many come with an in-flight region */
+    bool tracks_nothing;   /* and it is one of no bytes */
+    bool floods;           /* says on its channel, without end, that the config space changed */
+    uint32_t base;         /* of a ring when it stops, 0: FAKE_BASE */
     uint64_t capacity;
 };
 
@@ -54,7 +56,13 @@ struct fake_backend {
     uint64_t protocol_features;
     unsigned regions;
     struct fake_ring ring[FAKE_RINGS];
+    struct vhost_inflight_msg inflight; /* as it was asked for */
+    struct vhost_inflight_msg inflight_set;
+    uint64_t inflight_inode; /* of the memory that was given, and of the one that came */
+    uint64_t inflight_set_inode;
     unsigned seen[64]; /* messages, by request */
+    uint32_t order[256];
+    unsigned order_count;
     unsigned channel_answers;
     _Atomic unsigned connections;
     _Atomic bool is_ending;

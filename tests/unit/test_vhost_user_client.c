@@ -10,6 +10,7 @@
 #include "core/driver/ring_driver.h"
 #include "tests/lib/arena.h"
 #include "tests/unit/fake_backend.h"
+#include "tests/unit/fd_count.h"
 #include "transports/client/vhost_user_client_state.h"
 
 #define GUEST 0x100000ull
@@ -35,6 +36,15 @@ static const struct fake_opts good = {
     .capacity = 2048,
 };
 
+#define PACKED (1ull << 34)
+#define INFLIGHT (1ull << VHOST_P_INFLIGHT_SHMFD)
+
+static const struct fake_opts tracking = {
+    .features = VERSION_1 | PACKED | PROTOCOL,
+    .protocol_features = ALL_PROTOCOL | INFLIGHT,
+    .inflight_fds = 1,
+};
+
 struct world {
     struct fake_backend fake;
     struct arena arena;
@@ -51,6 +61,7 @@ struct world {
     unsigned changed;
     unsigned timeout_ms;
     unsigned stop_patience;
+    uint16_t ring_size; /* of an in-flight region */
 };
 
 static void on_config(void *arg)
@@ -89,6 +100,8 @@ static int open_client(struct world *w)
         .socket = w->fake.path,
         .timeout_ms = w->timeout_ms,
         .stop_patience = w->stop_patience,
+        .rings = 3, /* more than there are */
+        .ring_size = w->ring_size,
         .refuse = w->refuse,
         .refuse_protocol = w->refuse_protocol,
         .config_changed = on_config,
@@ -465,6 +478,241 @@ static void other_fds_can_be_given_to_a_ring_that_runs(void **state)
     assert_int_equal(w->fake.seen[VHOST_SET_VRING_KICK], 2);
 }
 
+/* ---- in-flight regions ---- */
+
+/* Where a message came among all, from 1 on; 0: it did not. */
+static unsigned place_of(const struct world *w, uint32_t request)
+{
+    for (unsigned i = 0; i < w->fake.order_count; i++) {
+        if (w->fake.order[i] == request) {
+            return i + 1;
+        }
+    }
+    return 0;
+}
+
+static void start_tracked(struct world *w, const struct fake_opts *opts)
+{
+    again(w, opts);
+    w->ring_size = SIZE;
+    start_all(w);
+}
+
+/* Of packed rings it is another one, so the back-end knows the features first. */
+static void region_is_asked_for_when_features_are_known(void **state)
+{
+    struct world *w = *state;
+
+    start_tracked(w, &tracking);
+    assert_int_equal(w->fake.inflight.num_queues, FAKE_RINGS);
+    assert_int_equal(w->fake.inflight.queue_size, SIZE);
+    assert_int_equal(w->fake.inflight_set.num_queues, FAKE_RINGS);
+    assert_int_equal(w->fake.inflight_set.queue_size, SIZE);
+    assert_int_equal(w->fake.inflight_set.mmap_size, 8192);
+    assert_int_equal(w->fake.inflight_set.mmap_offset, 8192);
+    assert_int_equal(w->fake.inflight_set_inode, w->fake.inflight_inode);
+    assert_true(place_of(w, VHOST_SET_FEATURES) < place_of(w, VHOST_GET_INFLIGHT_FD));
+    assert_true(place_of(w, VHOST_GET_INFLIGHT_FD) < place_of(w, VHOST_SET_INFLIGHT_FD));
+    assert_true(place_of(w, VHOST_SET_INFLIGHT_FD) < place_of(w, VHOST_SET_VRING_NUM));
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 1);
+}
+
+static void region_is_given_to_the_next_back_end(void **state)
+{
+    struct world *w = *state;
+    uint64_t inode;
+
+    start_tracked(w, &tracking);
+    inode = w->fake.inflight_inode;
+    again(w, &tracking);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 0);
+    assert_int_equal(w->fake.inflight_set_inode, inode);
+    assert_int_equal(w->fake.inflight_set.mmap_size, 8192);
+    assert_int_equal(w->fake.inflight_set.mmap_offset, 8192);
+    assert_int_equal(w->fake.inflight_set.queue_size, SIZE);
+    assert_true(place_of(w, VHOST_SET_FEATURES) < place_of(w, VHOST_SET_INFLIGHT_FD));
+    assert_true(place_of(w, VHOST_SET_INFLIGHT_FD) < place_of(w, VHOST_ADD_MEM_REG));
+    assert_true(place_of(w, VHOST_SET_INFLIGHT_FD) < place_of(w, VHOST_SET_VRING_NUM));
+}
+
+static void driver_that_begins_has_a_region_of_its_own(void **state)
+{
+    struct world *w = *state;
+    uint64_t inode;
+
+    start_tracked(w, &tracking);
+    inode = w->fake.inflight_inode;
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 1, NULL, &w->err), 0);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 2);
+    assert_int_not_equal(w->fake.inflight_inode, inode);
+    assert_int_equal(w->fake.inflight_set_inode, w->fake.inflight_inode);
+}
+
+/* What its driver has said meanwhile is told when it is back. */
+static void driver_that_begins_while_it_is_away_has_another_region(void **state)
+{
+    struct world *w = *state;
+    uint64_t inode;
+
+    start_tracked(w, &tracking);
+    inode = w->fake.inflight_inode;
+    fake_leave(&w->fake);
+    drive(w, &w->gone, 1);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), 0);
+    fake_return(&w->fake, &tracking);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 1);
+    assert_int_not_equal(w->fake.inflight_inode, inode);
+    assert_int_equal(w->fake.inflight_set_inode, w->fake.inflight_inode);
+}
+
+/* What it had in flight is not in the region, so that is of no use to the one after it. */
+static void region_ends_with_a_back_end_that_has_none(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+    uint64_t inode;
+
+    start_tracked(w, &tracking);
+    inode = w->fake.inflight_inode;
+    opts.protocol_features &= ~INFLIGHT;
+    again(w, &opts);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->fake.seen[VHOST_SET_INFLIGHT_FD], 0);
+    again(w, &tracking);
+    drive(w, &w->back, 2);
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 1);
+    assert_int_not_equal(w->fake.inflight_inode, inode);
+}
+
+static void region_of_no_bytes_is_none(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+
+    opts.tracks_nothing = true;
+    start_tracked(w, &opts);
+    assert_true(vhost_user_client_is_connected(w->client));
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 1);
+    assert_int_equal(w->fake.seen[VHOST_SET_INFLIGHT_FD], 0);
+    assert_int_equal(w->client->inflight_fd, -1);
+}
+
+static void region_without_memory_is_no_answer(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+
+    opts.inflight_fds = 0;
+    start_tracked(w, &opts);
+    assert_false(vhost_user_client_is_connected(w->client));
+    assert_non_null(strstr(w->client->why.text, "no memory came with the answer to GET_INFLIGHT"));
+}
+
+static void file_that_nobody_asked_for_is_closed(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+    unsigned count;
+
+    start_tracked(w, &tracking);
+    count = fd_count();
+    vhost_user_client_close(w->client);
+    opts.inflight_fds = 2;
+    start_tracked(w, &opts);
+    assert_true(vhost_user_client_is_connected(w->client));
+    assert_int_equal(fd_count(), count);
+    assert_int_equal(w->fake.inflight_set_inode, w->fake.inflight_inode);
+}
+
+static void refused_region_is_told_of(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+
+    opts.refuse = VHOST_SET_INFLIGHT_FD;
+    again(w, &opts);
+    w->ring_size = SIZE;
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1, &w->err), -EREMOTEIO);
+    assert_non_null(strstr(w->err.text, "SET_INFLIGHT_FD"));
+}
+
+/* Who asks for none has none, and so has no packed ring, wherever that could go on. */
+static void packed_rings_are_offered_with_a_region_only(void **state)
+{
+    struct world *w = *state;
+    struct fake_opts opts = tracking;
+
+    again(w, &tracking);
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_features(w->client), VERSION_1);
+    assert_int_equal(w->fake.protocol_features, ALL_PROTOCOL);
+    vhost_user_client_close(w->client);
+    w->ring_size = SIZE;
+    again(w, &tracking);
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_features(w->client), VERSION_1 | PACKED);
+    vhost_user_client_close(w->client);
+    opts.protocol_features &= ~INFLIGHT;
+    again(w, &opts);
+    assert_int_equal(open_client(w), 0);
+    assert_int_equal(vhost_user_client_features(w->client), VERSION_1);
+}
+
+/* ---- packed rings ---- */
+
+static void open_packed(struct world *w)
+{
+    again(w, &tracking);
+    w->ring_size = SIZE;
+    assert_int_equal(open_client(w), 0);
+    share(w);
+    assert_int_equal(vhost_user_client_set_features(w->client, VERSION_1 | PACKED, &w->err), 0);
+}
+
+/* Nothing in the ring tells where a back-end is; the region does. */
+static void packed_ring_goes_on_with_the_base_it_began_with(void **state)
+{
+    struct world *w = *state;
+    uint32_t base = 0;
+
+    open_packed(w);
+    w->ring.base = VHOST_USER_CLIENT_PACKED_BASE;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
+    memset(w->arena.host, 0x55, ARENA_BYTES);
+    again(w, &tracking);
+    drive(w, &w->back, 1);
+    assert_int_equal(w->fake.ring[0].base, VHOST_USER_CLIENT_PACKED_BASE);
+    fake_leave(&w->fake);
+    drive(w, &w->gone, 2);
+    assert_int_equal(vhost_user_client_ring_stop(w->client, 0, &base, &w->err), 0);
+    assert_int_equal(base, VHOST_USER_CLIENT_PACKED_BASE);
+    fake_return(&w->fake, &tracking);
+}
+
+/* The parts beside the descriptors have four bytes each, at the end of memory too. */
+static void parts_of_a_packed_ring_are_its_own(void **state)
+{
+    struct world *w = *state;
+
+    open_packed(w);
+    w->ring.desc = GUEST + ARENA_BYTES - 8 - 16 * SIZE;
+    w->ring.avail = GUEST + ARENA_BYTES - 8;
+    w->ring.used = GUEST + ARENA_BYTES - 4;
+    w->ring.desc &= ~15ull;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 0, &w->ring, &w->err), 0);
+    assert_int_equal(w->fake.ring[0].addr.used, (uintptr_t)w->arena.host + ARENA_BYTES - 4);
+    w->ring.avail -= 2;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 1, &w->ring, &w->err), -EINVAL);
+    assert_non_null(strstr(w->err.text, "aligned"));
+    w->ring.avail = GUEST + ARENA_BYTES;
+    assert_int_equal(vhost_user_client_ring_start(w->client, 1, &w->ring, &w->err), -EINVAL);
+    assert_non_null(strstr(w->err.text, "outside"));
+}
+
 /* ---- config changes ---- */
 
 static void change_of_the_config_is_followed(void **state)
@@ -710,6 +958,18 @@ int main(void)
         client_test(what_changes_amid_a_flood_is_seen),
         client_test(slow_set_up_ends),
         client_test(config_is_written),
+        client_test(region_is_asked_for_when_features_are_known),
+        client_test(region_is_given_to_the_next_back_end),
+        client_test(driver_that_begins_has_a_region_of_its_own),
+        client_test(driver_that_begins_while_it_is_away_has_another_region),
+        client_test(region_ends_with_a_back_end_that_has_none),
+        client_test(region_of_no_bytes_is_none),
+        client_test(region_without_memory_is_no_answer),
+        client_test(file_that_nobody_asked_for_is_closed),
+        client_test(refused_region_is_told_of),
+        client_test(packed_rings_are_offered_with_a_region_only),
+        client_test(packed_ring_goes_on_with_the_base_it_began_with),
+        client_test(parts_of_a_packed_ring_are_its_own),
         client_test(everything_is_told_again),
         client_test(absence_is_waited_for_with_patience),
         client_test(set_up_while_it_is_away_is_done_later),

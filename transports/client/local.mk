@@ -6,6 +6,7 @@ transports_client_libclient_a_SOURCES = \
 	transports/client/vhost_user_bus.c transports/client/vhost_user_bus.h \
 	transports/client/vhost_user_channel.c \
 	transports/client/vhost_user_client.c transports/client/vhost_user_client.h \
+	transports/client/vhost_user_client_inflight.c \
 	transports/client/vhost_user_client_ring.c \
 	transports/client/vhost_user_client_setup.c \
 	transports/client/vhost_user_client_state.h \

@@ -72,7 +72,8 @@ static unsigned max_size(void *arg, unsigned index)
 
 static int set_ring(void *arg, unsigned index, const struct ring_driver *ring)
 {
-    return vhost_user_bus_ring_start(arg, index, ring, 0);
+    return vhost_user_bus_ring_start(arg, index, ring,
+                                     ring->is_packed ? VHOST_USER_CLIENT_PACKED_BASE : 0);
 }
 
 static void notify(void *arg, unsigned index)

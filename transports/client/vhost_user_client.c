@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "transports/client/vhost_user_client.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,6 +258,7 @@ unsigned vhost_user_client_reconnects(const struct vhost_user_client *client)
 void vhost_user_client_close(struct vhost_user_client *client)
 {
     vhost_user_link_close(&client->link);
+    client_forget_inflight(client);
     close(client->timer_fd);
     close(client->epoll_fd);
     free(client);
@@ -268,10 +270,15 @@ int vhost_user_client_open(struct vhost_user_client **out,
     struct vhost_user_client *client = calloc(1, sizeof(*client));
     int ret;
 
+    assert(opts->ring_size == 0 || opts->rings > 0);
     if (!client) {
         return err_set(err, -ENOMEM, "%s: front-end", opts->socket);
     }
     client->opts = *opts;
+    client->inflight_fd = -1;
+    if (opts->ring_size == 0) {
+        client->opts.refuse_protocol |= VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD;
+    }
     client->link = (struct vhost_user_link){
         .path = client->path,
         .sock = -1,

@@ -25,6 +25,9 @@
 #define VHOST_USER_CLIENT_STOP_PATIENCE 12u /* slow disks may take that long */
 #define VHOST_USER_CLIENT_FOR_EVER UINT32_MAX
 
+/* Where a packed ring begins that was never served; a split one begins at 0. */
+#define VHOST_USER_CLIENT_PACKED_BASE 0x80008000u
+
 struct vhost_user_client;
 
 struct vhost_user_client_opts {
@@ -37,6 +40,15 @@ struct vhost_user_client_opts {
      */
     uint64_t refuse;
     uint64_t refuse_protocol;
+
+    /*
+     * How many rings are used at most, and of how many entries: for the in-flight region, which
+     * lets a back-end that comes back go on with what its predecessor had in flight.  The region is
+     * got anew each time that features are set, as then a driver begins.  ring_size 0: there is
+     * none, and no packed ring.
+     */
+    unsigned rings;
+    uint16_t ring_size;
 
     /*
      * How many times `timeout_ms` a ring may take to stop, as its requests are answered first;
@@ -102,7 +114,11 @@ bool vhost_user_client_is_connected(const struct vhost_user_client *client);
 /* How often the back-end came back. */
 unsigned vhost_user_client_reconnects(const struct vhost_user_client *client);
 
-/* Bits that a guest may be offered: the device's, without those of vhost-user itself. */
+/*
+ * Bits that a guest may be offered: the device's, without those of vhost-user itself.  Packed rings
+ * only with an in-flight region: where such a ring goes on, when the back-end has come back,
+ * nobody knows else.
+ */
 uint64_t vhost_user_client_features(const struct vhost_user_client *client);
 
 /* Rings that the back-end can serve, at most VHOST_USER_CLIENT_MAX_RINGS. */
@@ -123,7 +139,8 @@ int vhost_user_client_ring_start(struct vhost_user_client *client, unsigned inde
 /*
  * Stop a ring and learn where it would go on (`base` may be NULL).  Waits, with the patience
  * of the options, until its requests are answered: then nothing of it touches memory.  With a
- * back-end that is or goes away, `base` is the used index.  No error when the ring does not run.
+ * back-end that is or goes away, `base` is the used index, and of a packed ring the base that it
+ * was started with: the in-flight region has a later one.  No error when the ring does not run.
  */
 int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index, uint32_t *base,
                                 struct err *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <unistd.h>
 
@@ -9,6 +10,14 @@
 #define DESC_ALIGN 16u
 #define AVAIL_ALIGN 2u
 #define USED_ALIGN 4u
+
+/* Source: VIRTIO 1.2, 2.8.10.1 "Structure Size and Alignment": of both event suppressions. */
+#define EVENT_ALIGN 4u
+
+static bool is_packed(const struct vhost_user_client *client)
+{
+    return client->accepted >> VIRTIO_F_RING_PACKED & 1;
+}
 
 /* Our address of [addr, addr + len) of the guest, NULL: not all of it is shared memory. */
 static void *host_at(const struct vhost_user_client *client, uint64_t addr, uint64_t len)
@@ -23,23 +32,30 @@ static void *host_at(const struct vhost_user_client *client, uint64_t addr, uint
     return NULL;
 }
 
+/* Of both kinds of rings. */
 static void *desc_of(const struct vhost_user_client *client,
                      const struct vhost_user_client_ring *ring)
 {
+    _Static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "VIRTIO 1.2");
     return host_at(client, ring->desc, sizeof(struct vring_desc) * ring->size);
 }
 
-/* Flags, index, heads, and the event word behind them. */
+/* Flags, index, heads, and the event word behind them; or the driver's event suppression. */
 static void *avail_of(const struct vhost_user_client *client,
                       const struct vhost_user_client_ring *ring)
 {
-    return host_at(client, ring->avail, 2ull * (3 + ring->size));
+    return host_at(client, ring->avail,
+                   is_packed(client) ? sizeof(struct vring_packed_desc_event)
+                                     : 2ull * (3 + ring->size));
 }
 
-static struct vring_used *used_of(const struct vhost_user_client *client,
-                                  const struct vhost_user_client_ring *ring)
+/* Or the device's event suppression. */
+static void *used_of(const struct vhost_user_client *client,
+                     const struct vhost_user_client_ring *ring)
 {
-    return host_at(client, ring->used, 2ull * 3 + sizeof(struct vring_used_elem) * ring->size);
+    return host_at(client, ring->used,
+                   is_packed(client) ? sizeof(struct vring_packed_desc_event)
+                                     : 2ull * 3 + sizeof(struct vring_used_elem) * ring->size);
 }
 
 static int send_state(struct vhost_user_client *client, uint32_t request, uint32_t index,
@@ -109,11 +125,15 @@ static int send_ring(struct vhost_user_client *client, unsigned index, uint32_t 
 
 /*
  * Where a back-end that knows nothing goes on: what its predecessor took, it answered, as no
- * back-end of ours leaves requests behind when it ends in order.
+ * back-end of ours leaves requests behind when it ends in order; or what it had in flight stands in
+ * the region.  So does the place in a packed ring, as nothing in the ring itself tells that.
  */
-static uint16_t used_index(const struct vhost_user_client *client, unsigned index)
+static uint32_t last_base(const struct vhost_user_client *client, unsigned index)
 {
-    return load16_acquire(&used_of(client, &client->ring[index].set)->idx);
+    const struct vhost_user_client_ring *ring = &client->ring[index].set;
+    const struct vring_used *used = used_of(client, ring);
+
+    return is_packed(client) ? ring->base : load16_acquire(&used->idx);
 }
 
 int client_restore_rings(struct vhost_user_client *client, struct err *err)
@@ -128,7 +148,7 @@ int client_restore_rings(struct vhost_user_client *client, struct err *err)
             return err_say(err, -EPROTO, "%s: the back-end came back with %u rings, too few",
                            client->path, client->max_rings);
         }
-        ret = send_ring(client, i, used_index(client, i), err);
+        ret = send_ring(client, i, last_base(client, i), err);
     }
     return ret;
 }
@@ -169,8 +189,9 @@ static int check_ring(const struct vhost_user_client *client, unsigned index,
         return err_say(err, -EINVAL, "%s: ring %u lies outside the shared memory", client->path,
                        index);
     }
-    if (!is_aligned(ring->desc, DESC_ALIGN) || !is_aligned(ring->avail, AVAIL_ALIGN) ||
-        !is_aligned(ring->used, USED_ALIGN)) {
+    if (!is_aligned(ring->desc, DESC_ALIGN) ||
+        !is_aligned(ring->avail, is_packed(client) ? EVENT_ALIGN : AVAIL_ALIGN) ||
+        !is_aligned(ring->used, is_packed(client) ? EVENT_ALIGN : USED_ALIGN)) {
         return err_say(err, -EINVAL, "%s: ring %u is not aligned", client->path, index);
     }
     return 0;
@@ -241,7 +262,7 @@ int vhost_user_client_ring_stop(struct vhost_user_client *client, unsigned index
         ret = client_conclude(client, ask_base(client, index, &answer, &why), &why, err);
     }
     if (client->link.sock < 0) {
-        answer = used_index(client, index);
+        answer = last_base(client, index);
     }
     client->ring[index].is_started = false;
     if (base) {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/virtio_config.h>
 
 #include "transports/client/vhost_user_client_state.h"
 
 #define KNOWN_PROTOCOL_FEATURES                                         \
     (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_REPLY_ACK |       \
      VHOST_USER_PROTOCOL_F_BACKEND_REQ | VHOST_USER_PROTOCOL_F_CONFIG | \
-     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+     VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD | VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static bool is_away(const struct vhost_user_client *client)
 {
@@ -107,6 +108,9 @@ int client_negotiate(struct vhost_user_client *client, struct err *err)
     if (ret == 0 && (client->offered & VHOST_USER_F_PROTOCOL_FEATURES)) {
         ret = negotiate_protocol(client, err);
     }
+    if (!client_keeps_inflight(client)) {
+        client->offered &= ~BIT(VIRTIO_F_RING_PACKED);
+    }
     if (ret == 0) {
         ret = vhost_user_link_set(link, &owner, err);
     }
@@ -116,9 +120,11 @@ int client_negotiate(struct vhost_user_client *client, struct err *err)
     return ret == 0 ? client_read_config(client, err) : ret;
 }
 
+/* The in-flight region follows: its layout is one of split rings or of packed ones. */
 static int send_features(struct vhost_user_client *client, struct err *err)
 {
     uint64_t missing = client->accepted & ~client->offered;
+    int ret;
 
     if (missing != 0) {
         return err_say(err, -EPROTO,
@@ -126,9 +132,10 @@ static int send_features(struct vhost_user_client *client, struct err *err)
                        ")",
                        client->path, missing);
     }
-    return vhost_user_link_set_u64(
+    ret = vhost_user_link_set_u64(
         &client->link, VHOST_USER_SET_FEATURES,
         client->accepted | (client->offered & VHOST_USER_F_PROTOCOL_FEATURES), err);
+    return ret == 0 ? client_send_inflight(client, err) : ret;
 }
 
 static struct vhost_user_region region_message(const struct vhost_user_client_region *region)
@@ -233,6 +240,7 @@ int vhost_user_client_set_features(struct vhost_user_client *client, uint64_t fe
     }
     client->accepted = features;
     client->has_accepted = true;
+    client_forget_inflight(client);
     return is_away(client) ? 0 : client_conclude(client, send_features(client, &why), &why, err);
 }
 

@@ -3,7 +3,7 @@
 
 /*
  * The inside of a vhost_user_client: vhost_user_client.c keeps it connected,
- * vhost_user_client_setup.c and vhost_user_client_ring.c tell the back-end what it is to know.
+ * vhost_user_client_setup.c, _inflight.c and _ring.c tell the back-end what it is to know.
  */
 
 #include "transports/client/vhost_user_client.h"
@@ -34,6 +34,8 @@ struct vhost_user_client {
     uint8_t config[CLIENT_CONFIG_BYTES];
     struct vhost_user_client_region region[VHOST_USER_CLIENT_MAX_REGIONS];
     unsigned region_count;
+    struct vhost_user_inflight inflight; /* as it was got from the back-end */
+    int inflight_fd;                     /* owned: of its memory; -1: there is none */
     struct client_ring ring[VHOST_USER_CLIENT_MAX_RINGS];
 
     bool is_channel_paused; /* the back-end sent too much at once: it waits for the timer */
@@ -53,6 +55,13 @@ int client_negotiate(struct vhost_user_client *client, struct err *err);
 int client_restore(struct vhost_user_client *client, struct err *err);
 
 int client_restore_rings(struct vhost_user_client *client, struct err *err);
+
+/* Is there an in-flight region between the driver that accepted the features and this back-end? */
+bool client_keeps_inflight(const struct vhost_user_client *client);
+
+/* Tell the back-end of the region, the first one after it was forgotten: ask it for one. */
+int client_send_inflight(struct vhost_user_client *client, struct err *err);
+void client_forget_inflight(struct vhost_user_client *client);
 
 /* Signal each ring's call and kick fd once: whatever was lost, both sides look again. */
 void client_nudge(struct vhost_user_client *client);

@@ -27,6 +27,8 @@ static const char *const names[] = {
     [VHOST_USER_SET_BACKEND_REQ_FD] = "SET_BACKEND_REQ_FD",
     [VHOST_USER_GET_CONFIG] = "GET_CONFIG",
     [VHOST_USER_SET_CONFIG] = "SET_CONFIG",
+    [VHOST_USER_GET_INFLIGHT_FD] = "GET_INFLIGHT_FD",
+    [VHOST_USER_SET_INFLIGHT_FD] = "SET_INFLIGHT_FD",
     [VHOST_USER_ADD_MEM_REG] = "ADD_MEM_REG",
 };
 
@@ -36,6 +38,14 @@ static const char *name_of(uint32_t request)
 }
 
 #define NO_DEADLINE UINT64_MAX
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+}
 
 static int remaining_ms(uint64_t deadline_ns)
 {
@@ -137,25 +147,72 @@ static int send_all(struct vhost_user_link *link, const struct vhost_user_out *o
     return 0;
 }
 
-/* File descriptors that may come along are dropped by the kernel: we give no room for them. */
-static int receive_all(struct vhost_user_link *link, void *to, size_t len, uint64_t deadline_ns)
+/* Keep the first that has come, if there was none yet; room for one may be room for two. */
+static void keep_fd(struct msghdr *msg, int *fd)
+{
+    struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+    int fds[2] = {-1, -1};
+    size_t bytes;
+
+    if (!cmsg || cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS) {
+        return;
+    }
+    bytes = min_of((size_t)(cmsg->cmsg_len - CMSG_LEN(0)), sizeof(fds));
+    memcpy(fds, CMSG_DATA(cmsg), bytes);
+    for (unsigned i = 0; i < bytes / sizeof(int); i++) {
+        if (*fd < 0) {
+            *fd = fds[i];
+        } else {
+            close(fds[i]);
+        }
+    }
+}
+
+/* What is there.  Bytes or -errno. */
+static ssize_t receive_some(int sock, void *to, size_t len, int *fd)
+{
+    struct iovec iov = {.iov_base = to, .iov_len = len};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t got;
+
+    if (fd) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+    }
+    got = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0) {
+        return -errno;
+    }
+    if (fd) {
+        keep_fd(&msg, fd);
+    }
+    return got;
+}
+
+/* fd: of the file descriptor that may come along; NULL: none is wanted, the kernel drops it */
+static int receive_all(struct vhost_user_link *link, void *to, size_t len, int *fd,
+                       uint64_t deadline_ns)
 {
     size_t done = 0;
 
     while (done < len) {
-        ssize_t got = recv(link->sock, (uint8_t *)to + done, len - done, MSG_DONTWAIT);
+        ssize_t got = receive_some(link->sock, (uint8_t *)to + done, len - done, fd);
 
         if (got == 0) {
             return -ECONNRESET;
         }
-        if (got < 0 && errno == EAGAIN) {
+        if (got == -EAGAIN) {
             int ret = wait_for(link, POLLIN, deadline_ns);
 
             if (ret < 0) {
                 return ret;
             }
-        } else if (got < 0 && errno != EINTR) {
-            return -errno;
+        } else if (got < 0 && got != -EINTR) {
+            return (int)got;
         } else if (got > 0) {
             done += (size_t)got;
         }
@@ -163,22 +220,30 @@ static int receive_all(struct vhost_user_link *link, void *to, size_t len, uint6
     return 0;
 }
 
-static int receive_reply(struct vhost_user_link *link, uint32_t request, void *reply,
-                         uint32_t reply_bytes, uint32_t *reply_len, uint64_t deadline_ns)
+/* What is to come back: at most `bytes` into `to`, and the length that came. */
+struct reply {
+    void *to;
+    uint32_t bytes;
+    uint32_t *len;
+    int *fd; /* see receive_all */
+};
+
+static int receive_reply(struct vhost_user_link *link, uint32_t request, const struct reply *reply,
+                         uint64_t deadline_ns)
 {
     struct vhost_user_header header;
-    int ret = receive_all(link, &header, sizeof(header), deadline_ns);
+    int ret = receive_all(link, &header, sizeof(header), reply->fd, deadline_ns);
 
     if (ret < 0) {
         return ret;
     }
     if (header.request != request || !(header.flags & VHOST_USER_REPLY) ||
         (header.flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION ||
-        header.size > reply_bytes) {
+        header.size > reply->bytes) {
         return -EPROTO;
     }
-    *reply_len = header.size;
-    return receive_all(link, reply, header.size, deadline_ns);
+    *reply->len = header.size;
+    return receive_all(link, reply->to, header.size, reply->fd, deadline_ns);
 }
 
 void vhost_user_link_limit(struct vhost_user_link *link, const char *what, unsigned ms)
@@ -227,9 +292,8 @@ static int explain(const struct vhost_user_link *link, int code, uint32_t reques
     }
 }
 
-int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_out *out, void *reply,
-                        uint32_t reply_bytes, uint32_t *reply_len, unsigned patience,
-                        struct err *err)
+static int ask(struct vhost_user_link *link, const struct vhost_user_out *out,
+               const struct reply *reply, unsigned patience, struct err *err)
 {
     unsigned limit_ms = link->timeout_ms * patience;
     uint64_t deadline =
@@ -237,9 +301,36 @@ int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_ou
     int ret = send_all(link, out, VHOST_USER_VERSION, deadline);
 
     if (ret == 0) {
-        ret = receive_reply(link, out->request, reply, reply_bytes, reply_len, deadline);
+        ret = receive_reply(link, out->request, reply, deadline);
     }
     return explain(link, ret, out->request, limit_ms, err);
+}
+
+int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_out *out, void *reply,
+                        uint32_t reply_bytes, uint32_t *reply_len, unsigned patience,
+                        struct err *err)
+{
+    const struct reply to = {.to = reply, .bytes = reply_bytes, .len = reply_len};
+
+    return ask(link, out, &to, patience, err);
+}
+
+int vhost_user_link_ask_fd(struct vhost_user_link *link, const struct vhost_user_out *out,
+                           void *reply, uint32_t reply_bytes, int *fd, struct err *err)
+{
+    uint32_t len = 0;
+    const struct reply to = {.to = reply, .bytes = reply_bytes, .len = &len, .fd = fd};
+    int ret;
+
+    *fd = -1;
+    ret = ask(link, out, &to, 1, err);
+    if (ret == 0 && len != reply_bytes) {
+        ret = explain(link, -EPROTO, out->request, 0, err);
+    }
+    if (ret < 0) {
+        close_fd(fd);
+    }
+    return ret;
 }
 
 int vhost_user_link_get_u64(struct vhost_user_link *link, uint32_t request, uint64_t *value,
@@ -266,7 +357,9 @@ int vhost_user_link_set(struct vhost_user_link *link, const struct vhost_user_ou
     int ret = send_all(link, out, flags, deadline);
 
     if (ret == 0 && wants_ack) {
-        ret = receive_reply(link, out->request, &result, sizeof(result), &len, deadline);
+        const struct reply reply = {.to = &result, .bytes = sizeof(result), .len = &len};
+
+        ret = receive_reply(link, out->request, &reply, deadline);
         if (ret == 0 && len != sizeof(result)) {
             ret = -EPROTO;
         }
@@ -342,14 +435,6 @@ int vhost_user_link_open(struct vhost_user_link *link, struct err *err)
     }
     vhost_user_link_limit(link, "set-up", link->setup_ms);
     return 0;
-}
-
-static void close_fd(int *fd)
-{
-    if (*fd >= 0) {
-        close(*fd);
-        *fd = -1;
-    }
 }
 
 void vhost_user_link_close(struct vhost_user_link *link)

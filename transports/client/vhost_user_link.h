@@ -57,6 +57,13 @@ int vhost_user_link_ask(struct vhost_user_link *link, const struct vhost_user_ou
                         uint32_t reply_bytes, uint32_t *reply_len, unsigned patience,
                         struct err *err);
 
+/*
+ * The same for an answer of exactly `reply_bytes`, and the file descriptor that may come with it:
+ * the caller's, -1: none came.
+ */
+int vhost_user_link_ask_fd(struct vhost_user_link *link, const struct vhost_user_out *out,
+                           void *reply, uint32_t reply_bytes, int *fd, struct err *err);
+
 int vhost_user_link_get_u64(struct vhost_user_link *link, uint32_t request, uint64_t *value,
                             struct err *err);
 
