@@ -225,6 +225,19 @@ static json_t *memory_json(const struct plane_info *info)
     return object;
 }
 
+static json_t *shown_json(const struct blk_shown *shown)
+{
+    json_t *object = json_object();
+
+    set_integer(object, "features", shown->features);
+    set_integer(object, "seg_max", shown->seg_max);
+    set_integer(object, "max_discard_sectors", shown->max_discard_sectors);
+    set_integer(object, "max_discard_seg", shown->max_discard_seg);
+    set_integer(object, "max_write_zeroes_sectors", shown->max_write_zeroes_sectors);
+    set_integer(object, "max_write_zeroes_seg", shown->max_write_zeroes_seg);
+    return object;
+}
+
 static const char *zeroes_name(enum blk_zeroes zeroes)
 {
     static const char *const names[] = {
@@ -279,6 +292,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_shape(object, "sectors", geometry->chs.sectors, is_known);
     set_shape(object, "discard_block_size", geometry->discard_block, is_known);
     set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
+    set(object, "shown", is_known ? shown_json(&geometry->shown) : json_null());
     set_write_cache(object, info);
     set(object, "listening", json_boolean(info->is_listening));
     set_integer(object, "features", info->device.features);

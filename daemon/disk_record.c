@@ -2,6 +2,7 @@
 #include "daemon/disk_record.h"
 
 #include <limits.h>
+#include <string.h>
 
 #include "core/base/sysfs.h"
 
@@ -50,4 +51,34 @@ struct blk_chs disk_record_chs(const struct disk_record *record)
         .heads = (uint8_t)record->heads,
         .sectors = (uint8_t)record->sectors,
     };
+}
+
+struct blk_shown disk_record_shown(const struct disk_record *record)
+{
+    const struct disk_shown *shown = &record->shown;
+
+    return (struct blk_shown){
+        .features = (uint64_t)shown->features,
+        .seg_max = (uint32_t)shown->seg_max,
+        .max_discard_sectors = (uint32_t)shown->max_discard_sectors,
+        .max_discard_seg = (uint32_t)shown->max_discard_seg,
+        .max_write_zeroes_sectors = (uint32_t)shown->max_write_zeroes_sectors,
+        .max_write_zeroes_seg = (uint32_t)shown->max_write_zeroes_seg,
+    };
+}
+
+bool disk_record_keep_shown(struct disk_record *record, const struct blk_shown *shown)
+{
+    const struct disk_shown now = {
+        .features = (int64_t)shown->features,
+        .seg_max = shown->seg_max,
+        .max_discard_sectors = shown->max_discard_sectors,
+        .max_discard_seg = shown->max_discard_seg,
+        .max_write_zeroes_sectors = shown->max_write_zeroes_sectors,
+        .max_write_zeroes_seg = shown->max_write_zeroes_seg,
+    };
+    bool is_other = memcmp(&now, &record->shown, sizeof(now)) != 0;
+
+    record->shown = now;
+    return is_other;
 }

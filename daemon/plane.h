@@ -56,6 +56,7 @@ struct plane_geometry {
     struct blk_chs chs;
     uint32_t discard_block;
     enum blk_zeroes zeroes;
+    struct blk_shown shown;
 };
 
 /* Never changed after plane_init; read by both threads. */

@@ -117,6 +117,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .chs = opts->geometry.chs,
         .discard_block = opts->geometry.discard_block,
         .zeroes = opts->geometry.zeroes,
+        .shown = opts->geometry.shown,
         .queues = opts->queues,
         .seg_max = blk_seg_max(opts->queue_size),
         .is_readonly = opts->image.is_readonly,

@@ -23,6 +23,7 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     info->geometry.chs = blk->chs;
     info->geometry.discard_block = blk->discard_block;
     info->geometry.zeroes = blk->zeroes;
+    info->geometry.shown = blk->shown;
     info->is_readonly = blk->is_readonly;
     if (image) {
         info->has_image = true;

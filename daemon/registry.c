@@ -52,6 +52,7 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info)
     record->sectors = info->geometry.chs.sectors;
     record->discard_block = info->geometry.discard_block;
     record->zeroes = info->geometry.zeroes;
+    is_other |= disk_record_keep_shown(record, &info->geometry.shown);
     if (info->has_image) {
         is_other |= disk_opened_keep(&record->opened, &info->image_id, disk->registry->boot);
     }

@@ -121,7 +121,7 @@ int registry_refuse_taken(const struct registry *registry, const struct disk_con
 
 /*
  * What the disk's thread says of the image goes into the table.  Returns true when it is another
- * one than before, or has another size, as far as that says.
+ * one than before, or has another size, as far as that says, or shows what is not kept yet.
  */
 bool registry_keep_image(struct disk *disk, const struct plane_info *info);
 

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,4 +88,48 @@ void shape_show_write_cache(const json_t *disk)
                 : strcmp(by, "no_flush") == 0 ? ", the guest knows no flushes"
                 : may_switch(disk)            ? ", the guest may switch it"
                                               : "");
+}
+
+static const struct {
+    unsigned bit;
+    const char *name;
+} feature_names[] = {
+    {VIRTIO_BLK_F_SIZE_MAX, "size_max"},
+    {VIRTIO_BLK_F_SEG_MAX, "seg_max"},
+    {VIRTIO_BLK_F_GEOMETRY, "geometry"},
+    {VIRTIO_BLK_F_RO, "ro"},
+    {VIRTIO_BLK_F_BLK_SIZE, "blk_size"},
+    {VIRTIO_BLK_F_FLUSH, "flush"},
+    {VIRTIO_BLK_F_TOPOLOGY, "topology"},
+    {VIRTIO_BLK_F_CONFIG_WCE, "config_wce"},
+    {VIRTIO_BLK_F_MQ, "mq"},
+    {VIRTIO_BLK_F_DISCARD, "discard"},
+    {VIRTIO_BLK_F_WRITE_ZEROES, "write_zeroes"},
+    {VIRTIO_F_ANY_LAYOUT, "any_layout"},
+    {VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc"},
+    {VIRTIO_RING_F_EVENT_IDX, "event_idx"},
+    {VIRTIO_F_VERSION_1, "version_1"},
+};
+
+void shape_show_features(const char *label, uint64_t features)
+{
+    char names[256] = "";
+    size_t used = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(feature_names) && used < sizeof(names); i++) {
+        if (features >> feature_names[i].bit & 1) {
+            used +=
+                (size_t)snprintf(names + used, sizeof(names) - used, " %s", feature_names[i].name);
+        }
+    }
+    print_field(label, "0x%" PRIx64 "%s", features, names);
+}
+
+void shape_show_shown(const json_t *disk)
+{
+    const json_t *shown = json_object_get(disk, "shown");
+
+    if (json_is_object(shown)) {
+        shape_show_features("offered", print_number_of(shown, "features"));
+    }
 }

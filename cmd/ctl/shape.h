@@ -6,6 +6,7 @@
  */
 
 #include <jansson.h>
+#include <stdint.h>
 
 /* The host may not know what the medium likes best. */
 void shape_show_blocks(const json_t *disk);
@@ -18,3 +19,9 @@ void shape_show_ranges(const json_t *disk);
 
 /* What is stable when, and who has said so; a daemon of before says nothing. */
 void shape_show_write_cache(const json_t *disk);
+
+/* The virtio features that a guest is offered, as long as the disk is there; as above. */
+void shape_show_shown(const json_t *disk);
+
+/* Those bits by number and name. */
+void shape_show_features(const char *label, uint64_t features);

@@ -2,9 +2,6 @@
 #include "cmd/ctl/show.h"
 
 #include <inttypes.h>
-#include <linux/virtio_blk.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,41 +97,6 @@ void show_list(const json_t *result, const struct args *args)
 
 /* ---- show ---- */
 
-static const struct {
-    unsigned bit;
-    const char *name;
-} feature_names[] = {
-    {VIRTIO_BLK_F_SIZE_MAX, "size_max"},
-    {VIRTIO_BLK_F_SEG_MAX, "seg_max"},
-    {VIRTIO_BLK_F_GEOMETRY, "geometry"},
-    {VIRTIO_BLK_F_RO, "ro"},
-    {VIRTIO_BLK_F_BLK_SIZE, "blk_size"},
-    {VIRTIO_BLK_F_FLUSH, "flush"},
-    {VIRTIO_BLK_F_TOPOLOGY, "topology"},
-    {VIRTIO_BLK_F_CONFIG_WCE, "config_wce"},
-    {VIRTIO_BLK_F_MQ, "mq"},
-    {VIRTIO_BLK_F_DISCARD, "discard"},
-    {VIRTIO_BLK_F_WRITE_ZEROES, "write_zeroes"},
-    {VIRTIO_F_ANY_LAYOUT, "any_layout"},
-    {VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc"},
-    {VIRTIO_RING_F_EVENT_IDX, "event_idx"},
-    {VIRTIO_F_VERSION_1, "version_1"},
-};
-
-static void show_features(uint64_t features)
-{
-    char names[256] = "";
-    size_t used = 0;
-
-    for (unsigned i = 0; i < ARRAY_SIZE(feature_names) && used < sizeof(names); i++) {
-        if (features >> feature_names[i].bit & 1) {
-            used +=
-                (size_t)snprintf(names + used, sizeof(names) - used, " %s", feature_names[i].name);
-        }
-    }
-    print_field("features", "0x%" PRIx64 "%s", features, names);
-}
-
 static void show_client(const json_t *disk)
 {
     const json_t *client = json_object_get(disk, "client");
@@ -152,7 +114,7 @@ static void show_client(const json_t *disk)
                 print_number_of(memory, "regions"),
                 print_number_of(memory, "regions") == 1 ? "" : "s",
                 json_is_true(json_object_get(memory, "lost")) ? ", some of it was taken away" : "");
-    show_features(print_number_of(disk, "features"));
+    shape_show_features("features", print_number_of(disk, "features"));
 }
 
 /* ---- what was asked for, by the rows of the daemon's tables ---- */
@@ -463,6 +425,7 @@ void show_disk(const json_t *disk, const struct args *args)
         shape_show_chs(disk);
         shape_show_ranges(disk);
         shape_show_write_cache(disk);
+        shape_show_shown(disk);
     }
     show_image(disk);
     show_engines(disk);

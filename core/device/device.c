@@ -12,6 +12,13 @@
 #include "core/device/lane_life.h"
 #include "core/device/lane_mark.h"
 
+/* What this program would offer by itself. */
+static uint64_t served_features(const struct blk *blk)
+{
+    return blk_features(blk) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+           BIT(VIRTIO_F_VERSION_1);
+}
+
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
                 const struct blk_opts *blk, struct err *err)
 {
@@ -26,6 +33,9 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
     dev->view.pause_mask = PAUSE_ADMIN | PAUSE_GONE;
     mem_init(&dev->view.mem);
     blk_init(&dev->view.blk, blk);
+    if (!dev->view.blk.opts.shown.features) {
+        dev->view.blk.opts.shown.features = served_features(&dev->view.blk);
+    }
     for (unsigned i = 0; i < ARRAY_SIZE(dev->ring); i++) {
         queue_init(&dev->queue[i], &dev->view, i, &dev->lanes.first);
         ring_setup_init(&dev->ring[i], &dev->queue[i], opts->queue_size_max);
@@ -198,13 +208,20 @@ uint64_t device_accepted(const struct device *dev)
 
 uint64_t device_features(const struct device *dev)
 {
-    return blk_features(&dev->view.blk) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
-           BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_F_VERSION_1);
+    return dev->view.blk.opts.shown.features;
+}
+
+uint64_t device_unserved(const struct device *dev)
+{
+    return device_features(dev) & ~served_features(&dev->view.blk) &
+           ~blk_acceptable(&dev->view.blk);
 }
 
 uint64_t device_acceptable(const struct device *dev)
 {
-    return device_features(dev) | blk_acceptable(&dev->view.blk);
+    uint64_t late = blk_acceptable(&dev->view.blk) & ~blk_features(&dev->view.blk);
+
+    return (device_features(dev) & ~device_unserved(dev)) | late;
 }
 
 void device_set_writeback(struct device *dev, bool on)

@@ -151,7 +151,8 @@ void device_set_throttle(struct device *dev, struct throttle *throttle);
 /*
  * Give an open image to the device, or take it back (paused and drained).
  * Attaching returns 1 when the image has grown since (the driver must be told), 0 when it is
- * as it was, -EINVAL when it does not fit any more: smaller, or with larger blocks.
+ * as it was, -EINVAL when it does not fit any more: smaller, or with larger blocks; -ENOTSUP for
+ * any image when the guest was shown what is not served.
  */
 int device_attach(struct device *dev, struct image *image, struct err *err);
 struct image *device_detach(struct device *dev);
@@ -174,8 +175,11 @@ bool device_retry(struct device *dev);
 /* A waiter that no longer waits.  Nothing happens when it is not waiting. */
 void device_drain_cancel(struct device *dev, struct drain *drain);
 
-/* All feature bits that are offered: virtio-blk, ring format. */
+/* All feature bits that are offered: virtio-blk, ring format.  The same as long as the disk is. */
 uint64_t device_features(const struct device *dev);
+
+/* Those of them that another program has offered, and this one does not serve. */
+uint64_t device_unserved(const struct device *dev);
 
 /* Those that the driver has accepted. */
 uint64_t device_accepted(const struct device *dev);

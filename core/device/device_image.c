@@ -28,11 +28,33 @@ int device_check_image(const struct device *dev, const struct node_facts *image,
     return 0;
 }
 
+/* What a guest does by it would go wrong, so it is not served at all. */
+static int check_shown(const struct device *dev, struct err *err)
+{
+    uint64_t unserved = device_unserved(dev);
+
+    if (!unserved) {
+        return 0;
+    }
+    (void)err_say(err, -ENOTSUP,
+                  "%s: its guest was shown the features 0x%" PRIx64
+                  ", of which this vblkd does not "
+                  "serve 0x%" PRIx64,
+                  dev->view.name, device_features(dev), unserved);
+    err_hint(err, "start the vblkd that it was added by, or end the guest, remove the disk and add "
+                  "it again");
+    return -ENOTSUP;
+}
+
 int device_attach(struct device *dev, struct image *image, struct err *err)
 {
     uint64_t capacity = dev->view.blk.opts.capacity;
-    int ret = device_check_image(dev, image_facts(image), err);
+    int ret = check_shown(dev, err);
 
+    if (ret < 0) {
+        return ret;
+    }
+    ret = device_check_image(dev, image_facts(image), err);
     if (ret < 0) {
         image_name_err(image, err);
         return ret;

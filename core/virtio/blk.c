@@ -12,12 +12,16 @@
 void blk_init(struct blk *blk, const struct blk_opts *opts)
 {
     struct virtio_blk_config *c = &blk->config;
+    struct blk_shown *shown = &blk->opts.shown;
 
     assert(blk_opts_check(opts, NULL) == 0);
     memset(blk, 0, sizeof(*blk));
     blk->opts = *opts;
+    if (!shown->features) {
+        *shown = blk_shown_new(opts);
+    }
     c->capacity = opts->capacity / SECTOR_SIZE;
-    c->seg_max = opts->seg_max;
+    c->seg_max = shown->seg_max;
     c->blk_size = opts->logical_block;
     c->physical_block_exp = (__u8)__builtin_ctz(opts->physical_block / opts->logical_block);
     c->alignment_offset = (__u8)(opts->alignment / opts->logical_block);
@@ -29,16 +33,12 @@ void blk_init(struct blk *blk, const struct blk_opts *opts)
     c->geometry.sectors = opts->chs.sectors;
     c->num_queues = (__u16)opts->queues;
     c->wce = !opts->is_writethrough;
-    if (opts->discard_block) {
-        c->max_discard_sectors = BLK_DISCARD_MAX / SECTOR_SIZE;
-        c->max_discard_seg = BLK_RANGES;
-        c->discard_sector_alignment = opts->discard_block / SECTOR_SIZE;
-    }
-    if (opts->zeroes != BLK_ZEROES_OFF) {
-        c->max_write_zeroes_sectors = BLK_ZEROES_MAX / SECTOR_SIZE;
-        c->max_write_zeroes_seg = BLK_RANGES;
-        c->write_zeroes_may_unmap = opts->zeroes == BLK_ZEROES_UNMAP;
-    }
+    c->max_discard_sectors = shown->max_discard_sectors;
+    c->max_discard_seg = shown->max_discard_seg;
+    c->discard_sector_alignment = opts->discard_block / SECTOR_SIZE;
+    c->max_write_zeroes_sectors = shown->max_write_zeroes_sectors;
+    c->max_write_zeroes_seg = shown->max_write_zeroes_seg;
+    c->write_zeroes_may_unmap = opts->zeroes == BLK_ZEROES_UNMAP;
 }
 
 void blk_set_capacity(struct blk *blk, uint64_t capacity)

@@ -2,6 +2,7 @@
 #include "core/virtio/blk_opts.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "core/block/node.h"
 
@@ -127,6 +128,50 @@ static int check_chs(const struct blk_chs *chs, struct err *err)
                    chs->cylinders, chs->heads, chs->sectors);
 }
 
+/* A feature is offered if and only if the disk has what it is about. */
+static bool has_bit(const struct blk_opts *opts, unsigned bit, bool is_due)
+{
+    return !!(opts->shown.features & BIT(bit)) == is_due;
+}
+
+/* All or nothing, and no more than is served. */
+static bool are_ranges_good(uint32_t sectors, uint32_t segments, bool is_due)
+{
+    return is_due ? sectors > 0 && segments > 0 && segments <= BLK_RANGES_MAX
+                  : sectors == 0 && segments == 0;
+}
+
+static int check_shown_limits(const struct blk_opts *opts, struct err *err)
+{
+    const struct blk_shown *shown = &opts->shown;
+    bool has_discard = opts->discard_block > 0;
+    bool has_zeroes = opts->zeroes != BLK_ZEROES_OFF;
+
+    if (!shown->features) {
+        return 0;
+    }
+    if (!has_bit(opts, VIRTIO_BLK_F_DISCARD, has_discard) ||
+        !has_bit(opts, VIRTIO_BLK_F_WRITE_ZEROES, has_zeroes) ||
+        !has_bit(opts, VIRTIO_BLK_F_GEOMETRY, opts->chs.heads > 0) ||
+        !has_bit(opts, VIRTIO_BLK_F_RO, opts->is_readonly)) {
+        return err_say(err, -EINVAL,
+                       "the features 0x%" PRIx64 " are not those of a disk with such discards, "
+                       "zeroes and geometry, read-only or not",
+                       shown->features);
+    }
+    if (shown->seg_max == 0 || shown->seg_max > BLK_SEG_SERVED ||
+        !are_ranges_good(shown->max_discard_sectors, shown->max_discard_seg, has_discard) ||
+        !are_ranges_good(shown->max_write_zeroes_sectors, shown->max_write_zeroes_seg,
+                         has_zeroes)) {
+        return err_say(err, -EINVAL,
+                       "up to %" PRIu32 " segments, discards of %" PRIu32 " by %" PRIu32
+                       " sectors and zeroes of %" PRIu32 " by %" PRIu32 " are not served",
+                       shown->seg_max, shown->max_discard_seg, shown->max_discard_sectors,
+                       shown->max_write_zeroes_seg, shown->max_write_zeroes_sectors);
+    }
+    return 0;
+}
+
 int blk_opts_check(const struct blk_opts *opts, struct err *err)
 {
     int ret = check_blocks(opts, err);
@@ -140,6 +185,9 @@ int blk_opts_check(const struct blk_opts *opts, struct err *err)
     if (ret == 0 && !is_aligned(opts->discard_block, opts->logical_block)) {
         ret = err_say(err, -EINVAL, "discards of %u bytes are in no whole logical blocks of %u",
                       opts->discard_block, opts->logical_block);
+    }
+    if (ret == 0) {
+        ret = check_shown_limits(opts, err);
     }
     return ret < 0 ? ret : check_capacity(opts, err);
 }
@@ -238,4 +286,19 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
         err_hint(err, "a loop device gets a file by losetup, a file its size by truncate -s");
     }
     return ret;
+}
+
+struct blk_shown blk_shown_new(const struct blk_opts *opts)
+{
+    struct blk_shown shown = {.seg_max = opts->seg_max};
+
+    if (opts->discard_block) {
+        shown.max_discard_sectors = BLK_DISCARD_MAX / SECTOR_SIZE;
+        shown.max_discard_seg = BLK_RANGES;
+    }
+    if (opts->zeroes != BLK_ZEROES_OFF) {
+        shown.max_write_zeroes_sectors = BLK_ZEROES_MAX / SECTOR_SIZE;
+        shown.max_write_zeroes_seg = BLK_RANGES;
+    }
+    return shown;
 }

@@ -61,6 +61,24 @@ struct blk_chs {
 /* "C,H,S", a number from 1 on for each.  Returns false when it is not that. */
 bool blk_chs_parse(const char *text, struct blk_chs *chs);
 
+/* Segments of data in one request that any version may have shown; that many are served. */
+#define BLK_SEG_SERVED 1024u
+
+/*
+ * What a driver is shown that neither the image nor an option says, but the program: which features
+ * are offered, and how much may be asked for at once.  A guest goes by what it was shown first, so
+ * that is kept with its disk; another program serves it, or does not serve the disk.
+ * The limits are called as in the config space.
+ */
+struct blk_shown {
+    uint64_t features; /* those of the rings as well; 0: nothing was shown yet */
+    uint32_t seg_max;
+    uint32_t max_discard_sectors; /* this and the next 0: no DISCARD */
+    uint32_t max_discard_seg;
+    uint32_t max_write_zeroes_sectors; /* this and the next 0: no WRITE_ZEROES */
+    uint32_t max_write_zeroes_seg;
+};
+
 struct blk_opts {
     uint64_t capacity;       /* bytes, a multiple of logical_block */
     uint32_t logical_block;  /* bytes, a power of two, 512 .. 32768 */
@@ -71,8 +89,9 @@ struct blk_opts {
     struct blk_chs chs;
     uint32_t discard_block; /* bytes that are given back together, 0: no DISCARD is offered */
     enum blk_zeroes zeroes;
+    struct blk_shown shown; /* 0: as this program has it */
     unsigned queues;
-    unsigned seg_max;
+    unsigned seg_max; /* where nothing was shown yet */
     bool is_readonly;
     bool is_writethrough; /* whatever the driver says */
     bool has_config_wce;  /* the driver may choose, unless it is read-only or writethrough */
@@ -90,3 +109,6 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
 
 /* Of options from elsewhere: 0, or -EINVAL when blk_init cannot take them.  Thread: any. */
 int blk_opts_check(const struct blk_opts *opts, struct err *err);
+
+/* What this program would show of such a disk, but for the features. */
+struct blk_shown blk_shown_new(const struct blk_opts *opts);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/virtio_ring.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -1621,6 +1622,84 @@ static bool offers_wce(struct bench *b)
     return device_features(b->plane->dev) & BIT(VIRTIO_BLK_F_CONFIG_WCE);
 }
 
+/* ---- what a guest was shown ---- */
+
+static void config_of(struct bench *b, struct virtio_blk_config *config)
+{
+    device_config_read(b->plane->dev, 0, config, sizeof(*config));
+}
+
+/* As the registry has a disk come back that it has kept. */
+static void restore_shown(struct bench *b, const struct blk_shown *shown)
+{
+    struct plane_geometry geometry = info(b)->geometry;
+
+    remove_disk(b);
+    geometry.shown = *shown;
+    b->opts.is_restored = true;
+    b->opts.geometry = geometry;
+    assert_int_equal(open_disk(b), 0);
+}
+
+static void disk_shows_what_it_has_shown_to_the_bit(void **state)
+{
+    struct bench *b = *state;
+    struct virtio_blk_config before, now;
+    struct blk_shown shown;
+    uint64_t features;
+
+    assert_int_equal(open_disk(b), 0);
+    config_of(b, &before);
+    features = device_features(b->plane->dev);
+    shown = info(b)->geometry.shown;
+    assert_int_equal(shown.features, features);
+    restore_shown(b, &shown);
+    config_of(b, &now);
+    assert_memory_equal(&now, &before, sizeof(now));
+    assert_int_equal(device_features(b->plane->dev), features);
+}
+
+/* Of a program that offered fewer features, and had other limits. */
+static void limits_of_another_version_stay(void **state)
+{
+    struct bench *b = *state;
+    struct virtio_blk_config config;
+    struct blk_shown shown;
+
+    assert_int_equal(open_disk(b), 0);
+    shown = info(b)->geometry.shown;
+    shown.features &= ~BIT(VIRTIO_RING_F_EVENT_IDX);
+    shown.seg_max = 7;
+    restore_shown(b, &shown);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    config_of(b, &config);
+    assert_int_equal(config.seg_max, 7);
+    assert_int_equal(device_features(b->plane->dev), shown.features);
+    assert_int_equal(device_set_features(b->plane->dev, BIT(VIRTIO_RING_F_EVENT_IDX)), -EINVAL);
+    assert_int_equal(info(b)->geometry.shown.features, shown.features);
+    assert_int_equal(info(b)->geometry.shown.seg_max, 7);
+}
+
+#define UNSERVED 15 /* VIRTIO_BLK_F_LIFETIME, which headers of old lack */
+
+/* It is shown all the same, or the guest's front-end would leave; and its requests wait. */
+static void feature_that_is_not_served_fails_the_disk_by_name(void **state)
+{
+    struct bench *b = *state;
+    struct blk_shown shown;
+
+    assert_int_equal(open_disk(b), 0);
+    shown = info(b)->geometry.shown;
+    shown.features |= BIT(UNSERVED);
+    restore_shown(b, &shown);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_non_null(strstr(info(b)->reason, "of which this vblkd does not serve 0x8000"));
+    assert_non_null(strstr(info(b)->reason, "remove the disk and add it again"));
+    assert_int_equal(device_features(b->plane->dev), shown.features);
+    assert_int_equal(device_set_features(b->plane->dev, BIT(UNSERVED)), -EINVAL);
+    assert_int_equal(ask(b, PLANE_START), -ENOTSUP);
+}
+
 /* Killed and started again, or reconnected to: what the driver has accepted is found again. */
 static void switch_of_the_cache_is_offered_as_asked_for(void **state)
 {
@@ -2133,6 +2212,9 @@ int main(void)
         bench_test(engine_of_an_open_image_stays),
         bench_test(each_thread_tells_its_engine),
         bench_test(polling_changes_under_a_front_end),
+        bench_test(disk_shows_what_it_has_shown_to_the_bit),
+        bench_test(limits_of_another_version_stay),
+        bench_test(feature_that_is_not_served_fails_the_disk_by_name),
         bench_test(switch_of_the_cache_is_offered_as_asked_for),
         bench_test(disk_that_has_no_choice_offers_none),
         bench_test(switch_is_answered_when_control_has_kept_it),

@@ -100,6 +100,15 @@ static struct disk_record record_of(const char *name)
     record.discard_block = 4096;
     record.zeroes = BLK_ZEROES_UNMAP;
     (void)snprintf(record.config.geometry, sizeof(record.config.geometry), "100,8,32");
+    record.shown = (struct disk_shown){
+        .features = BIT(VIRTIO_BLK_F_GEOMETRY) | BIT(VIRTIO_BLK_F_DISCARD) |
+                    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(62),
+        .seg_max = 1024,
+        .max_discard_sectors = 1,
+        .max_discard_seg = 2,
+        .max_write_zeroes_sectors = 3,
+        .max_write_zeroes_seg = 4,
+    };
     (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
     (void)snprintf(record.config.write_zeroes, sizeof(record.config.write_zeroes), "off");
     (void)snprintf(record.config.config_wce, sizeof(record.config.config_wce), "off");
@@ -141,6 +150,7 @@ static void what_is_saved_is_read_again(void **state)
 
     before[1].is_stopped = false;
     before[1].config.readonly = true;
+    before[1].shown.features |= BIT(VIRTIO_BLK_F_RO);
     (void)disk_opened_keep(&before[1].opened,
                            &(struct image_id){.device = 2049, .inode = UINT64_MAX, .born_ns = 7},
                            "this");
@@ -190,6 +200,7 @@ static void no_allocation_that_fails_makes_a_wrong_table(void **state)
     size_t count;
 
     record.config.readonly = true;
+    record.shown.features |= BIT(VIRTIO_BLK_F_RO);
     do {
         struct err err = {0};
         char *row;
@@ -464,6 +475,30 @@ static void each_value_of_a_row_is_checked(void **state)
     state_free(b->state);
 }
 
+/* A disk that has neither discards nor a geometry, and is read-only. */
+static void refuse_shown(struct bench *b, const char *members, const char *why)
+{
+    char to[256];
+
+    (void)snprintf(to, sizeof(to), "\"stopped\":false,\"shown\":{%s}", members);
+    assert_row_refused(b, "\"stopped\":false", to, why);
+}
+
+static void what_was_shown_must_suit_the_disk(void **state)
+{
+    struct bench *b = *state;
+
+    refuse_shown(b, "\"features\":-1", "shown.features: -1");
+    refuse_shown(b, "\"features\":4,\"seg_max\":126",
+                 "the features 0x4 are not those of a disk with such");
+    refuse_shown(b, "\"features\":8224,\"seg_max\":126", "the features 0x2020 are not those");
+    refuse_shown(b, "\"features\":32,\"seg_max\":0", "up to 0 segments, discards of 0 by 0");
+    refuse_shown(b, "\"features\":32,\"seg_max\":1025", "up to 1025 segments");
+    refuse_shown(b, "\"features\":32,\"seg_max\":1,\"max_discard_seg\":1", "discards of 1 by 0");
+    refuse_shown(b, "\"features\":32,\"more\":1", "unknown member \"more\"");
+    state_free(b->state);
+}
+
 /* A physical block below the logical one was undefined behaviour. */
 static void values_of_a_row_must_suit_each_other(void **state)
 {
@@ -535,6 +570,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.config_wce, "on");
     assert_false(records[0].is_writethrough);
+    assert_int_equal(records[0].shown.features, 0);
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
     assert_int_equal(records[0].config.settings.poll_cpu, DEVICE_POLL_CPU_DEFAULT);
     assert_int_equal(records[0].config.settings.threads, 1);
@@ -574,6 +610,7 @@ int main(void)
         bench_test(damaged_files_are_refused_with_the_place),
         bench_test(each_value_of_a_row_is_checked),
         bench_test(values_of_a_row_must_suit_each_other),
+        bench_test(what_was_shown_must_suit_the_disk),
         bench_test(row_that_has_lost_a_member_is_refused),
         bench_test(twins_are_refused),
         bench_test(settings_that_an_old_file_lacks_have_their_defaults),
