@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -267,6 +268,20 @@ static int check_queues(const struct front *front, struct err *err)
                : 0;
 }
 
+/* Before anything is set up, as the driver would go on without. */
+static int check_packed(const struct front *front, const struct bench_options *options,
+                        struct err *err)
+{
+    uint64_t features = vhost_user_client_features(front->bus.client);
+
+    return options->is_packed && !(features & BIT(VIRTIO_F_RING_PACKED))
+               ? err_say(err, -ENOTSUP,
+                         "%s: the back-end does not offer packed rings and an in-flight region "
+                         "for them; leave out --packed",
+                         front->name)
+               : 0;
+}
+
 /* A back-end that answers nothing would not answer the stop either. */
 void front_close(struct front *front)
 {
@@ -289,10 +304,14 @@ static int set_up(struct front *front, const struct bench_options *options, unsi
                                      .bus = &front->bus,
                                      .queues = options->queues,
                                      .is_indirect = true,
+                                     .is_packed = options->is_packed,
                                      .timeout_ms = VHOST_USER_CLIENT_TIMEOUT_MS};
     struct plan plan = make_plan(options, &driver);
     int ret = check_queues(front, err);
 
+    if (ret == 0) {
+        ret = check_packed(front, options, err);
+    }
     if (ret == 0) {
         ret = watch_all(front, err);
     }

@@ -42,6 +42,7 @@ static const struct {
     {{"verify", no_argument, NULL, 'v'}, NULL, "write patterns, check all that is read"},
     {{"poll", no_argument, NULL, 'p'}, NULL, "watch the rings, take no interrupts"},
     {{"no-poll", no_argument, NULL, 'P'}, NULL, "sleep until an interrupt, the default"},
+    {{"packed", no_argument, NULL, 'k'}, NULL, "packed rings, or fail"},
     {{"huge-pages", no_argument, NULL, 'H'}, NULL, "memory in huge pages, or fail"},
     {{"timeout", required_argument, NULL, 'T'},
      "SECONDS",
@@ -198,6 +199,9 @@ static int read_option(struct bench_options *options, int letter, const char *va
     case 'p':
     case 'P':
         options->polls = letter == 'p';
+        return -1;
+    case 'k':
+        options->is_packed = true;
         return -1;
     case 'H':
         options->has_huge_pages = true;

@@ -36,6 +36,7 @@ struct bench_options {
     uint64_t size;   /* bytes, 0: to the end of the disk */
     bool verifies;
     bool polls;
+    bool is_packed; /* its rings */
     bool has_huge_pages;
     bool allows_write;
     bool is_json;

@@ -74,12 +74,12 @@ static json_t *options_json(const struct load *load, const char *socket)
 {
     const struct bench_options *options = load->options;
 
-    return json_pack("{s:o, s:o, s:s, s:I, s:i, s:i, s:b, s:b, s:I, s:b}", "disk",
+    return json_pack("{s:o, s:o, s:s, s:I, s:i, s:i, s:b, s:b, s:b, s:I, s:b}", "disk",
                      path_json(options->disk), "socket", path_json(socket), "rw",
                      bench_rw_name(options->rw), "bs", (json_int_t)options->block_bytes, "iodepth",
                      (int)options->depth, "queues", (int)options->queues, "poll", options->polls,
-                     "huge_pages", options->has_huge_pages, "rate", (json_int_t)options->rate,
-                     "verified", options->verifies);
+                     "packed", options->is_packed, "huge_pages", options->has_huge_pages, "rate",
+                     (json_int_t)options->rate, "verified", options->verifies);
 }
 
 static bool print_json(const struct load *load, const char *socket)
@@ -132,11 +132,11 @@ static void print_text(const struct load *load)
     char disk[PATH_MAX];
     char size[SIZE_TEXT_BYTES];
 
-    printf("%s: %s, %s, depth %u, %u queue%s, %.2f s%s\n",
+    printf("%s: %s, %s, depth %u, %u queue%s%s, %.2f s%s\n",
            text_safe(options->disk, disk, sizeof(disk)), bench_rw_name(options->rw),
            size_format(options->block_bytes, size), options->depth, options->queues,
-           options->queues == 1 ? "" : "s", seconds_of(result->time_ns),
-           result->is_interrupted ? ", interrupted" : "");
+           options->queues == 1 ? "" : "s", options->is_packed ? ", packed" : "",
+           seconds_of(result->time_ns), result->is_interrupted ? ", interrupted" : "");
     printf("  IOPS        %.0f\n", iops(result));
     if (bytes_each(load) > 0) {
         printf("  bandwidth   %.1f MiB/s\n", iops(result) * bytes_each(load) / (1 << 20));

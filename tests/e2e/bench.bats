@@ -407,6 +407,8 @@ assert json.load(open(sys.argv[1]))["requests"] > 0' "$E2E_DIR/bench.log"
     bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --iodepth 128 --poll --runtime 0.2
     bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --rw discard --allow-write --runtime 0.2
     bench_json 'r["all_requests"] > 0' "$(socket_of qsd)" --rw flush --runtime 0.2
+    refused 1 "does not offer packed rings and an in-flight region for them; leave out --packed" \
+        "$(socket_of qsd)" --packed
 }
 
 # --- tests/bench/compare
