@@ -12,4 +12,5 @@ transports_libvhost_user_a_SOURCES = \
 	transports/vhost_user_msgs.c transports/vhost_user_msgs.h \
 	transports/vhost_user_rings.c \
 	transports/vhost_user_session.c transports/vhost_user_session.h \
+	transports/vhost_user_status.c \
 	transports/vhost_user_wire.h

@@ -13,7 +13,7 @@
     (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |          \
      VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ | \
      VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |   \
-     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS)
 
 /* Of this protocol, and not of a driver. */
 #define OWN_FEATURES (VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL)
@@ -74,6 +74,7 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
     }
     device_log_data(dev, msg->payload.u64 & VHOST_USER_F_LOG_ALL);
     session->has_protocol_features = msg->payload.u64 & VHOST_USER_F_PROTOCOL_FEATURES;
+    session->has_features = true;
     for (unsigned i = 0; !session->has_protocol_features && i < device_queues(dev); i++) {
         (void)device_ring_enable(dev, i, true, NULL); /* the index is good, so it cannot fail */
     }
@@ -262,8 +263,8 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_REM_MEM_REG] = {"REM_MEM_REG", sizeof(struct vhost_user_region),
                                 sizeof(struct vhost_user_single_region), 0, 1, false,
                                 vu_rem_mem_reg},
-    [VHOST_USER_SET_STATUS] = {.name = "SET_STATUS"},
-    [VHOST_USER_GET_STATUS] = {.name = "GET_STATUS"},
+    [VHOST_USER_SET_STATUS] = {"SET_STATUS", 8, 8, 0, 0, false, vu_set_status},
+    [VHOST_USER_GET_STATUS] = {"GET_STATUS", 0, 0, 0, 0, true, vu_get_status},
     [VHOST_USER_GET_SHARED_OBJECT] = {.name = "GET_SHARED_OBJECT"},
     [VHOST_USER_SET_DEVICE_STATE_FD] = {.name = "SET_DEVICE_STATE_FD"},
     [VHOST_USER_CHECK_DEVICE_STATE] = {.name = "CHECK_DEVICE_STATE"},

@@ -4,9 +4,9 @@
 /*
  * The meaning of vhost-user messages: one table, one small handler for each.  Those about
  * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, those about the
- * log of a migration in vhost_user_log.c, what the driver writes to the config space in
- * vhost_user_cache.c, the rest with the table in vhost_user_msgs.c.
- * No state of their own. Disk thread only.
+ * log of a migration in vhost_user_log.c, about the device status in vhost_user_status.c, what the
+ * driver writes to the config space in vhost_user_cache.c, the rest with the table in
+ * vhost_user_msgs.c. No state of their own. Disk thread only.
  */
 
 #include "transports/vhost_user_session.h"
@@ -40,6 +40,13 @@ enum vu_verdict vu_set_vring_err(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_reset_device(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_reset_owner(struct vu_session *session, struct vu_msg *msg);
+
+/* For handlers: stop and disable all rings when they are drained; they keep where they are. */
+enum vu_verdict vu_stop_rings(struct vu_session *session);
+
+/* vhost_user_status.c */
+enum vu_verdict vu_set_status(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_get_status(struct vu_session *session, struct vu_msg *msg);
 
 /* vhost_user_memory.c */
 enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg);

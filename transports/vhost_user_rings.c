@@ -288,6 +288,11 @@ static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
     return VU_DONE;
 }
 
+enum vu_verdict vu_stop_rings(struct vu_session *session)
+{
+    return vu_wait_for_device(session, stop_all);
+}
+
 /*
  * Of old; it is to disable rings and to do nothing else.
  * Source: vhost-user, "VHOST_USER_RESET_OWNER".
@@ -295,13 +300,15 @@ static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_reset_owner(struct vu_session *session, struct vu_msg *msg)
 {
     (void)msg;
-    return vu_wait_for_device(session, stop_all);
+    return vu_stop_rings(session);
 }
 
 static enum vu_verdict reset_all(struct vu_session *session, struct vu_msg *msg)
 {
     (void)msg;
     device_reset_rings(session->dev);
+    session->status = 0;
+    session->has_features = false;
     vu_memory_settle(session);
     return VU_DONE;
 }

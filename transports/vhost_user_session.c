@@ -187,6 +187,8 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->label = label;
     session->protocol_features = 0;
     session->has_protocol_features = false;
+    session->has_features = false;
+    session->status = 0;
     session->msg = NULL;
     session->is_device_paused = false;
     session->is_settling = false;

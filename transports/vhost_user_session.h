@@ -39,6 +39,8 @@ struct vu_session {
     const char *label;    /* the parent's: who is connected to what, for log lines */
     uint64_t protocol_features;
     bool has_protocol_features; /* VHOST_USER_F_PROTOCOL_FEATURES was accepted */
+    bool has_features;          /* the driver has accepted some, or none */
+    uint8_t status;             /* of the device, as it was set: see vhost_user_status.c */
     int backend_fd;             /* owned, where our own requests go; -1: none */
 
     struct vu_msg *msg; /* at work, the connection's; NULL: none */

@@ -93,6 +93,7 @@ enum vhost_user_backend_request {
 #define VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD (1ull << 12)
 #define VHOST_USER_PROTOCOL_F_RESET_DEVICE (1ull << 13)
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ull << 15)
+#define VHOST_USER_PROTOCOL_F_STATUS (1ull << 16)
 
 /* "A vring state description". */
 struct vhost_user_vring_state {

@@ -277,6 +277,9 @@ uint32_t device_ring_base(struct device *dev, unsigned index);
 /* A ring that runs and lies in no memory; -1: none. */
 int device_lost_ring(struct device *dev);
 
+/* Has a driver broken a ring, which stays so until it is stopped? */
+bool device_has_broken_ring(struct device *dev);
+
 /* Rings that have been started and not stopped. */
 unsigned device_rings_running(const struct device *dev);
 

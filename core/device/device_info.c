@@ -21,6 +21,21 @@ unsigned device_rings_running(const struct device *dev)
     return running;
 }
 
+static bool find_broken_ring(const struct device *dev)
+{
+    for (unsigned i = 0; i < dev->view.queues; i++) {
+        if (dev->queue[i].ring.is_started && dev->queue[i].ring.is_broken) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool device_has_broken_ring(struct device *dev)
+{
+    return parked(dev, find_broken_ring(dev));
+}
+
 struct device_ring_told device_ring_told(const struct device *dev, unsigned index)
 {
     return (struct device_ring_told){

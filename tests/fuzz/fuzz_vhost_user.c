@@ -148,7 +148,7 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
                                1ull << VHOST_F_LOG_ALL);
     case VHOST_SET_PROTOCOL_FEATURES:
         return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS |
-                               1u << VHOST_P_LOG_SHMFD | 1);
+                               1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_STATUS | 1);
     case VHOST_SET_MEM_TABLE:
     case VHOST_ADD_MEM_REG:
     case VHOST_REM_MEM_REG:
@@ -167,6 +167,7 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
     case VHOST_SET_VRING_KICK:
     case VHOST_SET_VRING_CALL:
     case VHOST_SET_VRING_ERR:
+    case VHOST_SET_STATUS:
         return put_u64(to, 0);
     case VHOST_GET_CONFIG:
     case VHOST_SET_CONFIG:

@@ -42,6 +42,8 @@ enum vhost_request {
     VHOST_GET_MAX_MEM_SLOTS = 36,
     VHOST_ADD_MEM_REG = 37,
     VHOST_REM_MEM_REG = 38,
+    VHOST_SET_STATUS = 39,
+    VHOST_GET_STATUS = 40,
 };
 
 enum {
@@ -60,6 +62,7 @@ enum {
     VHOST_P_INFLIGHT_SHMFD = 12,
     VHOST_P_RESET_DEVICE = 13,
     VHOST_P_CONFIGURE_MEM_SLOTS = 15,
+    VHOST_P_STATUS = 16,
 };
 
 #define VHOST_F_LOG_ALL 26

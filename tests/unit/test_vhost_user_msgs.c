@@ -16,7 +16,7 @@ static void features_are_those_of_the_device_and_of_the_protocol(void **state)
     assert_int_equal(features, device_features(&b->dev) | VHOST_USER_F_PROTOCOL_FEATURES |
                                    VHOST_USER_F_LOG_ALL);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES),
-                     1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15);
+                     1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_QUEUE_NUM), BENCH_QUEUES);
 }
 
@@ -136,7 +136,7 @@ static void any_message_that_is_cut_short_closes(void **state)
         [VHOST_USER_SET_VRING_ERR] = 8,    [VHOST_USER_SET_PROTOCOL_FEATURES] = 8,
         [VHOST_USER_SET_VRING_ENABLE] = 8, [VHOST_USER_GET_CONFIG] = 12,
         [VHOST_USER_SET_CONFIG] = 12,      [VHOST_USER_ADD_MEM_REG] = 32,
-        [VHOST_USER_REM_MEM_REG] = 32,
+        [VHOST_USER_REM_MEM_REG] = 32,     [VHOST_USER_SET_STATUS] = 8,
     };
     const uint8_t payload[64] = {0};
 
