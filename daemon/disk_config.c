@@ -8,6 +8,7 @@
 
 #include "core/block/engine.h"
 #include "core/base/text.h"
+#include "daemon/disk_limits.h"
 #include "daemon/plane.h"
 
 static bool is_alphanumeric(char c)
@@ -168,6 +169,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = check_geometry(config, err);
     }
     if (ret == 0) {
+        ret = disk_limits_check(config, err);
+    }
+    if (ret == 0) {
         ret = check_size(config, err);
     }
     if (ret == 0 && config->readonly && config->image.create) {
@@ -224,12 +228,14 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
     (void)blk_chs_parse(config->geometry, &opts->geometry.chs); /* else it is guessed */
-    opts->geometry.discard_block = is_on(config->discard) ? UINT32_MAX : 0;
+    opts->geometry.discard_block = disk_limits_discard_block(config);
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
     opts->has_config_wce = is_on(config->config_wce);
     opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;
+    opts->seg_max = disk_limits_seg_max(config);
+    opts->limits = disk_limits_of(config);
 }
 
 void disk_config_created(struct disk_config *config)

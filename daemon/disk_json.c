@@ -230,6 +230,7 @@ static json_t *shown_json(const struct blk_shown *shown)
     json_t *object = json_object();
 
     set_integer(object, "features", shown->features);
+    set_integer(object, "size_max", shown->size_max);
     set_integer(object, "seg_max", shown->seg_max);
     set_integer(object, "max_discard_sectors", shown->max_discard_sectors);
     set_integer(object, "max_discard_seg", shown->max_discard_seg);
@@ -271,6 +272,24 @@ static void set_write_cache(json_t *object, const struct plane_info *info)
     }
 }
 
+/* What is not offered is 0. */
+static void set_limits(json_t *object, const struct plane_info *info, bool is_known)
+{
+    const struct plane_geometry *geometry = &info->geometry;
+    const struct blk_shown *shown = &geometry->shown;
+    uint64_t discard_bytes = (uint64_t)shown->max_discard_sectors * SECTOR_SIZE;
+    uint64_t zeroes_bytes = (uint64_t)shown->max_write_zeroes_sectors * SECTOR_SIZE;
+
+    set_shape(object, "seg_max", shown->seg_max, is_known);
+    set_shape(object, "size_max", shown->size_max, is_known);
+    set_shape(object, "discard_block_size", geometry->discard_block, is_known);
+    set_shape(object, "max_discard", discard_bytes, is_known);
+    set_shape(object, "max_discard_segments", shown->max_discard_seg, is_known);
+    set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
+    set_shape(object, "max_write_zeroes", zeroes_bytes, is_known);
+    set_shape(object, "max_write_zeroes_segments", shown->max_write_zeroes_seg, is_known);
+}
+
 json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
 {
     unsigned before = json_memory_failures();
@@ -290,8 +309,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_shape(object, "cylinders", geometry->chs.cylinders, is_known);
     set_shape(object, "heads", geometry->chs.heads, is_known);
     set_shape(object, "sectors", geometry->chs.sectors, is_known);
-    set_shape(object, "discard_block_size", geometry->discard_block, is_known);
-    set(object, "zeroes", is_known ? json_string(zeroes_name(geometry->zeroes)) : json_null());
+    set_limits(object, info, is_known);
     set(object, "shown", is_known ? shown_json(&geometry->shown) : json_null());
     set_write_cache(object, info);
     set(object, "listening", json_boolean(info->is_listening));

@@ -31,6 +31,13 @@ struct disk_config {
     int64_t queue_size;
     int64_t logical_block_size;  /* 0: as the image suggests */
     int64_t physical_block_size; /* 0: as the image suggests */
+    int64_t seg_max;
+    int64_t size_max;            /* bytes; 0: nothing is said */
+    int64_t discard_granularity; /* bytes; 0: as the image suggests */
+    int64_t max_discard;         /* bytes; 0: BLK_DISCARD_MAX */
+    int64_t max_discard_segments;
+    int64_t max_write_zeroes; /* bytes; 0: BLK_ZEROES_MAX */
+    int64_t max_write_zeroes_segments;
 };
 
 /* Rows into struct disk_config, or into a struct that begins with one. */

@@ -59,6 +59,7 @@ struct blk_shown disk_record_shown(const struct disk_record *record)
 
     return (struct blk_shown){
         .features = (uint64_t)shown->features,
+        .size_max = (uint32_t)shown->size_max,
         .seg_max = (uint32_t)shown->seg_max,
         .max_discard_sectors = (uint32_t)shown->max_discard_sectors,
         .max_discard_seg = (uint32_t)shown->max_discard_seg,
@@ -71,6 +72,7 @@ bool disk_record_keep_shown(struct disk_record *record, const struct blk_shown *
 {
     const struct disk_shown now = {
         .features = (int64_t)shown->features,
+        .size_max = shown->size_max,
         .seg_max = shown->seg_max,
         .max_discard_sectors = shown->max_discard_sectors,
         .max_discard_seg = shown->max_discard_seg,

@@ -12,6 +12,7 @@
 /* struct blk_shown, of 0 in a record of a version without it. */
 struct disk_shown {
     int64_t features;
+    int64_t size_max;
     int64_t seg_max;
     int64_t max_discard_sectors;
     int64_t max_discard_seg;

@@ -10,6 +10,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_ask.c daemon/disk_ask.h \
 	daemon/disk_config.c daemon/disk_config.h \
 	daemon/disk_json.c daemon/disk_json.h \
+	daemon/disk_limits.c daemon/disk_limits.h \
 	daemon/disk_opened.c daemon/disk_opened.h \
 	daemon/disk_params.c daemon/disk_params.h \
 	daemon/disk_record.c daemon/disk_record.h \

@@ -70,6 +70,8 @@ struct plane_opts {
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
     unsigned queue_size;
+    unsigned seg_max; /* 0: as the queue size has it */
+    struct blk_limits limits;
     bool has_config_wce; /* the driver may switch between writeback and writethrough */
     bool is_restored; /* geometry is complete; the disk exists even when its image does not open */
     bool is_stopped;  /* restored only: leave it stopped */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "core/virtio/blk_opts.h"
-#include "daemon/disk_params.h"
+#include "daemon/disk_limits.h"
 #include "daemon/json_memory.h"
 #include "daemon/params.h"
 
@@ -48,6 +48,7 @@ static const struct param geometry_params[] = {
 
 static const struct param shown_params[] = {
     {"features", SHOWN(features, INT64_MAX)},
+    {"size_max", SHOWN(size_max, UINT32_MAX)},
     {"seg_max", SHOWN(seg_max, UINT32_MAX)},
     {"max_discard_sectors", SHOWN(max_discard_sectors, UINT32_MAX)},
     {"max_discard_seg", SHOWN(max_discard_seg, UINT32_MAX)},
@@ -132,16 +133,20 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         .zeroes = (enum blk_zeroes)record->zeroes,
         .shown = disk_record_shown(record),
         .is_readonly = config->readonly,
+        .limits = disk_limits_of(config),
     };
 
     if ((config->logical_block_size && config->logical_block_size != record->logical_block) ||
         (config->physical_block_size && config->physical_block_size != record->physical_block)) {
         return err_say(err, -EINVAL, "geometry: its block sizes are not those of config");
     }
+    if (config->discard_granularity && config->discard_granularity != record->discard_block) {
+        return err_say(err, -EINVAL, "geometry: its discard_block_size is not that of config");
+    }
     return blk_opts_check(&blk, err);
 }
 
-/* The one that was asked for, if one was. */
+/* As it was asked for, if it was. */
 static int check_chs(const struct disk_record *record, struct err *err)
 {
     struct blk_chs asked;

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cmd/ctl/print.h"
+#include "cmd/common/size.h"
 
 /* ", WHAT NUMBER", or nothing where there is nothing to say. */
 static void say_number(char *text, size_t size, const char *what, uint64_t number, bool is_told)
@@ -32,6 +33,19 @@ void shape_show_blocks(const json_t *disk)
     say_number(large, sizeof(large), "best I/O size", best, best > 0);
     print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 "%s%s%s",
                 print_number_of(disk, "logical_block_size"), physical, from, small, large);
+}
+
+void shape_show_segments(const json_t *disk)
+{
+    uint64_t most = print_number_of(disk, "seg_max");
+    uint64_t bytes = print_number_of(disk, "size_max");
+    char each[48];
+
+    say_number(each, sizeof(each), "each up to", bytes, bytes > 0);
+    if (most > 0) {
+        print_field("segments", "up to %" PRIu64 " in a request%s%s", most, each,
+                    bytes > 0 ? " bytes" : "");
+    }
 }
 
 void shape_show_chs(const json_t *disk)
@@ -62,6 +76,34 @@ void shape_show_ranges(const json_t *disk)
                 strcmp(zeroes, "unmap") == 0  ? "given back if the guest allows it"
                 : strcmp(zeroes, "keep") == 0 ? "stay allocated"
                                               : "off");
+}
+
+/* "256 of up to 1G"; `name` is of the size, and with "_segments" of the number.  "": none. */
+static const char *say_ranges(const json_t *disk, const char *name, char *text, size_t size)
+{
+    uint64_t bytes = print_number_of(disk, name);
+    char segments[48];
+    char each[SIZE_TEXT_BYTES];
+
+    text[0] = '\0';
+    (void)snprintf(segments, sizeof(segments), "%s_segments", name);
+    if (bytes > 0) {
+        (void)snprintf(text, size, "%" PRIu64 " of up to %s", print_number_of(disk, segments),
+                       size_format(bytes, each));
+    }
+    return text;
+}
+
+void shape_show_largest_ranges(const json_t *disk)
+{
+    char discards[64], zeroes[64];
+
+    (void)say_ranges(disk, "max_discard", discards, sizeof(discards));
+    (void)say_ranges(disk, "max_write_zeroes", zeroes, sizeof(zeroes));
+    if (discards[0] || zeroes[0]) {
+        print_field("ranges at once", "%s%s%s%s%s", discards[0] ? "discards " : "", discards,
+                    discards[0] && zeroes[0] ? "; " : "", zeroes[0] ? "zeroes " : "", zeroes);
+    }
 }
 
 /* May a driver switch, the one that is there or else the next one? */

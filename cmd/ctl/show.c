@@ -150,23 +150,28 @@ static void show_row(const json_t *object, const struct param *row)
 /* Other lines have these, with what has become of them. */
 static bool is_told_elsewhere(const struct param *row)
 {
-    static const char *const names[] = {
-        "name",
-        "image",
-        "queues",
-        "queue_size",
-        "logical_block_size",
-        "physical_block_size",
-        "geometry",
-        "discard",
-        "write_zeroes",
-        "config_wce",
-        "poll_us",
-        "poll_cpu",
-        "engine",
-        "threads",
-        "socket",
-    };
+    static const char *const names[] = {"name",
+                                        "image",
+                                        "queues",
+                                        "queue_size",
+                                        "logical_block_size",
+                                        "physical_block_size",
+                                        "seg_max",
+                                        "size_max",
+                                        "geometry",
+                                        "discard",
+                                        "write_zeroes",
+                                        "discard_granularity",
+                                        "max_discard",
+                                        "max_discard_segments",
+                                        "max_write_zeroes",
+                                        "max_write_zeroes_segments",
+                                        "config_wce",
+                                        "poll_us",
+                                        "poll_cpu",
+                                        "engine",
+                                        "threads",
+                                        "socket"};
 
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(names[i], row->name) == 0) {
@@ -422,8 +427,10 @@ void show_disk(const json_t *disk, const struct args *args)
     show_rows(disk, disk_params);
     if (size > 0) {
         shape_show_blocks(disk);
+        shape_show_segments(disk);
         shape_show_chs(disk);
         shape_show_ranges(disk);
+        shape_show_largest_ranges(disk);
         shape_show_write_cache(disk);
         shape_show_shown(disk);
     }

@@ -21,6 +21,7 @@ void blk_init(struct blk *blk, const struct blk_opts *opts)
         *shown = blk_shown_new(opts);
     }
     c->capacity = opts->capacity / SECTOR_SIZE;
+    c->size_max = shown->size_max;
     c->seg_max = shown->seg_max;
     c->blk_size = opts->logical_block;
     c->physical_block_exp = (__u8)__builtin_ctz(opts->physical_block / opts->logical_block);
@@ -101,6 +102,9 @@ uint64_t blk_features(const struct blk *blk)
 
     if (blk->opts.is_readonly) {
         features |= BIT(VIRTIO_BLK_F_RO);
+    }
+    if (blk->opts.shown.size_max) {
+        features |= BIT(VIRTIO_BLK_F_SIZE_MAX);
     }
     if (blk->opts.chs.heads) {
         features |= BIT(VIRTIO_BLK_F_GEOMETRY);

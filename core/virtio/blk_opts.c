@@ -128,6 +128,42 @@ static int check_chs(const struct blk_chs *chs, struct err *err)
                    chs->cylinders, chs->heads, chs->sectors);
 }
 
+static int check_whole_blocks(uint64_t bytes, const char *what, const struct blk_opts *opts,
+                              struct err *err)
+{
+    if (is_aligned(bytes, opts->logical_block)) {
+        return 0;
+    }
+    return err_say(err, -EINVAL, "%s of %llu bytes are in no whole logical blocks of %u", what,
+                   (unsigned long long)bytes, opts->logical_block);
+}
+
+/* Of a discard that is smaller than what is given back together nothing would be. */
+static int check_limits(const struct blk_opts *opts, struct err *err)
+{
+    const struct blk_limits *limits = &opts->limits;
+    int ret = check_whole_blocks(limits->size_max, "segments", opts, err);
+
+    if (ret == 0) {
+        ret = check_whole_blocks(opts->discard_block, "discards", opts, err);
+    }
+    if (ret == 0) {
+        ret = check_whole_blocks(limits->discard_bytes, "discards", opts, err);
+    }
+    if (ret == 0) {
+        ret = check_whole_blocks(limits->zeroes_bytes, "zeroes", opts, err);
+    }
+    if (ret == 0 && limits->discard_bytes && limits->discard_bytes < opts->discard_block) {
+        ret = err_say(err, -EINVAL,
+                      "discards of %llu bytes at most are less than the %u that are given back "
+                      "together",
+                      (unsigned long long)limits->discard_bytes, opts->discard_block);
+        err_hint(err, "use --max-discard %u or more, or a smaller --discard-granularity",
+                 opts->discard_block);
+    }
+    return ret;
+}
+
 /* A feature is offered if and only if the disk has what it is about. */
 static bool has_bit(const struct blk_opts *opts, unsigned bit, bool is_due)
 {
@@ -153,10 +189,11 @@ static int check_shown_limits(const struct blk_opts *opts, struct err *err)
     if (!has_bit(opts, VIRTIO_BLK_F_DISCARD, has_discard) ||
         !has_bit(opts, VIRTIO_BLK_F_WRITE_ZEROES, has_zeroes) ||
         !has_bit(opts, VIRTIO_BLK_F_GEOMETRY, opts->chs.heads > 0) ||
+        !has_bit(opts, VIRTIO_BLK_F_SIZE_MAX, shown->size_max > 0) ||
         !has_bit(opts, VIRTIO_BLK_F_RO, opts->is_readonly)) {
         return err_say(err, -EINVAL,
                        "the features 0x%" PRIx64 " are not those of a disk with such discards, "
-                       "zeroes and geometry, read-only or not",
+                       "zeroes, geometry and sizes of segments, read-only or not",
                        shown->features);
     }
     if (shown->seg_max == 0 || shown->seg_max > BLK_SEG_SERVED ||
@@ -182,9 +219,8 @@ int blk_opts_check(const struct blk_opts *opts, struct err *err)
     if (ret == 0) {
         ret = check_chs(&opts->chs, err);
     }
-    if (ret == 0 && !is_aligned(opts->discard_block, opts->logical_block)) {
-        ret = err_say(err, -EINVAL, "discards of %u bytes are in no whole logical blocks of %u",
-                      opts->discard_block, opts->logical_block);
+    if (ret == 0) {
+        ret = check_limits(opts, err);
     }
     if (ret == 0) {
         ret = check_shown_limits(opts, err);
@@ -244,20 +280,46 @@ static struct blk_chs guess_chs(const struct node_facts *image)
     return chs;
 }
 
+static uint32_t discard_block_of(const struct blk_opts *opts, const struct node_facts *image)
+{
+    if (!image->discard_block || opts->is_readonly) {
+        return 0;
+    }
+    return opts->discard_block == BLK_DISCARD_BLOCK_ANY
+               ? round_up(image->discard_block, opts->logical_block)
+               : opts->discard_block;
+}
+
 /* What is read from a disk of which nothing is given back needs no zeroes that are. */
 static void choose_ranges(struct blk_opts *opts, const struct node_facts *image)
 {
     enum blk_zeroes most;
 
-    if (opts->discard_block && image->discard_block && !opts->is_readonly) {
-        opts->discard_block = round_up(image->discard_block, opts->logical_block);
-    } else {
-        opts->discard_block = 0;
-    }
+    opts->discard_block = discard_block_of(opts, image);
     most = !image->can_zero || opts->is_readonly ? BLK_ZEROES_OFF
            : opts->discard_block                 ? BLK_ZEROES_UNMAP
                                                  : BLK_ZEROES_KEEP;
     opts->zeroes = min_of(opts->zeroes, most);
+}
+
+/* What is said of what is not offered would be said in vain. */
+static int check_image_has(const struct blk_opts *opts, const struct node_facts *image,
+                           struct err *err)
+{
+    const struct blk_limits *limits = &opts->limits;
+    bool has_block = opts->discard_block && opts->discard_block != BLK_DISCARD_BLOCK_ANY;
+
+    if (!image->discard_block && (has_block || limits->discard_bytes || limits->discard_count)) {
+        err_say(err, -EINVAL, "it cannot discard, so there is nothing to say of discards");
+        err_hint(err, "leave out --discard-granularity, --max-discard and --max-discard-segments");
+        return -EINVAL;
+    }
+    if (!image->can_zero && (limits->zeroes_bytes || limits->zeroes_count)) {
+        err_say(err, -EINVAL, "it cannot zero ranges, so there is nothing to say of them");
+        err_hint(err, "leave out --max-write-zeroes and --max-write-zeroes-segments");
+        return -EINVAL;
+    }
+    return 0;
 }
 
 int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err)
@@ -280,7 +342,14 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
     if (!opts->chs.heads) {
         opts->chs = guess_chs(image);
     }
-    choose_ranges(opts, image);
+    ret = check_image_has(opts, image, err);
+    if (ret == 0) {
+        choose_ranges(opts, image);
+        ret = check_limits(opts, err);
+    }
+    if (ret < 0) {
+        return ret;
+    }
     ret = check_capacity(opts, err);
     if (opts->capacity == 0) {
         err_hint(err, "a loop device gets a file by losetup, a file its size by truncate -s");
@@ -288,17 +357,31 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
     return ret;
 }
 
+/* In sectors.  No less than is given back together, whatever the device says of that. */
+static uint32_t largest_discard(const struct blk_opts *opts)
+{
+    uint64_t bytes = opts->limits.discard_bytes;
+
+    if (!bytes) {
+        bytes = opts->discard_block > BLK_DISCARD_MAX ? opts->discard_block : BLK_DISCARD_MAX;
+    }
+    return (uint32_t)(bytes / SECTOR_SIZE);
+}
+
 struct blk_shown blk_shown_new(const struct blk_opts *opts)
 {
-    struct blk_shown shown = {.seg_max = opts->seg_max};
+    const struct blk_limits *limits = &opts->limits;
+    struct blk_shown shown = {.size_max = limits->size_max, .seg_max = opts->seg_max};
 
     if (opts->discard_block) {
-        shown.max_discard_sectors = BLK_DISCARD_MAX / SECTOR_SIZE;
-        shown.max_discard_seg = BLK_RANGES;
+        shown.max_discard_sectors = largest_discard(opts);
+        shown.max_discard_seg = limits->discard_count ? limits->discard_count : BLK_RANGES;
     }
     if (opts->zeroes != BLK_ZEROES_OFF) {
-        shown.max_write_zeroes_sectors = BLK_ZEROES_MAX / SECTOR_SIZE;
-        shown.max_write_zeroes_seg = BLK_RANGES;
+        shown.max_write_zeroes_sectors =
+            (uint32_t)((limits->zeroes_bytes ? limits->zeroes_bytes : BLK_ZEROES_MAX) /
+                       SECTOR_SIZE);
+        shown.max_write_zeroes_seg = limits->zeroes_count ? limits->zeroes_count : BLK_RANGES;
     }
     return shown;
 }

@@ -24,13 +24,22 @@ struct node_facts;
 #define BLK_SEG_MAX 126
 
 /*
- * The same for rings of `queue_size`: header and status need a descriptor each.
+ * How many fit into a ring of `queue_size`: header and status need a descriptor each.
  * Source: VIRTIO 1.2, 2.7.5.3.1 (a chain is no longer than the queue, indirect ones too).
  */
+static inline unsigned blk_seg_fit(unsigned queue_size)
+{
+    return queue_size > 3 ? queue_size - 2 : 1;
+}
+
+/* What a driver with rings of `queue_size` is told unless it is said. */
 static inline unsigned blk_seg_max(unsigned queue_size)
 {
-    return queue_size > 3 ? min_of(queue_size - 2, (unsigned)BLK_SEG_MAX) : 1;
+    return min_of(blk_seg_fit(queue_size), (unsigned)BLK_SEG_MAX);
 }
+
+/* A driver of pages cannot make less of a segment, and Linux refuses the disk. */
+#define BLK_SIZE_MAX_LEAST 4096u
 
 /* Largest data part of one request in bytes: fits an int, as the kernel's limit on one I/O. */
 #define BLK_MAX_BYTES (1u << 30)
@@ -45,6 +54,12 @@ static inline unsigned blk_seg_max(unsigned queue_size)
 #define BLK_DISCARD_MAX (1u << 30)
 #define BLK_ZEROES_MAX (128u << 20)
 
+/* The config space has 32 bits for them, in sectors. */
+#define BLK_SECTORS_MAX_BYTES ((uint64_t)UINT32_MAX * SECTOR_SIZE)
+
+/* For discard_block: as the image has it. */
+#define BLK_DISCARD_BLOCK_ANY UINT32_MAX
+
 enum blk_zeroes {
     BLK_ZEROES_OFF,   /* WRITE_ZEROES is not offered */
     BLK_ZEROES_KEEP,  /* what is zeroed stays allocated, whatever the driver allows */
@@ -58,6 +73,18 @@ struct blk_chs {
     uint8_t sectors;
 };
 
+/*
+ * How large the driver is told to make its requests; larger ones are served all the same.  A 0
+ * stands for what is said unless something else is.
+ */
+struct blk_limits {
+    uint32_t size_max;      /* bytes of a segment of data, 0: SIZE_MAX is not offered */
+    uint32_t discard_count; /* segments of a discard */
+    uint32_t zeroes_count;
+    uint64_t discard_bytes; /* of one such segment, logical blocks */
+    uint64_t zeroes_bytes;
+};
+
 /* "C,H,S", a number from 1 on for each.  Returns false when it is not that. */
 bool blk_chs_parse(const char *text, struct blk_chs *chs);
 
@@ -65,13 +92,14 @@ bool blk_chs_parse(const char *text, struct blk_chs *chs);
 #define BLK_SEG_SERVED 1024u
 
 /*
- * What a driver is shown that neither the image nor an option says, but the program: which features
+ * What a driver is shown that the image does not say, but an option or the program: which features
  * are offered, and how much may be asked for at once.  A guest goes by what it was shown first, so
  * that is kept with its disk; another program serves it, or does not serve the disk.
  * The limits are called as in the config space.
  */
 struct blk_shown {
     uint64_t features; /* those of the rings as well; 0: nothing was shown yet */
+    uint32_t size_max; /* 0: no SIZE_MAX */
     uint32_t seg_max;
     uint32_t max_discard_sectors; /* this and the next 0: no DISCARD */
     uint32_t max_discard_seg;
@@ -89,7 +117,8 @@ struct blk_opts {
     struct blk_chs chs;
     uint32_t discard_block; /* bytes that are given back together, 0: no DISCARD is offered */
     enum blk_zeroes zeroes;
-    struct blk_shown shown; /* 0: as this program has it */
+    struct blk_shown shown;   /* 0: as this program has it */
+    struct blk_limits limits; /* where nothing was shown yet */
     unsigned queues;
     unsigned seg_max; /* where nothing was shown yet */
     bool is_readonly;
@@ -101,8 +130,9 @@ struct blk_opts {
 /*
  * Take the capacity from the image, the topology as far as the config space has room for it, and
  * the block sizes and geometry where `opts` has 0; refuse what the image cannot do: blocks smaller
- * than its own, a size that is no multiple of the block.  Discards and zeroes are as the image has
- * them, but no more than `opts` has. Returns 0 or -EINVAL; the caller knows the image's name and
+ * than its own, a size that is no multiple of the block, limits of what it has not.  Discards and
+ * zeroes are as the image has them, but no more than `opts` has, whose discard_block may be
+ * BLK_DISCARD_BLOCK_ANY.  Returns 0 or -EINVAL; the caller knows the image's name and
  * puts it before the error.
  */
 int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err);

@@ -241,7 +241,47 @@ misused() {
         misused "--geometry: \"$geometry\" is not cylinders,heads,sectors" \
             add vda null:1G --geometry "$geometry"
     done
+    misused "--seg-max: 0 is out of range, 1 to 1024 are allowed" add vda null:1G --seg-max 0
+    misused "--seg-max: 1025 is out of range" add vda null:1G --seg-max 1025
+    misused "--seg-max: 100 do not fit into a queue of 64; up to 62 do" \
+        add vda null:1G --seg-max 100 --queue-size 64
+    misused '--size-max: "0" is no size' add vda null:1G --size-max 0
+    misused "--size-max: 2048 bytes are less than a page" add vda null:1G --size-max 2048
+    misused "--size-max: 4294967296 is out of range" add vda null:1G --size-max 4G
+    misused "--size-max: 4100 bytes are not whole blocks of 512 bytes; the next that are: 4608" \
+        add vda null:1G --size-max 4100
     misused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
+}
+
+@test "limits of discards and zeroes that no disk can have, each by name" {
+    local option
+
+    for option in --discard-granularity --max-discard --max-write-zeroes; do
+        misused "$option: \"0\" is no size" add vda null:1G "$option" 0
+        misused "$option: 1000 bytes are not whole blocks of 512 bytes; the next that are: 1024" \
+            add vda null:1G "$option" 1000
+        misused "$option: 6144 bytes are not whole blocks of 4096 bytes" \
+            add vda null:1G "$option" 6K --logical-block-size 4096
+        misused "$option: does not go with --readonly" add vda null:1G --readonly "$option" 1M
+    done
+    misused "--discard-granularity: 4294967296 is out of range" add vda null:1G --discard-granularity 4G
+    for option in --max-discard --max-write-zeroes; do
+        misused "$option: 2199023255552 is out of range, 0 to 2199023255040 are allowed" \
+            add vda null:1G "$option" 2T
+        misused "$option-segments: 0 is out of range" add vda null:1G "$option-segments" 0
+        misused "$option-segments: 16385 is out of range" add vda null:1G "$option-segments" 16385
+    done
+    misused "--max-discard: 65536 bytes are less than the 1048576 that a discard gives back together" \
+        add vda null:1G --max-discard 64K --discard-granularity 1M
+    for option in --max-discard=2M --discard-granularity=1M --max-discard-segments=1; do
+        misused "${option%=*}: does not go with --discard off, as the guest is offered none" \
+            add vda null:1G "$option" --discard off
+    done
+    for option in --max-write-zeroes=1M --max-write-zeroes-segments=1; do
+        misused "${option%=*}: does not go with --write-zeroes off, as the guest is offered none" \
+            add vda null:1G "$option" --write-zeroes off
+    done
+    vblkctl add vda null:1G --max-discard 2199023255040 --max-write-zeroes 512 --discard-granularity 2G
 }
 
 @test "settings that there are not, or that a disk cannot have" {

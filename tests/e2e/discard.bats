@@ -90,6 +90,48 @@ need_holes() {
     guest_dmesg_clean a
 }
 
+@test "a guest makes requests as large as add was told, and is told the same after a kill" {
+    local limits='max_discard max_discard_segments max_write_zeroes max_write_zeroes_segments'
+
+    start_vblkd
+    add_disk vda 16M --max-discard 1M --max-discard-segments 3 --discard-granularity 64K \
+        --max-write-zeroes 256K --max-write-zeroes-segments 5 --seg-max 17 --size-max 8K
+    need_holes vda
+    guest_start a --disk "$(socket_of vda)"
+    [ "$(guest_run a 'cd /sys/block/vda/queue; cat discard_max_hw_bytes discard_granularity \
+        max_discard_segments write_zeroes_max_bytes max_segments max_segment_size' |
+        tr '\n' ' ')" = "1048576 65536 3 262144 17 8192 " ]
+    guest_run a 'dd if=/dev/urandom of=/dev/vda bs=1M count=16 oflag=direct 2>/dev/null'
+    guest_run a '/bin/blkdiscard -o 1048576 -l 4194304 /dev/vda'
+    [ "$(stat_of vda requests.discard.requests requests.discard.bytes)" = "4 4194304" ]
+    guest_run a '/bin/blkdiscard -z -o 8388608 -l 1048576 /dev/vda'
+    [ "$(stat_of vda requests.write_zeroes.requests)" = 4 ]
+    # shellcheck disable=SC2086
+    [ "$(field vda $limits seg_max size_max)" = "1048576 3 262144 5 17 8192" ]
+    vblkctl show vda | grep -q "^segments: *up to 17 in a request, each up to 8192 bytes$"
+    process_signal vblkd KILL
+    wait_until 10 process_ended vblkd
+    start_vblkd
+    # shellcheck disable=SC2086
+    [ "$(field vda $limits seg_max size_max)" = "1048576 3 262144 5 17 8192" ]
+    guest_dmesg_clean a
+}
+
+@test "limits that do not suit the image are refused, and nothing is left of the disk" {
+    start_vblkd
+    add_disk vda 16M
+    need_holes vda
+    image vdb 16M
+    run vblkctl add vdb "$E2E_DIR/vdb.img" --max-discard 512
+    [ "$status" -ne 0 ]
+    [[ $output == *"vdb.img: discards of 512 bytes at most are less than the "*"use --max-discard "* ]]
+    run vblkctl add vdb "$E2E_DIR/new.img" --create --size 16M --max-discard 512
+    [ "$status" -ne 0 ]
+    [ ! -e "$E2E_DIR/new.img" ]
+    run vblkctl show vdb
+    [ "$status" -ne 0 ]
+}
+
 @test "every front-end case of discards holds, on several threads and through the page cache" {
     [ -x "$FRONTEND_TESTS" ] || skip "no frontend-tests at $FRONTEND_TESTS"
     start_vblkd

@@ -954,6 +954,91 @@ static void discards_are_as_the_image_has_them_and_no_more_than_is_asked_for(voi
     assert_int_equal(opts.zeroes, BLK_ZEROES_KEEP);
 }
 
+static void limits_are_told_as_they_were_said(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = wiping_opts;
+    struct virtio_blk_config config;
+    uint32_t size_max;
+
+    with_opts(w, &opts);
+    assert_false(offers(w, VIRTIO_BLK_F_SIZE_MAX));
+    opts.limits = (struct blk_limits){65536, 7, 9, BLK_SECTORS_MAX_BYTES / 4096 * 4096, 8192};
+    with_opts(w, &opts);
+    assert_true(offers(w, VIRTIO_BLK_F_SIZE_MAX));
+    blk_config_read(&w->blk, 8, &size_max, 4);
+    assert_int_equal(size_max, 65536);
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.max_discard_sectors, UINT32_MAX / 8 * 8);
+    assert_int_equal(config.max_discard_seg, 7);
+    assert_int_equal(config.max_write_zeroes_sectors, 16);
+    assert_int_equal(config.max_write_zeroes_seg, 9);
+    opts.limits = (struct blk_limits){0};
+    opts.discard_block = 1u << 31; /* of a device: no less than that is of use */
+    with_opts(w, &opts);
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.max_discard_sectors, 1u << 22);
+}
+
+static void what_is_larger_than_was_said_is_served(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = wiping_opts;
+
+    opts.seg_max = 1;
+    opts.limits = (struct blk_limits){4096, 1, 1, 65536, 4096};
+    with_opts(w, &opts);
+    segments_of(w)[0] = (struct virtio_blk_discard_write_zeroes){0, DISK_SECTORS, UNMAP};
+    segments_of(w)[1] = (struct virtio_blk_discard_write_zeroes){8, 8, UNMAP};
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_WRITE_ZEROES, 2), BLK_SUBMIT);
+    segments_of(w)[0].flags = segments_of(w)[1].flags = 0;
+    assert_int_equal(parse_ranges_of(w, VIRTIO_BLK_T_DISCARD, 2), BLK_SUBMIT);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_OUT, 0, 8192, false), BLK_SUBMIT);
+    assert_io(w, IO_WRITE, 0, 0, 16);
+}
+
+static void limits_that_do_not_suit_the_image_are_refused(void **state)
+{
+    struct node_facts facts = {.size = DISK_BYTES,
+                               .block_size = 512,
+                               .logical_block = 4096,
+                               .physical_block = 4096,
+                               .discard_block = 65536,
+                               .can_zero = true};
+    const struct blk_limits cases[] = {{.size_max = 4608},
+                                       {.discard_bytes = 512},
+                                       {.discard_bytes = 32768},
+                                       {.zeroes_bytes = 512}};
+    const struct blk_opts all = {.discard_block = BLK_DISCARD_BLOCK_ANY,
+                                 .zeroes = BLK_ZEROES_UNMAP};
+    struct blk_opts opts;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        opts = all;
+        opts.limits = cases[i];
+        assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), -EINVAL);
+    }
+    opts = all;
+    opts.discard_block = 4096; /* less than the image has: the caller knows better */
+    opts.limits.discard_bytes = 4096;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    assert_int_equal(opts.discard_block, 4096);
+    facts.discard_block = 0;
+    opts = all;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    opts.limits.discard_count = 1;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), -EINVAL);
+    opts = all;
+    opts.discard_block = 4096;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), -EINVAL);
+    opts = all;
+    opts.limits.zeroes_count = 1;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), 0);
+    facts.can_zero = false;
+    opts.limits.zeroes_count = 1;
+    assert_int_equal(blk_opts_resolve(&opts, &facts, NULL), -EINVAL);
+}
+
 static void a_discard_becomes_an_io_for_each_segment(void **state)
 {
     struct world *w = *state;
@@ -1653,6 +1738,9 @@ int main(void)
         in_world(get_id_gives_the_serial_padded_with_zeroes),
         in_world(discards_are_offered_where_they_can_be_done),
         in_world(discards_are_as_the_image_has_them_and_no_more_than_is_asked_for),
+        in_world(limits_are_told_as_they_were_said),
+        in_world(what_is_larger_than_was_said_is_served),
+        cmocka_unit_test(limits_that_do_not_suit_the_image_are_refused),
         in_world(a_discard_becomes_an_io_for_each_segment),
         in_world(zeroes_may_be_unmapped_segment_by_segment),
         in_world(zeroes_are_stable_where_writes_are),

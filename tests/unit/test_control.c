@@ -97,6 +97,9 @@ static int bench_start(void **state)
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",
+        .seg_max = BLK_SEG_MAX,
+        .max_discard_segments = BLK_RANGES,
+        .max_write_zeroes_segments = BLK_RANGES,
         .queues = 1,
         .queue_size = 64,
     };

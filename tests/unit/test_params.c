@@ -8,6 +8,7 @@
 #include "core/block/engine.h"
 #include "core/device/device_choice.h"
 #include "daemon/disk_config.h"
+#include "daemon/disk_limits.h"
 #include "daemon/disk_params.h"
 #include "daemon/params.h"
 
@@ -551,6 +552,63 @@ static void contradictions_are_refused(void **state)
     assert_disk_refused("{\"name\":\"a\",\"engine\":\"aio\"" NULL_IMAGE, "engine:");
 }
 
+static void limits_that_no_disk_can_have_are_refused(void **state)
+{
+    static const char *const cases[][2] = {
+        {"\"seg_max\":63,\"queue_size\":64", "seg_max: 63 do not fit into a queue of 64"},
+        {"\"seg_max\":2,\"queue_size\":2", "seg_max: 2 do not fit into a queue of 2"},
+        {"\"size_max\":3584", "size_max: 3584 bytes are less than a page"},
+        {"\"size_max\":4097", "size_max: 4097 bytes are not whole blocks of 512"},
+        {"\"size_max\":4608,\"logical_block_size\":4096", "size_max: 4608 bytes are not whole"},
+        {"\"discard_granularity\":100", "discard_granularity: 100 bytes are not whole blocks"},
+        {"\"max_discard\":4294967295", "max_discard: 4294967295 bytes are not whole blocks"},
+        {"\"max_write_zeroes\":513", "max_write_zeroes: 513 bytes are not whole blocks"},
+        {"\"max_discard\":512,\"discard_granularity\":1024", "max_discard: 512 bytes are less"},
+        {"\"max_discard\":512,\"discard\":\"off\"", "max_discard: does not go with --discard off"},
+        {"\"max_discard_segments\":1,\"readonly\":true",
+         "max_discard_segments: does not go with --readonly"},
+        {"\"discard_granularity\":512,\"discard\":\"off\"", "discard_granularity: does not go"},
+        {"\"max_write_zeroes\":512,\"write_zeroes\":\"off\"", "max_write_zeroes: does not go"},
+        {"\"max_write_zeroes_segments\":1,\"write_zeroes\":\"off\"",
+         "max_write_zeroes_segments: does not go with --write-zeroes off"},
+    };
+    char text[256];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        (void)snprintf(text, sizeof(text), "{\"name\":\"a\",%s" NULL_IMAGE, cases[i][0]);
+        assert_disk_refused(text, cases[i][1]);
+    }
+}
+
+static void limits_are_what_was_asked_for_or_0_for_defaults(void **state)
+{
+    static struct disk_config config;
+    struct blk_limits limits;
+    struct err err;
+
+    assert_int_equal(complete("{\"name\":\"a\",\"queue_size\":64" NULL_IMAGE, &config, &err), 0);
+    limits = disk_limits_of(&config);
+    assert_int_equal(limits.size_max, 0);
+    assert_int_equal(limits.discard_bytes | limits.zeroes_bytes, 0);
+    assert_int_equal(limits.discard_count | limits.zeroes_count, 0);
+    assert_int_equal(disk_limits_seg_max(&config), 62);
+    assert_int_equal(disk_limits_discard_block(&config), BLK_DISCARD_BLOCK_ANY);
+    assert_int_equal(complete("{\"name\":\"a\",\"seg_max\":1024,\"size_max\":4294966784,"
+                              "\"discard_granularity\":2147483648,\"max_discard\":2199023255040,"
+                              "\"max_discard_segments\":16384,\"max_write_zeroes\":512,"
+                              "\"max_write_zeroes_segments\":1" NULL_IMAGE,
+                              &config, &err),
+                     0);
+    limits = disk_limits_of(&config);
+    assert_int_equal(limits.size_max, UINT32_MAX - 511);
+    assert_int_equal(limits.discard_bytes, BLK_SECTORS_MAX_BYTES);
+    assert_int_equal(limits.discard_count, 16384);
+    assert_int_equal(limits.zeroes_bytes, 512);
+    assert_int_equal(limits.zeroes_count, 1);
+    assert_int_equal(disk_limits_seg_max(&config), 1024);
+    assert_int_equal(disk_limits_discard_block(&config), 1u << 31);
+}
+
 static void engine_that_is_not_built_in_is_refused(void **state)
 {
     static struct disk_config config;
@@ -625,6 +683,8 @@ int main(void)
         cmocka_unit_test(default_serial_tells_long_names_apart),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(limits_that_no_disk_can_have_are_refused),
+        cmocka_unit_test(limits_are_what_was_asked_for_or_0_for_defaults),
         cmocka_unit_test(engine_that_is_not_built_in_is_refused),
         cmocka_unit_test(changes_are_checked_against_the_disk),
     };

@@ -209,6 +209,9 @@ static void prepare_add(struct bench *b)
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",
+        .seg_max = BLK_SEG_MAX,
+        .max_discard_segments = BLK_RANGES,
+        .max_write_zeroes_segments = BLK_RANGES,
         .queues = 1,
         .queue_size = 64,
     };
@@ -330,6 +333,9 @@ static const char *add_null(struct bench *b, const char *name, const char *seria
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",
+        .seg_max = BLK_SEG_MAX,
+        .max_discard_segments = BLK_RANGES,
+        .max_write_zeroes_segments = BLK_RANGES,
         .queues = 1,
         .queue_size = 64,
     };

@@ -105,6 +105,20 @@ static void write_cache_is_shown_with_who_has_made_it_so(void **state)
     }
 }
 
+static void limits_are_shown_with_what_they_are_of(void **state)
+{
+    expect_shown("{\"size\": 4096, \"seg_max\": 126, \"size_max\": 0}",
+                 "\nsegments:       up to 126 in a request\n");
+    expect_shown("{\"size\": 4096, \"seg_max\": 1, \"size_max\": 65536}",
+                 "\nsegments:       up to 1 in a request, each up to 65536 bytes\n");
+    expect_shown("{\"size\": 4096, \"max_discard\": 1048576, \"max_discard_segments\": 7,"
+                 "\"max_write_zeroes\": 4096, \"max_write_zeroes_segments\": 256}",
+                 "\nranges at once: discards 7 of up to 1M; zeroes 256 of up to 4K\n");
+    expect_shown("{\"size\": 4096, \"max_discard\": 0, \"max_discard_segments\": 0,"
+                 "\"max_write_zeroes\": 4096, \"max_write_zeroes_segments\": 1}",
+                 "\nranges at once: zeroes 1 of up to 4K\n");
+}
+
 /* Its image is not open yet. */
 static void disk_that_is_being_added_has_no_size(void **state)
 {
@@ -142,6 +156,7 @@ int main(void)
         cmocka_unit_test(engine_that_was_not_asked_for_is_shown_with_its_threads),
         cmocka_unit_test(closed_image_has_the_engine_that_it_will_get),
         cmocka_unit_test(write_cache_is_shown_with_who_has_made_it_so),
+        cmocka_unit_test(limits_are_shown_with_what_they_are_of),
         cmocka_unit_test(disk_that_is_being_added_has_no_size),
         cmocka_unit_test(warnings_are_shown_with_the_state),
         cmocka_unit_test(warnings_follow_the_list_with_the_names_of_disks),

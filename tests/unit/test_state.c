@@ -102,7 +102,8 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.geometry, sizeof(record.config.geometry), "100,8,32");
     record.shown = (struct disk_shown){
         .features = BIT(VIRTIO_BLK_F_GEOMETRY) | BIT(VIRTIO_BLK_F_DISCARD) |
-                    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(62),
+                    BIT(VIRTIO_BLK_F_WRITE_ZEROES) | BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(62),
+        .size_max = 65536,
         .seg_max = 1024,
         .max_discard_sectors = 1,
         .max_discard_seg = 2,
@@ -124,9 +125,24 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
     (void)snprintf(record.config.settings.huge_bounce, sizeof(record.config.settings.huge_bounce),
                    "on");
+    record.config.seg_max = 12;
+    record.config.size_max = 65536;
+    record.config.discard_granularity = 4096;
+    record.config.max_discard = 1 << 20;
+    record.config.max_discard_segments = 7;
+    record.config.max_write_zeroes_segments = BLK_RANGES; /* none are offered */
     record.config.queues = 3;
     record.config.queue_size = 128;
     return record;
+}
+
+/* Nothing is offered that had limits. */
+static void make_readonly(struct disk_config *config)
+{
+    config->readonly = true;
+    config->discard_granularity = 0;
+    config->max_discard = 0;
+    config->max_discard_segments = BLK_RANGES;
 }
 
 static void without_a_file_there_are_no_disks(void **state)
@@ -149,7 +165,7 @@ static void what_is_saved_is_read_again(void **state)
     struct stat st;
 
     before[1].is_stopped = false;
-    before[1].config.readonly = true;
+    make_readonly(&before[1].config);
     before[1].shown.features |= BIT(VIRTIO_BLK_F_RO);
     (void)disk_opened_keep(&before[1].opened,
                            &(struct image_id){.device = 2049, .inode = UINT64_MAX, .born_ns = 7},
@@ -199,7 +215,7 @@ static void no_allocation_that_fails_makes_a_wrong_table(void **state)
     unsigned long n = 1;
     size_t count;
 
-    record.config.readonly = true;
+    make_readonly(&record.config);
     record.shown.features |= BIT(VIRTIO_BLK_F_RO);
     do {
         struct err err = {0};
@@ -449,6 +465,10 @@ static void each_value_of_a_row_is_checked(void **state)
                        "disks[0]: config.queues: 65 is out of range");
     assert_row_refused(b, "\"queue_size\":1024", "\"queue_size\":1000", "power of two");
     assert_row_refused(b, "\"threads\":2", "\"threads\":17", "disks[0]: config.threads: 17");
+    assert_row_refused(b, "\"readonly\":true", "\"readonly\":false,\"discard_granularity\":4096",
+                       "its discard_block_size is not that of config");
+    assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"max_discard_segments\":0",
+                       "config.max_discard_segments: 0");
     assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"geometry\":\"100,8,32\"",
                        "cylinders, heads and sectors are not those of config");
     assert_row_refused(b, "\"queues\":16", "\"queues\":2,\"geometry\":\"100,8\"",
@@ -492,6 +512,8 @@ static void what_was_shown_must_suit_the_disk(void **state)
     refuse_shown(b, "\"features\":4,\"seg_max\":126",
                  "the features 0x4 are not those of a disk with such");
     refuse_shown(b, "\"features\":8224,\"seg_max\":126", "the features 0x2020 are not those");
+    refuse_shown(b, "\"features\":34,\"seg_max\":126", "the features 0x22 are not those");
+    refuse_shown(b, "\"features\":32,\"seg_max\":126,\"size_max\":4096", "are not those");
     refuse_shown(b, "\"features\":32,\"seg_max\":0", "up to 0 segments, discards of 0 by 0");
     refuse_shown(b, "\"features\":32,\"seg_max\":1025", "up to 1025 segments");
     refuse_shown(b, "\"features\":32,\"seg_max\":1,\"max_discard_seg\":1", "discards of 1 by 0");
