@@ -343,6 +343,21 @@ static void a_reset_amid_requests_stops_first(void **state)
     expect_log(&host, "C2C0K0S0k0");
 }
 
+/* A back-end may say of itself what it likes, the registers are not its own. */
+static void features_of_the_registers_are_not_the_back_ends(void **state)
+{
+    begin(true);
+    host.more = 1ull << 34 | 1ull << 37 | 1ull << 38 | 1ull << 39;
+    mem_set(COMMON, 1, 4);
+    assert_int_equal(mem(COMMON + 4, 4), 1u | 1u << 2 | 1u << 8); /* VERSION_1, packed, reset */
+    accept(HOST_FEATURES | 1ull << 38);
+    assert_int_equal(mem(COMMON + 0x14, 1) & 8, 0);
+    mem_set(COMMON + 0x14, 0, 1);
+    accept(HOST_FEATURES | 1ull << 34 | VIRTIO_FEATURE_RING_RESET);
+    assert_int_equal(mem(COMMON + 0x14, 1) & 8, 8);
+    assert_int_equal(host.features, HOST_FEATURES | 1ull << 34);
+}
+
 static void one_queue_can_be_reset(void **state)
 {
     begin(true);
@@ -643,6 +658,7 @@ int main(void)
         cmocka_unit_test(a_refused_feature_leaves_features_ok_off),
         cmocka_unit_test(wrong_queue_numbers_are_nothing),
         cmocka_unit_test(a_reset_amid_requests_stops_first),
+        cmocka_unit_test(features_of_the_registers_are_not_the_back_ends),
         cmocka_unit_test(one_queue_can_be_reset),
         cmocka_unit_test(a_config_change_is_a_new_generation),
         cmocka_unit_test(an_acknowledged_line_rises_again_when_there_is_more),

@@ -21,7 +21,9 @@ void expect_log(struct virtio_host *host, const char *text)
 
 static uint64_t features(void *arg)
 {
-    return HOST_FEATURES;
+    const struct virtio_host *host = arg;
+
+    return HOST_FEATURES | host->more;
 }
 
 static int set_features(void *arg, uint64_t accepted)

@@ -20,6 +20,7 @@
 
 struct virtio_host {
     char log[512];
+    uint64_t more;     /* offered beside HOST_FEATURES */
     uint64_t features; /* as accepted */
     uint8_t config[64];
     struct virtio_queue started[HOST_QUEUES];

@@ -239,9 +239,16 @@ void virtio_regs_notify(struct virtio_regs *regs, uint32_t queue)
 
 /* ---- features and status ---- */
 
+/*
+ * Features of register files and not of what is behind them: SR_IOV, NOTIFICATION_DATA and
+ * NOTIF_CONFIG_DATA.  Ours have none of them: an ioeventfd, which takes most kicks, has no data.
+ * Source: VIRTIO 1.2, 6 "Reserved Feature Bits".
+ */
+static const uint64_t lacking = 1ull << 37 | 1ull << 38 | 1ull << 39;
+
 uint64_t virtio_regs_offered(const struct virtio_regs *regs)
 {
-    uint64_t features = regs->host->features(regs->arg) | VIRTIO_FEATURE_RING_RESET;
+    uint64_t features = (regs->host->features(regs->arg) & ~lacking) | VIRTIO_FEATURE_RING_RESET;
 
     return regs->is_legacy ? (uint32_t)features : features;
 }
