@@ -35,6 +35,7 @@ uninstall-local:
 VM_MACHINE = \
 	cmd/vm/console.c cmd/vm/console.h \
 	cmd/vm/disk.c cmd/vm/disk.h \
+	cmd/vm/disk_used.c cmd/vm/disk_used.h \
 	cmd/vm/disk_wires.c cmd/vm/disk_wires.h \
 	cmd/vm/layout.h \
 	cmd/vm/machine.c cmd/vm/machine.h \

@@ -2,6 +2,7 @@
 #include "cmd/vm/disk.h"
 
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -45,10 +46,19 @@ static void on_back(void *arg)
     log_limited(&disk->limit[DISK_LINE_BACK], LOG_LEVEL_WARN, "%s: back", disk->name);
 }
 
-static int connect_client(struct disk *disk, const char *socket, struct err *err)
+/* What the user asked for, or one for each processor; the back-end may have fewer. */
+static unsigned wanted_queues(const struct disk_opts *opts)
+{
+    return opts->options->queues ? opts->options->queues : opts->queues;
+}
+
+static int connect_client(struct disk *disk, const struct disk_opts *wanted, struct err *err)
 {
     struct vhost_user_client_opts opts = {
-        .socket = socket,
+        .socket = wanted->socket,
+        .rings = wanted_queues(wanted),
+        .ring_size = wanted->queue_size,
+        .refuse = wanted->options->packed == DISK_PACKED_OFF ? BIT(VIRTIO_F_RING_PACKED) : 0,
         .stop_patience = VHOST_USER_CLIENT_FOR_EVER,
         .config_changed = on_config_changed,
         .gone = on_gone,
@@ -79,7 +89,20 @@ static int share_memory(struct disk *disk, struct err *err)
     return ret;
 }
 
-/* What the user asked for, or one queue for each processor as far as there are. */
+/* Rings are packed when the guest takes them; what the user insists on is there. */
+static int check_packed(const struct disk *disk, const struct disk_options *options,
+                        struct err *err)
+{
+    uint64_t features = vhost_user_client_features(disk->client);
+
+    return options->packed == DISK_PACKED_ON && !(features & BIT(VIRTIO_F_RING_PACKED))
+               ? err_say(err, -ENOTSUP,
+                         "%s: the back-end does not offer packed rings and an in-flight region "
+                         "for them; leave out packed=on",
+                         disk->name)
+               : 0;
+}
+
 static int choose_queues(struct disk *disk, const struct disk_opts *opts, struct err *err)
 {
     unsigned most = min_of(vhost_user_client_max_rings(disk->client), VIRTIO_REGS_MAX_QUEUES);
@@ -88,7 +111,7 @@ static int choose_queues(struct disk *disk, const struct disk_opts *opts, struct
         return err_say(err, -EINVAL, "%s: the back-end has %u queues, not %u", disk->name, most,
                        opts->options->queues);
     }
-    disk->queues = opts->options->queues ? opts->options->queues : min_of(opts->queues, most);
+    disk->queues = min_of(wanted_queues(opts), most);
     return 0;
 }
 
@@ -132,13 +155,16 @@ int disk_open(struct disk *disk, struct kvm *kvm, const struct ram *ram,
     disk->ram = ram;
     disk->is_mmio = disk_is_mmio(opts->options);
     disk->line = opts->line;
-    ret = connect_client(disk, opts->socket, err);
+    ret = connect_client(disk, opts, err);
     if (ret < 0) {
         return ret;
     }
     ret = share_memory(disk, err);
     if (ret == 0) {
         ret = choose_queues(disk, opts, err);
+    }
+    if (ret == 0) {
+        ret = check_packed(disk, opts->options, err);
     }
     if (ret == 0) {
         ret = disk_wires_open(disk, err);

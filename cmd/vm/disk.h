@@ -12,6 +12,7 @@
 
 #include <pthread.h>
 
+#include "cmd/vm/disk_used.h"
 #include "cmd/vm/options.h"
 #include "cmd/vm/ram.h"
 #include "core/base/log.h"
@@ -71,10 +72,8 @@ struct disk {
     int resample_fd; /* owned; signalled when the guest has acknowledged the line */
     int kick_fd[VIRTIO_REGS_MAX_QUEUES];
     struct disk_call call[VIRTIO_REGS_MAX_QUEUES + 1]; /* the last is of the config */
-    struct disk_used {
-        const void *index; /* in guest memory; NULL: the queue does not run */
-        uint16_t marked;
-    } used[VIRTIO_REGS_MAX_QUEUES];
+    bool is_packed;                                    /* its rings, as the guest accepted */
+    struct disk_used used[VIRTIO_REGS_MAX_QUEUES];
     union {
         struct virtio_pci pci;
         struct virtio_mmio mmio;

@@ -3,13 +3,10 @@
 
 #include <errno.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_config.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
-
-/* Source: VIRTIO 1.2, 2.7.8 "The Virtqueue Used Ring": the index lies behind the flags. */
-#define USED_INDEX 2u
-#define USED_HEADER 4u
 
 #define CONFIG_BYTES 256u
 
@@ -47,6 +44,7 @@ static int host_set_features(void *arg, uint64_t features)
     struct disk *disk = arg;
     struct err err = {0};
 
+    disk->is_packed = features >> VIRTIO_F_RING_PACKED & 1;
     return report(disk, DISK_LINE_FEATURES,
                   vhost_user_client_set_features(disk->client, features, &err), &err);
 }
@@ -78,14 +76,6 @@ static void host_config_write(void *arg, uint32_t offset, const void *from, uint
                  vhost_user_client_config_write(disk->client, offset, from, len, &err), &err);
 }
 
-static void watch_used(struct disk *disk, unsigned queue, const struct virtio_queue *set)
-{
-    const uint8_t *used = ram_at(disk->ram, set->used, USED_HEADER);
-
-    disk->used[queue].index = used && is_aligned(set->used, 2) ? used + USED_INDEX : NULL;
-    disk->used[queue].marked = disk->used[queue].index ? load16(disk->used[queue].index) : 0;
-}
-
 static int host_queue_start(void *arg, unsigned queue, const struct virtio_queue *set)
 {
     struct disk *disk = arg;
@@ -95,14 +85,16 @@ static int host_queue_start(void *arg, unsigned queue, const struct virtio_queue
         .desc = set->desc,
         .avail = set->avail,
         .used = set->used,
+        .base = disk->is_packed ? VHOST_USER_CLIENT_PACKED_BASE : 0,
         .kick_fd = disk->kick_fd[queue],
         .call_fd = wire_of(disk, queue)->fd,
         .err_fd = -1,
     };
+    int ret = disk_used_start(&disk->used[queue], disk->ram, set, disk->is_packed);
 
-    watch_used(disk, queue, set);
-    return report(disk, DISK_LINE_QUEUE,
-                  vhost_user_client_ring_start(disk->client, queue, &ring, &err), &err);
+    ret = ret < 0 ? err_set(&err, ret, "queue %u", queue)
+                  : vhost_user_client_ring_start(disk->client, queue, &ring, &err);
+    return report(disk, DISK_LINE_QUEUE, ret, &err);
 }
 
 static void forget_signal(int fd)
@@ -122,7 +114,7 @@ static void host_queue_stop(void *arg, unsigned queue)
     (void)report(disk, DISK_LINE_QUEUE,
                  vhost_user_client_ring_stop(disk->client, queue, NULL, &err), &err);
     disk->is_stopping = false;
-    disk->used[queue].index = NULL;
+    disk_used_stop(&disk->used[queue]);
     forget_signal(disk->kick_fd[queue]);
     if (!wire_of(disk, queue)->is_on) {
         forget_signal(wire_of(disk, queue)->fd);
@@ -159,11 +151,7 @@ static bool host_was_used(void *arg, bool mark)
     bool was_used = false;
 
     for (unsigned i = 0; i < disk->queues; i++) {
-        struct disk_used *used = &disk->used[i];
-        uint16_t index = used->index ? load16_acquire(used->index) : used->marked;
-
-        was_used = was_used || index != used->marked;
-        used->marked = mark ? index : used->marked;
+        was_used = disk_used_was(&disk->used[i], mark) || was_used;
     }
     return was_used;
 }
@@ -302,6 +290,7 @@ static void close_fd(int fd)
 void disk_wires_close(struct disk *disk)
 {
     for (unsigned i = 0; i < disk->queues; i++) {
+        disk_used_stop(&disk->used[i]);
         close_fd(disk->kick_fd[i]);
     }
     for (unsigned i = 0; i <= disk->queues; i++) {

@@ -35,7 +35,8 @@ static const struct {
      "DISK",
      "NAME of vblkd's or a socket's path, then\n"
      "                      ,transport=pci|pci-legacy|mmio|mmio-legacy [pci]\n"
-     "                      ,queues=N [one for each processor]; once for each disk"},
+     "                      ,queues=N [one for each processor]\n"
+     "                      ,packed=on|off [as the back-end offers]; once for each disk"},
     {{"control", required_argument, NULL, 'c'}, "PATH", "vblkd's control socket, for names"},
     {{"console", required_argument, NULL, 's'},
      "WHERE",
@@ -55,6 +56,11 @@ static const char *const transports[] = {
 bool disk_is_mmio(const struct disk_options *disk)
 {
     return disk->transport == DISK_MMIO || disk->transport == DISK_MMIO_LEGACY;
+}
+
+static bool is_legacy(const struct disk_options *disk)
+{
+    return disk->transport == DISK_PCI_LEGACY || disk->transport == DISK_MMIO_LEGACY;
 }
 
 static void print_help(void)
@@ -112,6 +118,14 @@ static int parse_transport(struct disk_options *disk, const char *name)
     return -EINVAL;
 }
 
+static int parse_packed(struct disk_options *disk, const char *word)
+{
+    bool is_on = strcmp(word, "on") == 0;
+
+    disk->packed = is_on ? DISK_PACKED_ON : DISK_PACKED_OFF;
+    return is_on || strcmp(word, "off") == 0 ? 0 : -EINVAL;
+}
+
 /* Returns what is wrong, NULL: nothing. */
 static const char *parse_disk_word(struct disk_options *disk, const char *word)
 {
@@ -125,7 +139,10 @@ static const char *parse_disk_word(struct disk_options *disk, const char *word)
                    ? "queues is a number from 1 to 64"
                    : NULL;
     }
-    return "only transport= and queues= may follow the name";
+    if (strncmp(word, "packed=", 7) == 0) {
+        return parse_packed(disk, word + 7) < 0 ? "packed is on or off" : NULL;
+    }
+    return "only transport=, queues= and packed= may follow the name";
 }
 
 static const char *parse_disk(struct disk_options *disk, const char *text)
@@ -145,6 +162,9 @@ static const char *parse_disk(struct disk_options *disk, const char *text)
     memcpy(disk->name, name, strlen(name) + 1);
     while (rest && !wrong) {
         wrong = parse_disk_word(disk, strsep(&rest, ","));
+    }
+    if (!wrong && disk->packed == DISK_PACKED_ON && is_legacy(disk)) {
+        return "packed=on takes transport=pci or transport=mmio";
     }
     return wrong;
 }

@@ -18,9 +18,17 @@ enum disk_transport {
     DISK_MMIO_LEGACY,
 };
 
+/* Are packed rings offered to the guest? */
+enum disk_packed {
+    DISK_PACKED_MAYBE, /* if the back-end offers them */
+    DISK_PACKED_OFF,
+    DISK_PACKED_ON, /* and the back-end has to */
+};
+
 struct disk_options {
     char name[108]; /* a disk of vblkd, or a socket's path if there is a '/' */
     enum disk_transport transport;
+    enum disk_packed packed;
     unsigned queues; /* 0: as many as processors, if the back-end has them */
 };
 

@@ -440,7 +440,8 @@ setpriv_vblkvm() {
     local bad
 
     for bad in '--kernel' '--memory 1' '--memory 12Q' '--memory 1P' '--memory 8193G' '--cpus 0' '--cpus 65' '--disk ,queues=1' \
-        '--disk a,queues=0' '--disk a,transport=isa' '--disk a,b=c' 'word'; do
+        '--disk a,queues=0' '--disk a,transport=isa' '--disk a,b=c' '--disk a,packed=maybe' \
+        '--disk a,packed=on,transport=pci-legacy' '--disk a,transport=mmio-legacy,packed=on' 'word'; do
         # shellcheck disable=SC2086 # words
         run vblkvm --kernel x $bad
         [ "$status" -eq 2 ]

@@ -2,10 +2,11 @@
 
 /*
  * A disk of vblkvm's between a driver and a back-end, without KVM, so that each wire is refused:
- * what either of them does again and again leaves few lines in the log.
+ * what either of them does again and again leaves few lines in the log.  And packed rings.
  */
 #include "cmd/vm/disk.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ enum {
     QUEUE_DESC = 0x80,
     QUEUE_DRIVER = 0x90,
     QUEUE_DEVICE = 0xa0,
+    QUEUE_RESET = 0xc0,
     CONFIG = 0x100,
 };
 
@@ -44,6 +46,16 @@ static const struct fake_opts good = {
     .capacity = 2048,
 };
 
+#define PACKED (1ull << 34)
+#define RING_RESET (1ull << 40)
+#define PACKED_BASE 0x80008000u /* vhost-user, "Vring descriptor indices for packed virtqueues" */
+
+static const struct fake_opts packed = {
+    .features = VERSION_1 | PACKED | 1ull << VHOST_F_PROTOCOL_FEATURES,
+    .protocol_features = PROTOCOL | 1ull << VHOST_P_INFLIGHT_SHMFD,
+    .inflight_fds = 1,
+};
+
 struct world {
     struct fake_backend fake;
     struct kvm kvm;
@@ -51,6 +63,7 @@ struct world {
     struct disk disk;
     struct disk_options options;
     struct err err;
+    bool is_open;
     int saved_fd; /* standard error */
     int log_fd;
     char log[LOG_BYTES];
@@ -71,7 +84,7 @@ static void stop_log(struct world *w)
     close(w->log_fd);
 }
 
-static void open_disk(struct world *w)
+static int try_disk(struct world *w)
 {
     const struct disk_opts opts = {.options = &w->options,
                                    .socket = w->fake.path,
@@ -80,7 +93,13 @@ static void open_disk(struct world *w)
                                    .line = 5,
                                    .mmio_addr = 0xc0000000};
 
-    assert_int_equal(disk_open(&w->disk, &w->kvm, &w->ram, &opts, &w->err), 0);
+    w->is_open = disk_open(&w->disk, &w->kvm, &w->ram, &opts, &w->err) == 0;
+    return w->err.code;
+}
+
+static void open_disk(struct world *w)
+{
+    assert_int_equal(try_disk(w), 0);
 }
 
 static int start(void **state)
@@ -103,7 +122,9 @@ static int stop(void **state)
 {
     struct world *w = *state;
 
-    disk_close(&w->disk);
+    if (w->is_open) {
+        disk_close(&w->disk);
+    }
     stop_log(w);
     fake_end(&w->fake);
     ram_close(&w->ram);
@@ -145,20 +166,30 @@ static void set(struct world *w, uint32_t offset, uint32_t value)
     disk_mmio_write(&w->disk, offset, value, 4);
 }
 
-/* As a driver does, up to a queue that runs. */
-static void drive(struct world *w)
+static void set_queue(struct world *w)
 {
-    set(w, STATUS, 0);
-    set(w, STATUS, 3);
-    set(w, DRIVER_FEATURES_SEL, 1);
-    set(w, DRIVER_FEATURES, 1);
-    set(w, STATUS, 11);
     set(w, QUEUE_NUM, 8);
     set(w, QUEUE_DESC, 0x1000);
     set(w, QUEUE_DRIVER, 0x2000);
     set(w, QUEUE_DEVICE, 0x3000);
     set(w, QUEUE_READY, 1);
+}
+
+/* As a driver does, up to a queue that runs. */
+static void drive_with(struct world *w, uint64_t features)
+{
+    set(w, STATUS, 0);
+    set(w, STATUS, 3);
+    set(w, DRIVER_FEATURES_SEL, 1);
+    set(w, DRIVER_FEATURES, (uint32_t)(features >> 32));
+    set(w, STATUS, 11);
+    set_queue(w);
     set(w, STATUS, 15);
+}
+
+static void drive(struct world *w)
+{
+    drive_with(w, VERSION_1);
 }
 
 static void writes_to_the_config_space_leave_few_lines(void **state)
@@ -253,6 +284,102 @@ static void a_back_end_that_flaps_leaves_few_lines_and_is_tried_less_and_less(vo
     assert_true(lines(w, "\n") <= 2 * LOG_LIMIT_LINES);
 }
 
+/* ---- packed rings ---- */
+
+static void packed_ring_begins_where_such_rings_begin(void **state)
+{
+    struct world *w = *state;
+
+    again(w, &packed);
+    open_disk(w);
+    drive_with(w, VERSION_1 | PACKED);
+    assert_int_equal(w->fake.features, packed.features);
+    assert_int_equal(w->fake.ring[0].base, PACKED_BASE);
+    assert_int_equal(w->fake.inflight_set.queue_size, 8);
+    assert_true(w->fake.ring[0].is_enabled);
+    drive(w);
+    assert_int_equal(w->fake.ring[0].base, 0);
+    assert_int_equal(w->fake.seen[VHOST_GET_INFLIGHT_FD], 2);
+}
+
+/* Wherever it was: of what the back-end says of it nothing is used. */
+static void queue_that_was_reset_begins_anew(void **state)
+{
+    struct world *w = *state;
+
+    again(w, &packed);
+    open_disk(w);
+    drive_with(w, VERSION_1 | PACKED | RING_RESET);
+    assert_int_equal(w->fake.features, packed.features);
+    set(w, QUEUE_RESET, 1);
+    assert_int_equal(w->fake.seen[VHOST_GET_VRING_BASE], 1);
+    set_queue(w);
+    assert_int_equal(w->fake.seen[VHOST_SET_VRING_KICK], 2);
+    assert_int_equal(w->fake.ring[0].base, PACKED_BASE);
+}
+
+static bool was_used(struct world *w, bool mark)
+{
+    return disk_host_ops.was_used(&w->disk, mark);
+}
+
+static void mark_desc(struct world *w, unsigned index, unsigned flags)
+{
+    store16((uint16_t *)ram_at(&w->ram, 0x1000 + 16 * index + 14, 2), (uint16_t)flags);
+}
+
+/* The guest's marks are nothing to tell it of; the device's are, in the next lap too. */
+static void used_descriptor_is_seen(void **state)
+{
+    const unsigned available = 1u << 7, used = 1u << 15;
+    struct world *w = *state;
+
+    again(w, &packed);
+    open_disk(w);
+    drive_with(w, VERSION_1 | PACKED);
+    assert_false(was_used(w, true));
+    mark_desc(w, 0, available);
+    mark_desc(w, 1, available);
+    assert_false(was_used(w, false));
+    mark_desc(w, 0, available | used);
+    assert_true(was_used(w, false));
+    assert_true(was_used(w, true));
+    assert_false(was_used(w, true));
+    mark_desc(w, 1, available | used | 2);
+    assert_true(was_used(w, true));
+    mark_desc(w, 0, used);
+    assert_false(was_used(w, false));
+    mark_desc(w, 0, 0);
+    assert_true(was_used(w, true));
+    assert_false(was_used(w, false));
+}
+
+static void packed_rings_can_be_withheld(void **state)
+{
+    struct world *w = *state;
+
+    again(w, &packed);
+    w->options.packed = DISK_PACKED_OFF;
+    open_disk(w);
+    drive_with(w, VERSION_1 | PACKED);
+    assert_int_equal(disk_mmio_read(&w->disk, STATUS, 4) & 8, 0); /* FEATURES_OK */
+    drive(w);
+    assert_int_equal(disk_mmio_read(&w->disk, STATUS, 4), 15);
+}
+
+static void packed_rings_that_are_insisted_on_are_there(void **state)
+{
+    struct world *w = *state;
+
+    w->options.packed = DISK_PACKED_ON;
+    assert_int_equal(try_disk(w), -ENOTSUP);
+    assert_non_null(strstr(w->err.text, "vda: the back-end does not offer packed rings"));
+    assert_non_null(strstr(w->err.text, "leave out packed=on"));
+    w->err.code = 0;
+    again(w, &packed);
+    open_disk(w);
+}
+
 int main(void)
 {
 #define disk_test(test) cmocka_unit_test_setup_teardown(test, start, stop)
@@ -262,6 +389,11 @@ int main(void)
         disk_test(queues_that_are_refused_leave_few_lines),
         disk_test(wires_that_are_refused_leave_few_lines_of_each_kind),
         disk_test(a_back_end_that_flaps_leaves_few_lines_and_is_tried_less_and_less),
+        disk_test(packed_ring_begins_where_such_rings_begin),
+        disk_test(queue_that_was_reset_begins_anew),
+        disk_test(used_descriptor_is_seen),
+        disk_test(packed_rings_can_be_withheld),
+        disk_test(packed_rings_that_are_insisted_on_are_there),
     };
 
     return unit_run(tests);

@@ -35,8 +35,8 @@ struct vhost_user_client_opts {
     unsigned timeout_ms; /* for each answer; 0: VHOST_USER_CLIENT_TIMEOUT_MS */
 
     /*
-     * For tests: bits that are taken as not offered, of the features (also the one that there are
-     * protocol features at all) and of the protocol features.
+     * Bits that are taken as not offered, of the features (also, for tests, the one that there are
+     * protocol features at all) and, for tests, of the protocol features.
      */
     uint64_t refuse;
     uint64_t refuse_protocol;
