@@ -54,7 +54,7 @@ static int start_packed(struct disk_used *used, const struct ram *ram,
         return 0;
     }
     used->size = set->size;
-    used->seen = malloc(set->size);
+    used->seen = calloc(set->size, 1);
     if (!used->seen) {
         used->desc = NULL;
         return -ENOMEM;

@@ -166,6 +166,22 @@ bare_run() {
     [ "$(left vm notify vda)" -eq 0 ]
 }
 
+@test "a driver resets one queue after the other, and goes on" {
+    local transport
+
+    need_kvm
+    start_vblkd
+    add_disk vda 64M --queues 2
+    for transport in pci mmio; do
+        bare_start vm "$transport" 2 requests=2000 resets=9
+        bare_ends vm
+        [ "$(word vm requests)" -ge 2000 ]
+    done
+    bare_start vm pci 2 requests=1000 resets=9 irq=intx
+    bare_ends vm
+    [ "$(stat_of vda invalid)" -eq 0 ]
+}
+
 @test "stop and start under load: the guest just waits" {
     need_kvm
     start_vblkd

@@ -129,6 +129,7 @@ uint64_t clock_ms(void);
 struct bare_disk {
     const struct blk_driver_ops *ops;
     void *bus;
+    void (*reset_ring)(void *bus, unsigned index); /* NULL: it cannot do that */
     const char *name;
     bool is_legacy;
     bool is_size_fixed;

@@ -27,6 +27,7 @@ enum {
     QUEUE_DESC = 0x080,
     QUEUE_AVAIL = 0x090,
     QUEUE_USED = 0x0a0,
+    QUEUE_RESET = 0x0c0,
     GENERATION = 0x0fc,
     CONFIG = 0x100,
 };
@@ -139,6 +140,18 @@ static int set_ring(void *bus, unsigned index, const struct ring_driver *ring)
     return get(bus, QUEUE_READY) == 1 ? 0 : -1;
 }
 
+/* Source: VIRTIO 1.2, 4.2.2 (QueueReset). */
+static void reset_ring(void *bus, unsigned index)
+{
+    set(bus, QUEUE_SELECT, index);
+    set(bus, QUEUE_RESET, 1);
+    while (get(bus, QUEUE_RESET) != 0) {
+    }
+    if (get(bus, QUEUE_READY) != 0) {
+        fail("ready after its reset, queue", index);
+    }
+}
+
 static void notify(void *bus, unsigned index)
 {
     set(bus, QUEUE_NOTIFY, index);
@@ -192,6 +205,7 @@ void bus_mmio_find(struct bare_disk *disk, unsigned index)
     irq_line_on(bus->gsi, option_is("trigger", "level", false));
     *disk = (struct bare_disk){
         .ops = &ops,
+        .reset_ring = bus->is_legacy ? NULL : reset_ring,
         .bus = bus,
         .name = bus->is_legacy ? "mmio-legacy" : "mmio",
         .is_legacy = bus->is_legacy,

@@ -26,6 +26,7 @@ enum {
     QUEUE_DESC = 0x20,
     QUEUE_AVAIL = 0x28,
     QUEUE_USED = 0x30,
+    QUEUE_RESET = 0x3a,
 };
 
 bool bus_modern_init(struct bus_pci *bus)
@@ -149,6 +150,20 @@ static int set_ring(void *arg, unsigned index, const struct ring_driver *ring)
         bus->notify + (uint64_t)reg_read16(common + QUEUE_NOTIFY_OFF) * bus->notify_step;
     reg_write16(common + QUEUE_ENABLE, 1);
     return reg_read16(common + QUEUE_SIZE) == ring->size ? 0 : -1;
+}
+
+/* Source: VIRTIO 1.2, 4.1.4.3 (queue_reset, queue_enable). */
+void bus_modern_reset_ring(void *arg, unsigned index)
+{
+    struct bus_pci *bus = arg;
+
+    reg_write16(bus->common + QUEUE_SELECT, (uint16_t)index);
+    reg_write16(bus->common + QUEUE_RESET, 1);
+    while (reg_read16(bus->common + QUEUE_RESET) != 0) {
+    }
+    if (reg_read16(bus->common + QUEUE_ENABLE) != 0) {
+        fail("enabled after its reset, queue", index);
+    }
 }
 
 static void notify(void *arg, unsigned index)

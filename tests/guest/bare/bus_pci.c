@@ -37,6 +37,7 @@ void bus_pci_find(struct bare_disk *disk, unsigned index, bool is_legacy, bool w
     set_up_interrupts(bus, wants_msix);
     *disk = (struct bare_disk){
         .ops = is_legacy ? &bus_legacy_ops : &bus_modern_ops,
+        .reset_ring = is_legacy ? NULL : bus_modern_reset_ring,
         .bus = bus,
         .name = is_legacy ? "pci-legacy" : "pci",
         .is_legacy = is_legacy,

@@ -29,5 +29,7 @@ static inline uint16_t bus_pci_vector(const struct bus_pci *bus, unsigned index)
 extern const struct blk_driver_ops bus_modern_ops;
 extern const struct blk_driver_ops bus_legacy_ops;
 
+void bus_modern_reset_ring(void *bus, unsigned index);
+
 bool bus_modern_init(struct bus_pci *bus);
 bool bus_legacy_init(struct bus_pci *bus);

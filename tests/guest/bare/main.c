@@ -9,11 +9,15 @@
  *   requests=N   depth=N (at once on each queue)   bytes=N (of each request)
  *   start=SECTOR (first place written)   span=SECTORS (places lie in)   seed=N
  *   irq=msix|intx   trigger=edge|level (mmio)   wait=hlt|poll   size=N (of the rings)
+ *   packed=on   resets=N (so often all queues are reset, one by one, in the course of it)
  *   resize=SECTORS (afterwards, wait until the disk has grown to that)
  *   timeout=MILLISECONDS (for each answer)
  */
+#include <linux/virtio_config.h>
+
 #include "tests/guest/bare/bare.h"
 
+#define RING_RESET 40u /* VIRTIO 1.2, 6 "Reserved Feature Bits" */
 #define MAX_DEPTH 32u
 #define MAX_BYTES 4096u
 #define SECTOR_WORDS (SECTOR_SIZE / 8u)
@@ -37,10 +41,13 @@ static struct {
     uint64_t seed;
     uint32_t bytes;
     unsigned depth;
+    unsigned resets;
+    bool is_packed;
     bool polls;
 } opts;
 
 static struct bare_disk disk;
+static struct blk_driver_ops ops; /* the disk's, but for what its driver does not know */
 static struct blk_driver blk;
 static struct blk_driver_queue queues[MAX_QUEUES];
 static struct blk_driver_own own;
@@ -181,13 +188,60 @@ static void run(void)
     }
 }
 
+/* What blk_driver knows nothing of. */
+static void set_features(void *bus, uint64_t features)
+{
+    uint64_t more = opts.resets > 0 ? BIT(RING_RESET) : 0;
+
+    if (more & ~disk.ops->get_features(bus)) {
+        fail("no queue can be reset", opts.resets);
+    }
+    disk.ops->set_features(bus, features | more);
+}
+
+/* Nothing is under way.  Source: VIRTIO 1.2, 2.6.1 "Virtqueue Reset". */
+static void reset_queue(struct blk_driver_queue *queue)
+{
+    struct ring_driver *ring = &queue->ring;
+    bool has_event_idx = ring->has_event_idx;
+
+    if (!disk.reset_ring) {
+        fail("this bus resets no queues", queue->index);
+    }
+    disk.reset_ring(disk.bus, queue->index);
+    if (ring->is_packed) {
+        ring_driver_init_packed(ring, ring->size, ring->packed, ring->offset, queue->chain);
+    } else {
+        ring_driver_init(ring, ring->size, RING_DRIVER_MODERN_ALIGN, ring->desc, ring->offset,
+                         queue->chain);
+    }
+    ring->has_event_idx = has_event_idx;
+    if (disk.ops->set_ring(disk.bus, queue->index, ring) < 0) {
+        fail("no start after its reset, queue", queue->index);
+    }
+}
+
+static void run_all(void)
+{
+    uint64_t all = opts.requests;
+
+    for (unsigned i = 0; i <= opts.resets; i++) {
+        opts.requests = all * (i + 1) / (opts.resets + 1);
+        run();
+        for (unsigned queue = 0; i < opts.resets && queue < blk.queues; queue++) {
+            reset_queue(&queues[queue]);
+        }
+    }
+}
+
 static void start_disk(void)
 {
     struct blk_driver_opts driver = {
-        .ops = disk.ops,
+        .ops = &ops,
         .bus = disk.bus,
         .is_legacy = disk.is_legacy,
         .is_size_fixed = disk.is_size_fixed,
+        .is_packed = opts.is_packed,
         .queues = (unsigned)min_of(option_number("queues", 1), (uint64_t)MAX_QUEUES),
         .queue_size = (unsigned)option_number("size", 128),
         .timeout_ms = (unsigned)option_number("timeout", TIMEOUT_MS),
@@ -198,6 +252,8 @@ static void start_disk(void)
     };
     int ret;
 
+    ops = *disk.ops;
+    ops.set_features = set_features;
     if (blk_driver_ring_bytes(&driver) * MAX_QUEUES > sizeof(ring_memory)) {
         fail("rings need more memory than", sizeof(ring_memory));
     }
@@ -207,6 +263,9 @@ static void start_disk(void)
     }
     if (blk.queues != driver.queues) {
         fail("queues found", blk.queues);
+    }
+    if (opts.is_packed && !blk_driver_has(&blk, VIRTIO_F_RING_PACKED)) {
+        fail("no packed rings, features", (int64_t)blk.features);
     }
 }
 
@@ -242,6 +301,8 @@ static void read_options(void)
     opts.start = option_number("start", 0);
     opts.seed = option_number("seed", 0);
     opts.polls = option_is("wait", "poll", false);
+    opts.is_packed = option_is("packed", "on", false);
+    opts.resets = (unsigned)option_number("resets", 0);
 }
 
 static void place_slots(void)
@@ -295,6 +356,7 @@ static void report(void)
     print_value("kicks", kicks);
     print_value("queues", blk.queues);
     print_value("msix", disk.has_msix);
+    print_value("packed", blk_driver_has(&blk, VIRTIO_F_RING_PACKED));
     print(" transport=");
     print(disk.name);
     print("\n");
@@ -320,7 +382,7 @@ void bare_main(const uint8_t *boot_params)
     start_disk();
     look_at_disk();
     place_slots();
-    run();
+    run_all();
     ret = blk_driver_flush(&blk);
     if (ret != 0 && ret != BLK_DRIVER_UNABLE) {
         fail("flush", ret);
