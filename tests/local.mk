@@ -125,6 +125,7 @@ UNIT_TESTS = \
 	tests/unit/test_vhost_user_cache \
 	tests/unit/test_vhost_user_msgs \
 	tests/unit/test_vhost_user_rings \
+	tests/unit/test_vhost_user_state \
 	tests/unit/test_vhost_user_status \
 	tests/unit/test_virtio_mmio \
 	tests/unit/test_virtio_pci \
@@ -255,6 +256,7 @@ tests_unit_test_vhost_user_cache_SOURCES = tests/unit/test_vhost_user_cache.c $(
 tests_unit_test_vhost_user_log_SOURCES = tests/unit/test_vhost_user_log.c $(VU_BENCH)
 tests_unit_test_vhost_user_msgs_SOURCES = tests/unit/test_vhost_user_msgs.c $(VU_BENCH)
 tests_unit_test_vhost_user_rings_SOURCES = tests/unit/test_vhost_user_rings.c $(VU_BENCH)
+tests_unit_test_vhost_user_state_SOURCES = tests/unit/test_vhost_user_state.c $(VU_BENCH)
 tests_unit_test_vhost_user_status_SOURCES = tests/unit/test_vhost_user_status.c $(VU_BENCH)
 
 tests_unit_test_vhost_user_client_SOURCES = tests/unit/test_vhost_user_client.c \

@@ -10,7 +10,9 @@ transports_libvhost_user_a_SOURCES = \
 	transports/vhost_user_log.c \
 	transports/vhost_user_memory.c \
 	transports/vhost_user_msgs.c transports/vhost_user_msgs.h \
+	transports/vhost_user_record.c transports/vhost_user_record.h \
 	transports/vhost_user_rings.c \
 	transports/vhost_user_session.c transports/vhost_user_session.h \
 	transports/vhost_user_status.c \
+	transports/vhost_user_transfer.c \
 	transports/vhost_user_wire.h

@@ -35,6 +35,9 @@
  */
 #define KEEP_MS 10000
 
+/* What is migrated waits for the network, and the guest with it; longer is given up. */
+#define STATE_MS 30000
+
 /* What porters know the disk by, and how many of them one connection may come to need. */
 #define OWNER(vu) ((uintptr_t)(vu)->dev)
 #define PORTERS_OF_CONNECTION 2u
@@ -323,7 +326,8 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
                                   .arg = opts->arg,
                                   .patience_ms = opts->keep_ms ? opts->keep_ms : KEEP_MS};
     vu_session_init(&vu->session, loop, dev, &vu->conn, &vu->cache);
-    vu->open_handles = 4;
+    vu->session.state_ms = opts->state_ms ? opts->state_ms : STATE_MS;
+    vu->open_handles = 5;
     listen_again(vu);
     *out = vu;
     return 0;
@@ -417,4 +421,5 @@ void vhost_user_stop(struct vhost_user *vu, void (*done)(void *arg), void *arg)
     close_handle(vu, (uv_handle_t *)&vu->accept_retry);
     close_handle(vu, (uv_handle_t *)&vu->session.settle);
     close_handle(vu, (uv_handle_t *)&vu->session.patience);
+    close_handle(vu, (uv_handle_t *)&vu->session.transfer_timer);
 }

@@ -28,7 +28,8 @@ struct vhost_user_opts {
      */
     void (*keep_cache)(void *arg);
     void *arg;
-    unsigned keep_ms; /* how long the front-end waits for that, 0: the default */
+    unsigned keep_ms;  /* how long the front-end waits for that, 0: the default */
+    unsigned state_ms; /* how long the state of a migration may be on its way, the same */
 };
 
 struct vhost_user_peer {

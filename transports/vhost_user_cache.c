@@ -43,7 +43,7 @@ static enum vu_verdict keep_writethrough(struct vu_session *session, struct vu_m
 }
 
 /* Also when it has it already: it may not have been kept. */
-static enum vu_verdict begin_writethrough(struct vu_session *session)
+enum vu_verdict vu_begin_writethrough(struct vu_session *session)
 {
     device_set_writeback(session->dev, false);
     return vu_wait_for_device(session, keep_writethrough);
@@ -59,7 +59,7 @@ enum vu_verdict vu_switch_cache(struct vu_session *session, uint8_t is_writeback
         return vu_fault(session, VU_REFUSED, "writeback is 0 or 1, and not %u", is_writeback);
     }
     if (is_writeback == 0) {
-        return begin_writethrough(session);
+        return vu_begin_writethrough(session);
     }
     session->ends_writethrough = true;
     return VU_DONE;

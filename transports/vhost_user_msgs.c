@@ -9,11 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define PROTOCOL_FEATURES                                                  \
-    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |          \
-     VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ | \
-     VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |   \
-     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS)
+#define PROTOCOL_FEATURES                                                       \
+    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |               \
+     VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ |      \
+     VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |        \
+     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS | \
+     VHOST_USER_PROTOCOL_F_DEVICE_STATE)
 
 /* Of this protocol, and not of a driver. */
 #define OWN_FEATURES (VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL)
@@ -266,8 +267,11 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_SET_STATUS] = {"SET_STATUS", 8, 8, 0, 0, false, vu_set_status},
     [VHOST_USER_GET_STATUS] = {"GET_STATUS", 0, 0, 0, 0, true, vu_get_status},
     [VHOST_USER_GET_SHARED_OBJECT] = {.name = "GET_SHARED_OBJECT"},
-    [VHOST_USER_SET_DEVICE_STATE_FD] = {.name = "SET_DEVICE_STATE_FD"},
-    [VHOST_USER_CHECK_DEVICE_STATE] = {.name = "CHECK_DEVICE_STATE"},
+    [VHOST_USER_SET_DEVICE_STATE_FD] = {"SET_DEVICE_STATE_FD", sizeof(struct vhost_user_transfer),
+                                        sizeof(struct vhost_user_transfer), 1, 1, true,
+                                        vu_set_device_state_fd},
+    [VHOST_USER_CHECK_DEVICE_STATE] = {"CHECK_DEVICE_STATE", 0, 0, 0, 0, false,
+                                       vu_check_device_state, true},
 };
 
 static const struct vu_handler unknown_handler = {.name = "unknown"};

@@ -4,9 +4,10 @@
 /*
  * The meaning of vhost-user messages: one table, one small handler for each.  Those about
  * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, those about the
- * log of a migration in vhost_user_log.c, about the device status in vhost_user_status.c, what the
- * driver writes to the config space in vhost_user_cache.c, the rest with the table in
- * vhost_user_msgs.c. No state of their own. Disk thread only.
+ * log of a migration in vhost_user_log.c, about the device status in vhost_user_status.c, about
+ * what is migrated in vhost_user_transfer.c, what the driver writes to the config space in
+ * vhost_user_cache.c, the rest with the table in vhost_user_msgs.c. No state of their own. Disk
+ * thread only.
  */
 
 #include "transports/vhost_user_session.h"
@@ -24,6 +25,7 @@ struct vu_handler {
     uint8_t max_fds;
     bool has_reply; /* of its own, so it is never answered with an acknowledgement */
     enum vu_verdict (*handle)(struct vu_session *session, struct vu_msg *msg);
+    bool always_acks; /* asked to or not, unless it closes the connection */
 };
 
 /* Never NULL. */
@@ -61,8 +63,18 @@ enum vu_verdict vu_set_log_fd(struct vu_session *session, struct vu_msg *msg);
 /* May this front-end have its writes logged? */
 bool vu_has_log(const struct vu_session *session);
 
+/* vhost_user_transfer.c: the state of a guest that is migrated. */
+enum vu_verdict vu_set_device_state_fd(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_check_device_state(struct vu_session *session, struct vu_msg *msg);
+
+/* The connection is over: nobody wants what is on its way. */
+void vu_transfer_drop(struct vu_session *session);
+
 /* vhost_user_cache.c: the driver writes `writeback` of the config space. */
 enum vu_verdict vu_switch_cache(struct vu_session *session, uint8_t is_writeback);
+
+/* It has writethrough from now on, and the message is done when that is kept. */
+enum vu_verdict vu_begin_writethrough(struct vu_session *session);
 
 /* That it wants writeback was acknowledged. */
 void vu_end_writethrough(struct vu_session *session);

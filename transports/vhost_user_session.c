@@ -18,7 +18,7 @@ bool vu_wants_ack(const struct vu_session *session)
 
 static void acknowledge(struct vu_session *session, uint64_t result)
 {
-    if (vu_wants_ack(session)) {
+    if (vu_wants_ack(session) || session->handler->always_acks) {
         vu_conn_reply(session->conn, session->msg->header.request, &result, sizeof(result));
     }
 }
@@ -30,7 +30,9 @@ static void close_for_fault(struct vu_session *session)
 
     snprintf(text, sizeof(text), "message %u (%s): %s", session->msg->header.request,
              session->handler->name, session->err.text);
-    acknowledge(session, 1);
+    if (vu_wants_ack(session)) {
+        acknowledge(session, 1);
+    }
     vu_conn_fail(session->conn, text);
 }
 
@@ -128,6 +130,27 @@ void vu_session_kept(struct vu_session *session, const struct err *err)
     vu_conn_resume(session->conn);
 }
 
+enum vu_verdict vu_wait_for_state(struct vu_session *session)
+{
+    session->is_checking = true;
+    return VU_LATER;
+}
+
+void vu_session_checked(struct vu_session *session)
+{
+    enum vu_verdict verdict;
+
+    if (!session->is_checking) {
+        return;
+    }
+    session->is_checking = false;
+    verdict = session->handler->handle(session, session->msg);
+    finish_message(session, verdict);
+    if (verdict != VU_LATER) {
+        vu_conn_resume(session->conn);
+    }
+}
+
 enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then)
 {
     session->then = then;
@@ -177,9 +200,11 @@ void vu_session_config_changed(struct vu_session *session)
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
                      struct vu_conn *conn, const struct vu_cache *cache)
 {
-    *session = (struct vu_session){.dev = dev, .conn = conn, .cache = cache, .backend_fd = -1};
+    *session = (struct vu_session){
+        .dev = dev, .conn = conn, .cache = cache, .backend_fd = -1, .transfer = {.fd = -1}};
     (void)uv_timer_init(loop, &session->settle); /* cannot fail */
     (void)uv_timer_init(loop, &session->patience);
+    (void)uv_timer_init(loop, &session->transfer_timer);
 }
 
 void vu_session_begin(struct vu_session *session, const char *label)
@@ -202,7 +227,9 @@ void vu_session_end(struct vu_session *session)
     (void)uv_timer_stop(&session->settle);
     (void)uv_timer_stop(&session->patience);
     session->is_keeping = false;
+    session->is_checking = false;
     session->ends_writethrough = false;
+    vu_transfer_drop(session);
     if (session->is_device_paused || session->is_settling) {
         device_resume(session->dev, PAUSE_MESSAGE);
     }

@@ -10,12 +10,13 @@
 #include "core/device/device.h"
 #include "core/base/log.h"
 #include "transports/vhost_user_conn.h"
+#include "transports/vhost_user_record.h"
 
 /* How a message ends. */
 enum vu_verdict {
     VU_DONE,    /* answered with 0 when an answer was asked for */
     VU_REPLY,   /* the answer is in the message: payload and header.size */
-    VU_LATER,   /* vu_wait_for_device or vu_wait_for_ring was called, or is_keeping */
+    VU_LATER,   /* vu_wait_for_* was called, or is_keeping */
     VU_REFUSED, /* answered with 1 when asked for; the connection goes on */
     VU_BAD,     /* the same, and the connection is closed */
 };
@@ -28,6 +29,17 @@ struct vu_cache {
     void (*keep)(void *arg);
     void *arg;
     unsigned patience_ms;
+};
+
+/* A state on its way, see vhost_user_transfer.c. */
+struct vu_transfer {
+    bool is_known; /* there is one, or was */
+    uint32_t direction;
+    int fd;         /* owned; -1: it is over */
+    size_t done;    /* bytes */
+    struct err err; /* why it has failed */
+    uint64_t deadline_ns;
+    uint8_t bytes[sizeof(struct vu_record) + 1];
 };
 
 /* What is left to do for a message when nothing is in flight any more. */
@@ -55,6 +67,11 @@ struct vu_session {
     bool is_keeping;              /* the message waits for vu_session_kept */
     bool ends_writethrough;       /* when the message is answered */
 
+    struct vu_transfer transfer;
+    uv_timer_t transfer_timer; /* runs while it is on its way */
+    unsigned state_ms;         /* so long may that take */
+    bool is_checking;          /* the message waits for its end */
+
     uv_timer_t settle; /* see vhost_user_memory.c */
     bool is_settling;  /* the device stays paused until the memory table is whole again */
     struct log_limit log;
@@ -81,6 +98,10 @@ void vu_session_config_changed(struct vu_session *session);
 
 /* What the driver said of its cache is kept (err->code 0), or not.  Nobody may wait for it. */
 void vu_session_kept(struct vu_session *session, const struct err *err);
+
+/* For handlers: handle the message once more when the transfer is over; and that it is. */
+enum vu_verdict vu_wait_for_state(struct vu_session *session);
+void vu_session_checked(struct vu_session *session);
 
 /* For handlers: finish the message by `then` when the device, or one ring, has drained. */
 enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then);

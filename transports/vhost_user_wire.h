@@ -94,6 +94,7 @@ enum vhost_user_backend_request {
 #define VHOST_USER_PROTOCOL_F_RESET_DEVICE (1ull << 13)
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ull << 15)
 #define VHOST_USER_PROTOCOL_F_STATUS (1ull << 16)
+#define VHOST_USER_PROTOCOL_F_DEVICE_STATE (1ull << 19)
 
 /* "A vring state description". */
 struct vhost_user_vring_state {
@@ -131,6 +132,13 @@ struct vhost_user_inflight {
     uint16_t queue_size;
 } __attribute__((packed));
 _Static_assert(sizeof(struct vhost_user_inflight) == 20, "vhost-user, inflight description");
+
+/* "Device state transfer parameters". */
+struct vhost_user_transfer {
+    uint32_t direction; /* 0: from the back-end, 1: to it */
+    uint32_t phase;     /* 0: all rings are stopped */
+} __attribute__((packed));
+_Static_assert(sizeof(struct vhost_user_transfer) == 8, "vhost-user, device state transfer");
 
 /* "VHOST_USER_SET_VRING_KICK": the payload of the messages that carry a ring's fd. */
 #define VHOST_USER_VRING_INDEX_MASK 0xffull
@@ -190,6 +198,7 @@ union vhost_user_payload {
     struct vhost_user_vring_state state;
     struct vhost_user_vring_addr addr;
     struct vhost_user_log log;
+    struct vhost_user_transfer transfer;
     struct vhost_user_table table;
     struct vhost_user_region region;
     struct vhost_user_single_region single;

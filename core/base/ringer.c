@@ -85,16 +85,33 @@ bool ringer_signal(int fd)
     return !is_ended;
 }
 
-ssize_t ringer_read(int fd)
+ssize_t ringer_take(int fd, void *to, size_t len)
 {
-    uint64_t kicks;
     ssize_t got;
 
     count_call();
-    got = read(fd, &kicks, sizeof(kicks));
+    got = read(fd, to, len);
     got = got < 0 ? -errno : got;
     count_call();
     return got;
+}
+
+ssize_t ringer_write(int fd, const void *from, size_t len)
+{
+    ssize_t sent;
+
+    count_call();
+    sent = write(fd, from, len);
+    sent = sent < 0 ? -errno : sent;
+    count_call();
+    return sent;
+}
+
+ssize_t ringer_read(int fd)
+{
+    uint64_t kicks;
+
+    return ringer_take(fd, &kicks, sizeof(kicks));
 }
 
 /* One that does not wait any more when the signal comes goes on as if nothing were. */

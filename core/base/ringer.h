@@ -40,5 +40,9 @@ bool ringer_signal(int fd);
 /* Take what kicks have left: as read(2) of 8 bytes.  -EINTR: it had to be ended, as above. */
 ssize_t ringer_read(int fd);
 
+/* As read(2) and write(2) of up to `len` bytes, or -errno; -EINTR as above. */
+ssize_t ringer_take(int fd, void *to, size_t len);
+ssize_t ringer_write(int fd, const void *from, size_t len);
+
 /* End the calls that are under way since the last call.  Returns how many. */
 unsigned ringers_watch(void);

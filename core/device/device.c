@@ -236,6 +236,18 @@ bool device_has_writeback(const struct device *dev)
     return dev->view.blk.config.wce;
 }
 
+bool device_is_in_doubt(const struct device *dev)
+{
+    return blk_is_in_doubt(&dev->view.blk);
+}
+
+void device_vouch(struct device *dev)
+{
+    device_park(dev);
+    blk_vouch(&dev->view.blk, true);
+    device_unpark(dev);
+}
+
 int device_set_features(struct device *dev, uint64_t features)
 {
     if (features & ~device_acceptable(dev)) {
@@ -268,6 +280,7 @@ void device_reset_rings(struct device *dev)
     device_log_end(dev); /* rings have answered what they held, and that is marked */
     dev->view.blk.features = 0;
     blk_trust(&dev->view.blk);
+    blk_vouch(&dev->view.blk, false);
     device_unpark(dev);
 }
 

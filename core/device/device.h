@@ -196,6 +196,10 @@ void device_set_writeback(struct device *dev, bool on);
 /* As it was set last. */
 bool device_has_writeback(const struct device *dev);
 
+/* As blk_is_in_doubt and blk_vouch; until device_reset_rings. */
+bool device_is_in_doubt(const struct device *dev);
+void device_vouch(struct device *dev);
+
 /* As blk_config_read. */
 void device_config_read(const struct device *dev, uint32_t offset, void *to, uint32_t len);
 

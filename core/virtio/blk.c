@@ -66,8 +66,16 @@ static bool may_choose(const struct blk *blk)
 
 void blk_doubt(struct blk *blk)
 {
-    atomic_store_explicit(&blk->is_in_doubt, may_choose(blk) && blk->config.wce,
+    atomic_store_explicit(&blk->is_in_doubt, may_choose(blk) && blk->config.wce && !blk->is_known,
                           memory_order_relaxed);
+}
+
+void blk_vouch(struct blk *blk, bool on)
+{
+    blk->is_known = on;
+    if (on) {
+        blk_trust(blk);
+    }
 }
 
 bool blk_is_in_doubt(const struct blk *blk)

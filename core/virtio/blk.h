@@ -48,6 +48,9 @@ void blk_doubt(struct blk *blk);
 void blk_trust(struct blk *blk);
 bool blk_is_in_doubt(const struct blk *blk);
 
+/* Who has served the driver before has told what it has chosen (on): there is no doubt. */
+void blk_vouch(struct blk *blk, bool on);
+
 /* Is a write volatile until the next flush?  As the driver has negotiated, and chosen. */
 bool blk_is_writeback(const struct blk *blk);
 

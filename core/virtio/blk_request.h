@@ -19,6 +19,7 @@ struct blk {
     struct blk_opts opts;
     struct virtio_blk_config config;
     uint64_t features;        /* as the driver accepted them */
+    bool is_known;            /* see blk_vouch */
     _Atomic bool is_in_doubt; /* see blk_doubt; a flush on any lane ends it */
 };
 

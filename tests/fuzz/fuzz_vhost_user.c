@@ -22,6 +22,7 @@
 #include "tests/lib/driver.h"
 #include "tests/lib/vhost_msg.h"
 #include "transports/vhost_user.h"
+#include "transports/vhost_user_record.h"
 
 #define SIZE 16
 #define GUEST 0x100000ull
@@ -148,7 +149,8 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
                                1ull << VHOST_F_LOG_ALL);
     case VHOST_SET_PROTOCOL_FEATURES:
         return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS |
-                               1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_STATUS | 1);
+                               1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_STATUS |
+                               1u << VHOST_P_DEVICE_STATE | 1);
     case VHOST_SET_MEM_TABLE:
     case VHOST_ADD_MEM_REG:
     case VHOST_REM_MEM_REG:
@@ -169,6 +171,8 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
     case VHOST_SET_VRING_ERR:
     case VHOST_SET_STATUS:
         return put_u64(to, 0);
+    case VHOST_SET_DEVICE_STATE_FD:
+        return put_u64(to, 1); /* to the disk */
     case VHOST_GET_CONFIG:
     case VHOST_SET_CONFIG:
         return put_config(to);
@@ -199,6 +203,22 @@ static unsigned choose_fds(uint32_t request, unsigned how, int *fds)
     }
 }
 
+/* A pipe with the state of this very disk, of which one byte may be spoiled. */
+static int state_pipe(const struct step *step)
+{
+    struct vu_record record;
+    int fds[2];
+
+    vu_record_make(&record, &dev);
+    if (step->how & 4) {
+        ((uint8_t *)&record)[step->offset % sizeof(record)] ^= step->value;
+    }
+    assert(pipe2(fds, O_CLOEXEC) == 0);
+    assert(write(fds[1], &record, sizeof(record)) == sizeof(record));
+    close(fds[1]);
+    return fds[0];
+}
+
 static void turns(unsigned count)
 {
     while (count-- > 0) {
@@ -225,7 +245,12 @@ static void send_step(int sock, const struct step *step)
     size_t first, total = VHOST_HEADER_BYTES + len;
     int fds[2];
     unsigned fd_count = choose_fds(request, step->how, fds);
+    int state = request == VHOST_SET_DEVICE_STATE_FD ? state_pipe(step) : -1;
 
+    if (state >= 0 && (step->how & 3) < 3) {
+        fds[0] = state;
+        fd_count = 1;
+    }
     if (step->how & 16) {
         header[2] = step->value * 4u;
     }
@@ -239,6 +264,9 @@ static void send_step(int sock, const struct step *step)
     (void)vhost_send_bytes(sock, bytes + first, total - first, NULL, 0);
     receive_turns();
     while (recv(sock, bytes, sizeof(bytes), MSG_DONTWAIT) > 0) {
+    }
+    if (state >= 0) {
+        close(state);
     }
 }
 

@@ -44,6 +44,8 @@ enum vhost_request {
     VHOST_REM_MEM_REG = 38,
     VHOST_SET_STATUS = 39,
     VHOST_GET_STATUS = 40,
+    VHOST_SET_DEVICE_STATE_FD = 42,
+    VHOST_CHECK_DEVICE_STATE = 43,
 };
 
 enum {
@@ -63,6 +65,7 @@ enum {
     VHOST_P_RESET_DEVICE = 13,
     VHOST_P_CONFIGURE_MEM_SLOTS = 15,
     VHOST_P_STATUS = 16,
+    VHOST_P_DEVICE_STATE = 19,
 };
 
 #define VHOST_F_LOG_ALL 26

@@ -68,6 +68,37 @@ static void signal_that_would_wait_is_ended(void **state)
     close(fd);
 }
 
+/* As a pipe that a state goes through. */
+static void *write_to_pipe(void *arg)
+{
+    struct caller *c = arg;
+    static const char much[4096];
+
+    ringer_start(&c->ringer);
+    do {
+        c->result = ringer_write(c->fd, much, sizeof(much));
+    } while (c->result > 0);
+    ringer_stop(&c->ringer);
+    atomic_store(&c->is_done, true);
+    return NULL;
+}
+
+static void write_that_would_wait_is_ended(void **state)
+{
+    struct caller c = {0};
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    c.fd = fds[1];
+    ringers_install();
+    assert_int_equal(thread_start(&c.thread, write_to_pipe, &c), 0);
+    assert_true(watch_until_done(&c) > 1);
+    assert_int_equal(c.result, -EINTR);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void read_that_would_wait_is_ended(void **state)
 {
     int fd = eventfd(0, EFD_CLOEXEC);
@@ -104,6 +135,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(signal_that_would_wait_is_ended),
         cmocka_unit_test(read_that_would_wait_is_ended),
+        cmocka_unit_test(write_that_would_wait_is_ended),
         cmocka_unit_test(full_counter_that_does_not_block_is_a_signal),
     };
 

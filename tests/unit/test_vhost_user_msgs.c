@@ -16,7 +16,8 @@ static void features_are_those_of_the_device_and_of_the_protocol(void **state)
     assert_int_equal(features, device_features(&b->dev) | VHOST_USER_F_PROTOCOL_FEATURES |
                                    VHOST_USER_F_LOG_ALL);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES),
-                     1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16);
+                     1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 13 | 1 << 15 | 1 << 16 |
+                         1 << 19);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_QUEUE_NUM), BENCH_QUEUES);
 }
 

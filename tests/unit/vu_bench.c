@@ -146,7 +146,8 @@ static int start(void **state, bool is_slow, unsigned keep_ms)
                                    .socket_path = b->path,
                                    .keep_cache = on_keep_cache,
                                    .arg = b,
-                                   .keep_ms = keep_ms};
+                                   .keep_ms = keep_ms,
+                                   .state_ms = keep_ms};
     struct err err = {0};
 
     memset(b, 0, sizeof(*b));

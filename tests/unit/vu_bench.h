@@ -54,7 +54,7 @@ struct vu_answer {
 /* cmocka set-up and teardown; *state is a struct vu_bench, connected and nothing negotiated. */
 int bench_start(void **state);
 int bench_start_slow(void **state);  /* no request ends before bench_let_go */
-int bench_start_hasty(void **state); /* what is to be kept of the cache has 20 ms */
+int bench_start_hasty(void **state); /* what is to be kept of the cache has 20 ms, as a state */
 int bench_stop(void **state);
 
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
