@@ -5,7 +5,7 @@
  * passed and the back-end has come back RETURNS times, or SIGTERM has come; it may leave and
  * return meanwhile.
  *
- *   client-load SOCKET QUEUES SECONDS RETURNS
+ *   client-load SOCKET QUEUES SECONDS RETURNS [packed]
  *
  * Prints "CLIENT SECTORS N" when the disk's size has changed, and at its end "CLIENT OK requests=N
  * reconnects=N sectors=N" or "CLIENT FAIL why".
@@ -149,11 +149,16 @@ int main(int argc, char **argv)
 {
     static struct load load;
     struct frontend *fe = &load.fe;
-    struct frontend_opts opts = {
-        .queue_size = 64, .depth = DEPTH, .request_bytes = BYTES, .follows = true};
+    struct frontend_opts opts = {.queue_size = 64,
+                                 .depth = DEPTH,
+                                 .request_bytes = BYTES,
+                                 .is_packed = argc == 6 && strcmp(argv[5], "packed") == 0,
+                                 .is_tracked = true,
+                                 .follows = true};
 
-    if (argc != 5 || atoi(argv[2]) < 1 || atoi(argv[2]) > (int)MAX_QUEUES) {
-        fprintf(stderr, "usage: client-load SOCKET QUEUES SECONDS RETURNS\n");
+    if (argc < 5 || argc > 5 + opts.is_packed || atoi(argv[2]) < 1 ||
+        atoi(argv[2]) > (int)MAX_QUEUES) {
+        fprintf(stderr, "usage: client-load SOCKET QUEUES SECONDS RETURNS [packed]\n");
         return 2;
     }
     signal(SIGTERM, on_term);

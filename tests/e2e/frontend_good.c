@@ -101,6 +101,7 @@ static void serve_without(uint64_t refused)
     struct frontend_opts opts = case_opts();
 
     opts.refuse = refused;
+    opts.is_packed = opts.is_packed && !(refused >> VIRTIO_F_VERSION_1 & 1); /* of old: none */
     opts.queues = refused >> VIRTIO_BLK_F_MQ & 1 ? 1 : 2;
 
     struct frontend *fe = case_start(&opts);
@@ -136,6 +137,7 @@ static void front_end_without_protocol_features_is_served(void)
     struct frontend_opts opts = case_opts();
 
     opts.refuse = 1ull << VHOST_F_PROTOCOL_FEATURES;
+    opts.is_packed = false; /* they take an in-flight region */
     opts.queues = 1;
 
     struct frontend *fe = case_start(&opts);

@@ -42,7 +42,7 @@ static void stopped_ring_goes_on_where_it_stopped(void)
     for (unsigned round = 0; round < 50; round++) {
         put_many(ring, opts.depth);
         require(frontend_ring_stop(fe, 0, &base) == 0);
-        require(base == load16_acquire(&ring->drv->used->idx));
+        require(base == frontend_used_base(ring));
         case_round_trip(&fe->ring[1], 8);
         require(frontend_ring_start(fe, 0, base) == 0);
         reap_all(fe, ring);
@@ -290,8 +290,7 @@ static void reset_device_can_be_started_again(void)
     require(frontend_set(fe, VHOST_RESET_DEVICE, NULL, 0, -1) == 0);
     require(frontend_accept(fe, fe->blk.features) == 0);
     for (unsigned i = 0; i < opts.queues; i++) {
-        raw_ring_reset(fe->ring[i].drv, 0);
-        require(frontend_ring_start(fe, i, 0) == 0);
+        require(frontend_ring_begin(fe, i) == 0);
     }
     case_round_trip(&fe->ring[0], 0);
 }
@@ -304,7 +303,7 @@ static void disabled_ring_waits(void)
     require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 0) == 0);
     put_many(&fe->ring[0], 4);
     case_round_trip(&fe->ring[1], 0);
-    require(raw_ring_used_count(fe->ring[0].drv) == 0);
+    require(frontend_used_count(&fe->ring[0]) == 0);
     require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 1) == 0);
     reap_all(fe, &fe->ring[0]);
 }
@@ -321,9 +320,9 @@ static void disabled_ring_is_left_alone(void)
 
         put_many(ring, opts.depth);
         require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 0) == 0);
-        used = raw_ring_used_count(ring->drv);
+        used = frontend_used_count(ring);
         case_round_trip(&fe->ring[1], 0);
-        require(raw_ring_used_count(ring->drv) == used);
+        require(frontend_used_count(ring) == used);
         require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, 0, 1) == 0);
         reap_all(fe, ring);
     }
@@ -341,10 +340,9 @@ static void disabled_rings_can_be_set_up_anew(void)
         }
         for (unsigned i = 0; i < opts.queues; i++) {
             require(frontend_set_vring(fe, VHOST_SET_VRING_ENABLE, i, 0) == 0);
-            raw_ring_reset(fe->ring[i].drv, 0);
         }
         for (unsigned i = 0; i < opts.queues; i++) {
-            require(frontend_ring_start(fe, i, 0) == 0);
+            require(frontend_ring_begin(fe, i) == 0);
         }
     }
     case_round_trip(&fe->ring[0], 0);

@@ -3,6 +3,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <linux/virtio_config.h>
 #include <stdlib.h>
 
 #include "transports/client/vhost_user_client_state.h"
@@ -51,6 +52,8 @@ int frontend_connect(struct frontend *fe)
     const struct vhost_user_client_opts opts = {
         .socket = fe->opts.socket,
         .timeout_ms = FRONTEND_TIMEOUT_MS,
+        .rings = fe->opts.queues,
+        .ring_size = fe->opts.is_packed || fe->opts.is_tracked ? (uint16_t)fe->opts.queue_size : 0,
         .refuse = fe->opts.refuse,
         .refuse_protocol = fe->opts.refuse_protocol,
     };
@@ -118,6 +121,9 @@ static int start_driver(struct frontend *fe)
     if (blk_driver_start(&fe->blk, &opts) < 0) {
         return fe->bus.err.code < 0 ? fe->bus.err.code : -EPROTO;
     }
+    if (fe->opts.is_packed && !blk_driver_has(&fe->blk, VIRTIO_F_RING_PACKED)) {
+        return -ENOTSUP;
+    }
     return conclude(fe, fe->blk.queues == fe->opts.queues ? 0 : -ENOSPC);
 }
 
@@ -131,6 +137,67 @@ int frontend_start(struct frontend *fe)
     return ret == 0 ? start_driver(fe) : ret;
 }
 
+/* The word for a place in a packed ring: VIRTIO 1.2, 2.8.1 "Driver and Device Ring Wrap Counters".
+ */
+static uint32_t word_of(const struct ring_driver *ring, uint32_t place)
+{
+    return (place & (ring->size - 1)) | (place & ring->size ? 0 : 1u << 15);
+}
+
+/* Behind the last descriptor that was used, whether the driver has seen it or not. */
+static uint32_t packed_used_place(const struct ring_driver *ring, unsigned *count)
+{
+    const uint16_t both = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED;
+    uint32_t place = ring->place.taken;
+
+    for (*count = 0; place != ring->place.shown; ++*count) {
+        const struct vring_packed_desc *desc = &ring->packed[place & (ring->size - 1)];
+
+        if ((load16_acquire(&desc->flags) & both) != (place & ring->size ? 0 : both)) {
+            break;
+        }
+        place += ring->chain[desc->id].count;
+    }
+    return place;
+}
+
+unsigned frontend_used_count(const struct frontend_ring *ring)
+{
+    unsigned count;
+
+    if (!ring->drv->is_packed) {
+        return raw_ring_used_count(ring->drv);
+    }
+    (void)packed_used_place(ring->drv, &count);
+    return count;
+}
+
+uint32_t frontend_used_base(const struct frontend_ring *ring)
+{
+    unsigned count;
+    uint32_t word;
+
+    if (!ring->drv->is_packed) {
+        return load16_acquire(&ring->drv->used->idx);
+    }
+    word = word_of(ring->drv, packed_used_place(ring->drv, &count));
+    return word | word << 16;
+}
+
+int frontend_ring_begin(struct frontend *fe, unsigned index)
+{
+    struct ring_driver *drv = fe->ring[index].drv;
+    bool has_event_idx = drv->has_event_idx;
+
+    if (!drv->is_packed) {
+        raw_ring_reset(drv, 0);
+        return frontend_ring_start(fe, index, 0);
+    }
+    ring_driver_init_packed(drv, drv->size, drv->packed, drv->offset, drv->chain);
+    drv->has_event_idx = has_event_idx;
+    return frontend_ring_start(fe, index, VHOST_USER_CLIENT_PACKED_BASE);
+}
+
 int frontend_resume(struct frontend *fe)
 {
     int ret = frontend_connect(fe);
@@ -142,7 +209,7 @@ int frontend_resume(struct frontend *fe)
         ret = frontend_share(fe);
     }
     for (unsigned i = 0; ret == 0 && i < fe->opts.queues; i++) {
-        ret = frontend_ring_start(fe, i, load16_acquire(&fe->ring[i].drv->used->idx));
+        ret = frontend_ring_start(fe, i, frontend_used_base(&fe->ring[i]));
     }
     return ret;
 }
@@ -204,6 +271,7 @@ void frontend_init(struct frontend *fe, const struct frontend_opts *opts)
     struct blk_driver_opts driver = {.ops = &fe->ops,
                                      .bus = &fe->bus,
                                      .is_indirect = true,
+                                     .is_packed = opts->is_packed,
                                      .queues = opts->queues,
                                      .queue_size = opts->queue_size,
                                      .timeout_ms = FRONTEND_TIMEOUT_MS};

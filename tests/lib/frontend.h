@@ -28,6 +28,8 @@ struct frontend_opts {
     uint64_t accept;          /* feature bits, if offered, beyond those that its driver knows */
     uint64_t refuse;          /* feature bits that it does not accept; see vhost_user_client.h */
     uint64_t refuse_protocol; /* protocol feature bits that it does not accept */
+    bool is_packed;           /* packed rings, which the back-end has to have */
+    bool is_tracked;          /* with an in-flight region, as packed rings always are */
     bool follows;             /* while it waits it reconnects, as a VMM does */
 };
 
@@ -77,6 +79,13 @@ int frontend_share(struct frontend *fe);
 
 /* Tell the back-end about one ring, as it is in memory now, and enable it. */
 int frontend_ring_start(struct frontend *fe, unsigned index, uint32_t base);
+
+/* Empty a ring and start it. */
+int frontend_ring_begin(struct frontend *fe, unsigned index);
+
+/* What was used in a ring and not reaped; and the base of a ring of which nothing else is taken. */
+unsigned frontend_used_count(const struct frontend_ring *ring);
+uint32_t frontend_used_base(const struct frontend_ring *ring);
 
 /* Stop it and learn where it would go on; `base` may be NULL. */
 int frontend_ring_stop(struct frontend *fe, unsigned index, uint32_t *base);
