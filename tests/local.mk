@@ -132,7 +132,8 @@ UNIT_TESTS = \
 	tests/unit/test_virtio_registers \
 	tests/unit/test_virtio_wild \
 	tests/unit/test_wiper \
-	tests/unit/test_worker
+	tests/unit/test_worker \
+	tests/unit/test_zeroes
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 
@@ -163,6 +164,7 @@ tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(IMAGE_WORLD)
 tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 
 tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVICE_GUEST)
+
 
 tests_unit_test_device_SOURCES = tests/unit/test_device.c $(GATE_IMAGE) $(DEVICE_GUEST) \
 	tests/unit/count_alloc.c tests/unit/count_alloc.h

@@ -26,4 +26,5 @@ core_base_libbase_a_SOURCES = \
 	core/base/text.c core/base/text.h \
 	core/base/thread.c core/base/thread.h \
 	core/base/trial.c core/base/trial.h \
-	core/base/watch.c core/base/watch.h
+	core/base/watch.c core/base/watch.h \
+	core/base/zeroes.c core/base/zeroes.h
