@@ -76,6 +76,31 @@ static int check_blocks(const struct disk_config *config, struct err *err)
     return 0;
 }
 
+static bool is_on(const char *choice)
+{
+    return strcmp(choice, "on") == 0;
+}
+
+/* `detect` may be absent.  What can never be done for the disk is refused. */
+static int check_detect(const struct disk_config *config, const char *detect, struct err *err)
+{
+    if (detect[0] == '\0' || strcmp(detect, "off") == 0) {
+        return 0;
+    }
+    if (config->readonly) {
+        return err_say(err, -EINVAL,
+                       "detect_zeroes: \"%s\" is of no use to a disk that is read-only", detect);
+    }
+    if (strcmp(detect, "unmap") != 0 || is_on(config->discard)) {
+        return 0;
+    }
+    (void)err_say(err, -EINVAL,
+                  "detect_zeroes: \"unmap\" does not go with --discard off, by which nothing is "
+                  "given back");
+    err_hint(err, "use \"on\", which keeps what is zeroed allocated");
+    return -EINVAL;
+}
+
 static int check_geometry(const struct disk_config *config, struct err *err)
 {
     struct blk_chs chs;
@@ -166,6 +191,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = check_blocks(config, err);
     }
     if (ret == 0) {
+        ret = check_detect(config, config->settings.detect_zeroes, err);
+    }
+    if (ret == 0) {
         ret = check_geometry(config, err);
     }
     if (ret == 0) {
@@ -209,12 +237,10 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     if (ret == 0) {
         ret = check_build(change->engine, err);
     }
+    if (ret == 0) {
+        ret = check_detect(config, change->detect_zeroes, err);
+    }
     return ret < 0 ? ret : check_threads(config, change->threads, err);
-}
-
-static bool is_on(const char *choice)
-{
-    return strcmp(choice, "on") == 0;
 }
 
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)

@@ -387,6 +387,7 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "submitted", stats->submitted);
     set_integer(object, "merged", stats->merged);
     set_integer(object, "bounced", stats->bounced);
+    set_integer(object, "turned", stats->turned);
     set_integer(object, "freed", stats->freed);
     set(object, "batches", batches_json(&info->device));
     return json_memory_check(object, before);

@@ -140,6 +140,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
     if (ret == 0) {
         plane_set_poll(plane);
         plane_set_huge(plane);
+        plane_set_zeroes(plane);
         device_set_writeback(plane->dev, !opts->is_writethrough);
         device_set_batch(plane->dev, (unsigned)plane->settings.batch);
         plane->state = PLANE_STOPPED;

@@ -43,6 +43,16 @@ void plane_set_huge(struct plane *plane)
     device_set_huge(plane->dev, use);
 }
 
+void plane_set_zeroes(struct plane *plane)
+{
+    enum detect_zeroes detect = DETECT_OFF;
+    bool is_known = detect_parse(plane->settings.detect_zeroes, &detect);
+
+    assert(is_known); /* the table of settings allows no other */
+    (void)is_known;
+    device_set_detect_zeroes(plane->dev, detect);
+}
+
 unsigned plane_set_lanes(const struct plane *plane, const struct settings *change)
 {
     struct settings settings = plane->settings;
@@ -106,6 +116,9 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
     }
     if (strcmp(settings.huge_bounce, before.huge_bounce) != 0) {
         plane_set_huge(plane);
+    }
+    if (strcmp(settings.detect_zeroes, before.detect_zeroes) != 0) {
+        plane_set_zeroes(plane);
     }
     if (settings.batch != before.batch) {
         device_set_batch(plane->dev, (unsigned)settings.batch);

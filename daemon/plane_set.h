@@ -34,3 +34,4 @@ int plane_set_threads(struct plane *plane, struct err *err);
 /* Tell a new device what the settings are. */
 void plane_set_poll(struct plane *plane);
 void plane_set_huge(struct plane *plane);
+void plane_set_zeroes(struct plane *plane);

@@ -19,6 +19,7 @@ struct settings {
     int64_t batch;
     int64_t threads; /* that serve the rings; the rings move */
     char huge_bounce[8];
+    char detect_zeroes[8];
     char engine[16]; /* asked for; taken up when the image is opened */
 };
 

@@ -80,6 +80,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_sync \
 	tests/unit/test_image_zoned \
 	tests/unit/test_lane_refusal \
+	tests/unit/test_lane_zeroes \
 	tests/unit/test_lanes \
 	tests/unit/test_log \
 	tests/unit/test_log_writer \
@@ -165,6 +166,7 @@ tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 
 tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVICE_GUEST)
 
+tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)
 
 tests_unit_test_device_SOURCES = tests/unit/test_device.c $(GATE_IMAGE) $(DEVICE_GUEST) \
 	tests/unit/count_alloc.c tests/unit/count_alloc.h
@@ -349,7 +351,7 @@ TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
 	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
-	tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py
+	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py

@@ -96,6 +96,7 @@ static void print_totals(const json_t *disk)
            ", through huge pages: %" PRIu64 "\n",
            submissions, ratio((double)(submitted + merged), (double)submissions), merged,
            print_number_of(disk, "bounced"));
+    printf("writes of zeroes that were zeroed: %" PRIu64 "\n", print_number_of(disk, "turned"));
     printf("given back to the file system: %" PRIu64 " bytes\n", print_number_of(disk, "freed"));
     print_batches(disk);
 }

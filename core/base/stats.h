@@ -42,6 +42,7 @@ struct stats {
     uint64_t submitted;             /* operations that those started */
     uint64_t merged;                /* requests that went along with a neighbour's operation */
     uint64_t bounced;               /* of the operations: through huge pages of ours */
+    uint64_t turned;                /* of the writes: into zeroings, as their data were zeroes */
     uint64_t freed;                 /* bytes that discards and zeroes gave the file system back */
 };
 

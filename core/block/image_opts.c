@@ -25,6 +25,13 @@ const char *const huge_use_names[] = {
     NULL,
 };
 
+const char *const detect_names[] = {
+    [DETECT_OFF] = "off",
+    [DETECT_ON] = "on",
+    [DETECT_UNMAP] = "unmap",
+    NULL,
+};
+
 /* The index of `text`, or -1. */
 static int find_word(const char *text, const char *const *names)
 {
@@ -62,6 +69,16 @@ bool huge_use_parse(const char *text, enum huge_use *use)
 
     if (index >= 0) {
         *use = (enum huge_use)index;
+    }
+    return index >= 0;
+}
+
+bool detect_parse(const char *text, enum detect_zeroes *detect)
+{
+    int index = find_word(text, detect_names);
+
+    if (index >= 0) {
+        *detect = (enum detect_zeroes)index;
     }
     return index >= 0;
 }

@@ -26,6 +26,13 @@ enum io_engine {
 /* Large operations through memory in huge pages of our own (huge_bounce.h). */
 enum huge_use { HUGE_AUTO, HUGE_OFF, HUGE_ON };
 
+/* What becomes of a write whose data are all zero. */
+enum detect_zeroes {
+    DETECT_OFF,   /* it is written, and nobody looks */
+    DETECT_ON,    /* it is zeroed, and stays allocated */
+    DETECT_UNMAP, /* it is zeroed, and may be given back */
+};
+
 struct image_opts {
     const char *type;      /* "file" or "null" */
     const char *path;      /* file: lent for the time of the call */
@@ -47,6 +54,7 @@ struct image_opts {
 extern const char *const cache_mode_names[];
 extern const char *const engine_names[];
 extern const char *const huge_use_names[];
+extern const char *const detect_names[];
 
 /* "none" -> CACHE_NONE ...  Returns false for any other text. */
 bool cache_mode_parse(const char *text, enum cache_mode *mode);
@@ -56,6 +64,9 @@ bool engine_parse(const char *text, enum io_engine *engine);
 
 /* "auto" -> HUGE_AUTO ...  Returns false for any other text. */
 bool huge_use_parse(const char *text, enum huge_use *use);
+
+/* "off" -> DETECT_OFF ...  Returns false for any other text. */
+bool detect_parse(const char *text, enum detect_zeroes *detect);
 
 static inline bool cache_is_direct(enum cache_mode mode)
 {

@@ -161,6 +161,13 @@ void device_set_huge(struct device *dev, enum huge_use use)
     device_unpark(dev);
 }
 
+void device_set_detect_zeroes(struct device *dev, enum detect_zeroes detect)
+{
+    device_park(dev);
+    dev->view.detect_zeroes = detect;
+    device_unpark(dev);
+}
+
 void device_pause(struct device *dev, enum pause_reason reason, struct drain *drain)
 {
     device_park(dev);

@@ -142,6 +142,9 @@ void device_set_batch(struct device *dev, unsigned batch);
 /* Do large requests go through huge pages of ours?  HUGE_AUTO (the default): that is learned. */
 void device_set_huge(struct device *dev, enum huge_use use);
 
+/* What becomes of writes of zeroes from the next one on.  DETECT_OFF is the default. */
+void device_set_detect_zeroes(struct device *dev, enum detect_zeroes detect);
+
 /*
  * Who is asked when requests may go, NULL: nobody; lent until another is set.  Rings that wait ask
  * at once: called again with the same by who now says otherwise.

@@ -16,6 +16,7 @@
 
 #include "core/block/context.h"
 #include "core/block/image.h"
+#include "core/block/image_opts.h"
 #include "core/block/path.h"
 #include "core/base/log.h"
 #include "core/base/mailbox.h"
@@ -49,7 +50,8 @@ struct lane_view {
     struct queue *queue;       /* lent: so many */
     struct throttle *throttle; /* lent, NULL: nothing is limited */
     unsigned parked; /* calls of lanes_park that were not undone yet; no lane looks at it */
-    bool logs_data;  /* what requests store is marked in the log, which there is */
+    enum detect_zeroes detect_zeroes;
+    bool logs_data; /* what requests store is marked in the log, which there is */
     struct blk blk;
     struct mem mem;
 

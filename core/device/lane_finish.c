@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "core/device/lane_zeroes.h"
 #include "core/device/queue.h"
 #include "core/virtio/blk_ranges.h"
 
@@ -62,9 +63,23 @@ static void hold_request(struct request *request)
     q->lane->flight.guest--;
 }
 
+/* Zeroes that the image could not make are written.  What was begun before is submitted. */
+static bool is_written_after_all(struct lane *lane, struct request *request)
+{
+    if (!lane_zeroes_turned(request)) {
+        return false;
+    }
+    lane_zeroes_turn_back(request);
+    path_start(lane->path, &request->io);
+    return true;
+}
+
 /* Apart, as what it needs would be made ready for those that succeed, too. */
 static __attribute__((noinline)) void end_failed(struct lane *lane, struct request *request)
 {
+    if (is_written_after_all(lane, request)) {
+        return;
+    }
     tell_io_error(lane, request);
     if (lane->holds_errors) {
         hold_request(request);
@@ -78,7 +93,15 @@ static bool goes_on_with_ranges(struct request *request)
 {
     struct lane *lane = request->queue->lane;
 
-    if (request->io.op <= IO_FLUSH || !blk_ranges_next(&lane->view->blk, request)) {
+    if (request->io.op <= IO_FLUSH) {
+        return false;
+    }
+    if (lane_zeroes_turned(request)) {
+        lane_zeroes_turn_back(request);
+        lane->stats.turned++;
+        return false;
+    }
+    if (!blk_ranges_next(&lane->view->blk, request)) {
         return false;
     }
     path_start(lane->path, &request->io);

@@ -6,6 +6,7 @@
 #include "core/device/lane_finish.h"
 #include "core/device/lane_gate.h"
 #include "core/device/lane_refusal.h"
+#include "core/device/lane_zeroes.h"
 #include "core/device/throttle.h"
 
 /*
@@ -59,6 +60,11 @@ static bool take_request(struct queue *q, struct request *request)
     case BLK_SUBMIT:
         if (lane->view->throttle) {
             tell_throttle(lane, request);
+        }
+        if (__builtin_expect(lane->view->detect_zeroes != DETECT_OFF, false) &&
+            !lane_zeroes_turn(lane, request)) {
+            io_end(&request->io, -EFAULT);
+            return true;
         }
         if (lane_learns(lane)) {
             count_in_batch(lane, &request->io);

@@ -26,6 +26,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/lane_tidy.c core/device/lane_tidy.h \
 	core/device/lane_turn.c core/device/lane_turn.h \
 	core/device/lane_way.c core/device/lane_way.h \
+	core/device/lane_zeroes.c core/device/lane_zeroes.h \
 	core/device/lanes.c core/device/lanes.h \
 	core/device/queue.c core/device/queue.h \
 	core/device/queue_blind.c \

@@ -293,6 +293,8 @@ misused() {
     misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, batch=N, huge-bounce=WHEN' \
         set vda speed=9
     misused '"poll_us=9" is no setting' set vda poll_us=9
+    misused 'detect-zeroes: "yes" is not allowed, must be one of "off", "on", "unmap"' \
+        set vda detect-zeroes=yes
     misused '"config-wce=off" is no setting' set vda config-wce=off
     misused '"=aio" is no setting' set vda =aio
     misused 'engine: "" is no value for it; ENGINE: ' set vda engine=

@@ -92,8 +92,12 @@ static int bench_start(void **state)
     b->config = (struct disk_config){
         .name = "vda",
         .image = {.type = "null", .cache = "none", .size = 1 << 20},
-        .settings =
-            {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
+        .settings = {.poll_us = 0,
+                     .poll_cpu = 100,
+                     .engine = "auto",
+                     .huge_bounce = "auto",
+                     .detect_zeroes = "off",
+                     .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",

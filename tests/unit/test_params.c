@@ -580,6 +580,35 @@ static void limits_that_no_disk_can_have_are_refused(void **state)
     }
 }
 
+static void zeroes_are_not_detected_where_it_is_of_no_use(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {.poll_us = PARAM_ABSENT,
+                              .poll_cpu = PARAM_ABSENT,
+                              .batch = PARAM_ABSENT,
+                              .threads = PARAM_ABSENT,
+                              .detect_zeroes = "unmap"};
+    struct err err;
+
+    assert_disk_refused("{\"name\":\"a\",\"detect_zeroes\":\"yes\"" NULL_IMAGE, "detect_zeroes:");
+    assert_disk_refused("{\"name\":\"a\",\"detect_zeroes\":\"on\",\"readonly\":true" NULL_IMAGE,
+                        "detect_zeroes: \"on\" is of no use to a disk that is read-only");
+    assert_disk_refused(
+        "{\"name\":\"a\",\"detect_zeroes\":\"unmap\",\"discard\":\"off\"" NULL_IMAGE,
+        "detect_zeroes: \"unmap\" does not go with --discard off");
+    assert_int_equal(
+        complete("{\"name\":\"a\",\"detect_zeroes\":\"on\",\"discard\":\"off\"" NULL_IMAGE, &config,
+                 &err),
+        0);
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    memcpy(config.discard, "on", 3);
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+    config.readonly = true;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    memcpy(change.detect_zeroes, "off", 4);
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+}
+
 static void limits_are_what_was_asked_for_or_0_for_defaults(void **state)
 {
     static struct disk_config config;
@@ -684,6 +713,7 @@ int main(void)
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
         cmocka_unit_test(limits_that_no_disk_can_have_are_refused),
+        cmocka_unit_test(zeroes_are_not_detected_where_it_is_of_no_use),
         cmocka_unit_test(limits_are_what_was_asked_for_or_0_for_defaults),
         cmocka_unit_test(engine_that_is_not_built_in_is_refused),
         cmocka_unit_test(changes_are_checked_against_the_disk),

@@ -213,8 +213,12 @@ static int bench_start(void **state)
     (void)snprintf(b->image, sizeof(b->image), "%s/img", b->control.dir);
     b->opts = (struct plane_opts){
         .name = "vda",
-        .settings =
-            {.poll_us = 50, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
+        .settings = {.poll_us = 50,
+                     .poll_cpu = 100,
+                     .engine = "auto",
+                     .huge_bounce = "auto",
+                     .detect_zeroes = "off",
+                     .threads = 1},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES},
         .serial = "vda",
         .queues = 2,

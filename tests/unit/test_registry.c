@@ -204,8 +204,12 @@ static void prepare_add(struct bench *b)
     b->config = (struct disk_config){
         .name = "vda",
         .image = {.type = "file", .cache = "writeback", .size = IMAGE_BYTES, .create = true},
-        .settings =
-            {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
+        .settings = {.poll_us = 0,
+                     .poll_cpu = 100,
+                     .engine = "auto",
+                     .huge_bounce = "auto",
+                     .detect_zeroes = "off",
+                     .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",
@@ -328,8 +332,12 @@ static const char *add_null(struct bench *b, const char *name, const char *seria
 
     b->config = (struct disk_config){
         .image = {.type = "null", .size = IMAGE_BYTES, .cache = "none"},
-        .settings =
-            {.poll_us = 0, .poll_cpu = 100, .engine = "auto", .huge_bounce = "auto", .threads = 1},
+        .settings = {.poll_us = 0,
+                     .poll_cpu = 100,
+                     .engine = "auto",
+                     .huge_bounce = "auto",
+                     .detect_zeroes = "off",
+                     .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",

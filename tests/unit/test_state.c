@@ -125,6 +125,8 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.settings.engine, sizeof(record.config.settings.engine), "aio");
     (void)snprintf(record.config.settings.huge_bounce, sizeof(record.config.settings.huge_bounce),
                    "on");
+    (void)snprintf(record.config.settings.detect_zeroes,
+                   sizeof(record.config.settings.detect_zeroes), "unmap");
     record.config.seg_max = 12;
     record.config.size_max = 65536;
     record.config.discard_granularity = 4096;
@@ -142,6 +144,8 @@ static void make_readonly(struct disk_config *config)
     config->readonly = true;
     config->discard_granularity = 0;
     config->max_discard = 0;
+    memset(config->settings.detect_zeroes, 0, sizeof(config->settings.detect_zeroes));
+    memcpy(config->settings.detect_zeroes, "off", 3);
     config->max_discard_segments = BLK_RANGES;
 }
 
@@ -590,6 +594,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_int_equal(count, 1);
     assert_string_equal(records[0].config.settings.engine, "auto");
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
+    assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.config_wce, "on");
     assert_false(records[0].is_writethrough);
     assert_int_equal(records[0].shown.features, 0);
