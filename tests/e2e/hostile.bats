@@ -123,6 +123,17 @@ harmless() {
     harmless 1 "the back-end refused SET_VRING_NUM" reply 8:refused
 }
 
+@test "in-flight regions that are none are told, and others are not looked at" {
+    local kind
+
+    for kind in other long longer empty version request noise; do
+        harmless 1 "what came back is no answer to GET_INFLIGHT_FD; waiting" inflight 31:$kind
+    done
+    harmless 1 "no memory came with the answer to GET_INFLIGHT_FD; waiting" inflight 31:bare
+    harmless 1 "the back-end refused SET_INFLIGHT_FD" inflight 32:refused
+    harmless 0 "IOPS" inflight 31:fds
+}
+
 @test "answers that do not come, or never end, are told in time" {
     harmless 1 "closed the connection at GET_FEATURES" reply 1:half
     harmless 1 "closed the connection at GET_CONFIG" reply 24:half
@@ -171,5 +182,14 @@ bench_has_memory() {
     hostile reply 1:fds
     process_start bench "$VBLKBENCH" "$(socket_of disk)" --timeout 60 --runtime 60
     wait_until 10 bench_has_memory # so the answer was read
+    [ "$(bench_files | grep -c hostile.log)" -eq 0 ]
+}
+
+# The first is kept, whatever it is; the log comes behind it.
+@test "file descriptors that come along with an in-flight region do not stay" {
+    hostile inflight 31:fds
+    process_start bench "$VBLKBENCH" "$(socket_of disk)" --timeout 60 --runtime 60
+    wait_until 10 bench_has_memory
+
     [ "$(bench_files | grep -c hostile.log)" -eq 0 ]
 }

@@ -28,6 +28,7 @@ GET_QUEUE_NUM = 17
 SET_VRING_ENABLE = 18
 SET_BACKEND_REQ_FD = 21
 GET_CONFIG = 24
+GET_INFLIGHT_FD = 31
 
 VERSION, REPLY, NEED_REPLY = 1, 4, 8
 CONFIG_CHANGE = 2  # a message of the back-end's
@@ -36,7 +37,7 @@ VERSION_1 = 1 << 32
 PROTOCOL_FEATURES = 1 << 30
 INDIRECT = 1 << 28
 BLK_MQ = 1 << 12
-MQ, REPLY_ACK, BACKEND_REQ, CONFIG = 1, 1 << 3, 1 << 5, 1 << 9
+MQ, REPLY_ACK, BACKEND_REQ, CONFIG, INFLIGHT = 1, 1 << 3, 1 << 5, 1 << 9, 1 << 12
 
 CAPACITY = 2048
 CONFIG_BYTES = 60
@@ -363,6 +364,31 @@ class Reply(Honest):
             self.sock.sendall(os.urandom(4096))
         elif kind != 'none':
             self.sock.sendall(data)
+
+
+class Inflight(Reply):
+    """
+    The same of one that has in-flight regions, of a size that nobody has; 31:bare has no memory.
+    """
+
+    protocol_features = Reply.protocol_features | INFLIGHT
+
+    def answer(self, request, payload):
+        if request == GET_INFLIGHT_FD:
+            return struct.pack('<QQHH', 1 << 63, 1 << 62, 0xffff, 0xffff)
+        return super().answer(request, payload)
+
+    def reply(self, request, answer):
+        if request == GET_INFLIGHT_FD and not self.argument.startswith('31:'):
+            header = struct.pack('<III', request, VERSION | REPLY, len(answer))
+            socket.send_fds(self.sock, [header + answer], [0])
+        else:
+            super().reply(request, answer)
+
+    def started(self):
+        """Serves the ring, so that the end is the end of the run."""
+        while self.finish(OK, 1) is not None:
+            pass
 
 
 class Late(Honest):
