@@ -7,6 +7,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/chore.c core/base/chore.h \
 	core/base/err.c core/base/err.h \
 	core/base/errand.c core/base/errand.h \
+	core/base/fds.c core/base/fds.h \
 	core/base/file_lock.c core/base/file_lock.h \
 	core/base/foreign.c core/base/foreign.h \
 	core/base/fs_kind.c core/base/fs_kind.h \

@@ -13,6 +13,7 @@
 #include <linux/close_range.h>
 #include <unistd.h>
 
+#include "core/base/fds.h"
 #include "core/base/thread.h"
 
 /* Of all owners together: they cost a thread each. */
@@ -20,9 +21,6 @@
 
 /* How long one stays without a job.  A front-end's next message with fds comes sooner. */
 #define IDLE_MS 200
-
-/* The most that one message of a UNIX socket can carry.  Source: Linux, SCM_MAX_FD. */
-#define MAX_FDS 253
 
 /*
  * Jobs go into gate[0], and whichever porter is free takes one from gate[1].
@@ -50,43 +48,17 @@ enum { JOB_SOCK, JOB_ANSWER, JOB_FDS };
 
 union control {
     struct cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int) * MAX_FDS)];
+    char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
 };
 
-static ssize_t send_with_fds(int to, const void *data, size_t len, const int *fds, unsigned count)
-{
-    union control control;
-    /* NOLINTNEXTLINE(performance-no-int-to-ptr): sendmsg takes no const */
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t sent;
-
-    if (count > 0) {
-        struct cmsghdr *cmsg;
-
-        memset(&control, 0, CMSG_SPACE(sizeof(int) * count));
-        msg.msg_control = control.bytes;
-        msg.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        cmsg = CMSG_FIRSTHDR(&msg);
-        cmsg->cmsg_level = SOL_SOCKET;
-        cmsg->cmsg_type = SCM_RIGHTS;
-        cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * count);
-    }
-    do {
-        sent = sendmsg(to, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (sent < 0 && errno == EINTR);
-    return sent < 0 ? -errno : sent;
-}
-
 /*
- * All fds that came, MAX_FDS at most.  `*is_cut`: some did not fit into our table.
+ * All fds that came, FDS_MAX at most.  `*is_cut`: some did not fit into our table.
  * Returns the bytes or -errno; -EMSGSIZE for a message that is longer, whose fds are there as well.
  */
 static ssize_t receive_with_fds(int from, void *to, size_t len, int *fds, unsigned *count,
                                 bool *is_cut)
 {
-    union control control;
+    union fds_control control;
     struct iovec iov = {.iov_base = to, .iov_len = len};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
@@ -134,7 +106,7 @@ static void send_answer(int to, struct porter_answer *answer)
             let_in[count++] = answer->fd[i].fd;
         }
     }
-    (void)send_with_fds(to, answer, sizeof(*answer), let_in, count);
+    (void)fds_send(to, answer, sizeof(*answer), let_in, count);
 }
 
 /*
@@ -144,7 +116,7 @@ static void send_answer(int to, struct porter_answer *answer)
 static void receive_fds(const struct job *job, int sock, int to)
 {
     struct porter_answer answer;
-    int fds[MAX_FDS];
+    int fds[FDS_MAX];
     unsigned count;
 
     memset(&answer, 0, sizeof(answer)); /* what lies between members is sent as well */
@@ -201,7 +173,7 @@ static void work_on(const struct job *job, const int *fds)
 static bool take_job(struct job *job, int *fds)
 {
     struct pollfd at_gate = {.fd = gate[1], .events = POLLIN};
-    int all[MAX_FDS];
+    int all[FDS_MAX];
     unsigned count = 0;
     bool is_cut;
 
@@ -325,7 +297,7 @@ static int give_job(struct job *job, const int *fds, unsigned count, uintptr_t o
     job->place = (unsigned)place;
     ret = find_porter();
     if (ret == 0) {
-        ssize_t sent = send_with_fds(gate[0], job, sizeof(*job), fds, count);
+        ssize_t sent = fds_send(gate[0], job, sizeof(*job), fds, count);
 
         if (sent == (ssize_t)sizeof(*job)) {
             return 0;
@@ -447,7 +419,7 @@ static unsigned name_fds(struct porter_answer *answer, const int *fds, unsigned 
 
 int porter_take(int answer, struct porter_answer *to)
 {
-    int fds[MAX_FDS];
+    int fds[FDS_MAX];
     unsigned count;
     bool is_cut;
     ssize_t got = receive_with_fds(answer, to, sizeof(*to), fds, &count, &is_cut);
