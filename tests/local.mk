@@ -103,6 +103,7 @@ UNIT_TESTS = \
 	tests/unit/test_ring \
 	tests/unit/test_ring_driver \
 	tests/unit/test_ring_driver_packed \
+	tests/unit/test_ring_inflight \
 	tests/unit/test_ring_log \
 	tests/unit/test_ring_packed \
 	tests/unit/test_ringer \

@@ -8,6 +8,7 @@ core_virtio_libvirtio_a_SOURCES = \
 	core/virtio/blk_ranges.c core/virtio/blk_ranges.h \
 	core/virtio/blk_request.h \
 	core/virtio/dirty_log.c core/virtio/dirty_log.h \
+	core/virtio/inflight.c core/virtio/inflight.h \
 	core/virtio/layout.h \
 	core/virtio/mem.c core/virtio/mem.h \
 	core/virtio/mem_guard.c \
@@ -15,5 +16,7 @@ core_virtio_libvirtio_a_SOURCES = \
 	core/virtio/ring_common.c \
 	core/virtio/ring_inside.h \
 	core/virtio/ring_packed.c \
+	core/virtio/ring_packed_inside.h \
+	core/virtio/ring_packed_log.c \
 	core/virtio/ring_split.c \
 	core/virtio/ring_walk.c

@@ -22,6 +22,7 @@ void mem_init(struct mem *mem)
     mem->mapped = 0;
     mem->log = (struct dirty_log){0};
     memset(&mem->log_region, 0, sizeof(mem->log_region));
+    memset(&mem->inflight_region, 0, sizeof(mem->inflight_region));
 }
 
 #define TIB ((double)(1ull << 40))
@@ -234,24 +235,26 @@ int mem_remove(struct mem *mem, const struct mem_layout *layout, struct err *err
                    layout->guest_addr, layout->size);
 }
 
-static bool is_log_lost(const struct mem *mem)
+static bool is_region_lost(const struct mem_region *region)
 {
-    return atomic_load_explicit(&mem->log_region.is_lost, memory_order_relaxed);
+    return atomic_load_explicit(&region->is_lost, memory_order_relaxed);
 }
 
 bool mem_is_lost(const struct mem *mem)
 {
     for (unsigned i = 0; i < mem->count; i++) {
-        if (atomic_load_explicit(&mem->region[i].is_lost, memory_order_relaxed)) {
+        if (is_region_lost(&mem->region[i])) {
             return true;
         }
     }
-    return is_log_lost(mem);
+    return is_region_lost(&mem->log_region) || is_region_lost(&mem->inflight_region);
 }
 
 const char *mem_why_lost(const struct mem *mem)
 {
-    return is_log_lost(mem) ? MEM_LOG_LOST : MEM_LOST;
+    return is_region_lost(&mem->log_region)        ? MEM_LOG_LOST
+           : is_region_lost(&mem->inflight_region) ? MEM_INFLIGHT_LOST
+                                                   : MEM_LOST;
 }
 
 static bool region_holds(const struct mem_region *region, uint64_t addr)
@@ -334,19 +337,15 @@ bool mem_read(struct mem *mem, uint64_t addr, void *to, size_t len)
     return true;
 }
 
-/* ---- the log of a migration ---- */
+/* ---- logs ---- */
 
 #define LOG_NAME "the log of a migration"
+#define INFLIGHT_NAME "the log of requests in flight"
 
-static int check_log(const struct mem *mem, uint64_t bytes, uint64_t offset, struct err *err)
+static int check_log(const struct mem *mem, uint64_t bytes, struct err *err)
 {
     const struct dirty_log log = {.bytes = bytes};
 
-    if (bytes == 0 || bytes > DIRTY_LOG_MAX_BYTES || range_wraps(offset, bytes) ||
-        offset + bytes > INT64_MAX) {
-        return err_say(err, -EINVAL, LOG_NAME ": %" PRIu64 " bytes instead of 1 to %llu", bytes,
-                       DIRTY_LOG_MAX_BYTES);
-    }
     for (unsigned i = 0; i < mem->count; i++) {
         const struct mem_layout *l = &mem->region[i].layout;
 
@@ -360,32 +359,79 @@ static int check_log(const struct mem *mem, uint64_t bytes, uint64_t offset, str
     return 0;
 }
 
-int mem_log_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err)
+static void close_apart(struct mem *mem, struct mem_region *apart)
 {
-    struct mem_region region = {.layout = {.size = bytes, .offset = offset}};
-    int ret = check_log(mem, bytes, offset, err);
+    if (apart->host) {
+        unmap_region(mem, apart);
+        memset(apart, 0, sizeof(*apart));
+    }
+}
+
+static int check_apart(const struct mem_region *wanted, uint64_t max, const char *name,
+                       struct err *err)
+{
+    const struct mem_layout *l = &wanted->layout;
+
+    if (l->size == 0 || l->size > max || range_wraps(l->offset, l->size) ||
+        l->offset + l->size > INT64_MAX) {
+        return err_say(err, -EINVAL, "%s: %" PRIu64 " bytes instead of 1 to %" PRIu64, name,
+                       l->size, max);
+    }
+    return 0;
+}
+
+/* Map a region that is in no table, and give up what it had. */
+static int open_apart(struct mem *mem, struct mem_region *apart, const struct mem_region *wanted,
+                      const char *name, int fd, struct err *err)
+{
+    struct mem_region region = *wanted;
+    int ret = check_file(&region.layout, name, fd, err);
 
     if (ret == 0) {
-        ret = check_file(&region.layout, LOG_NAME, fd, err);
+        ret = map_region(mem, &region, name, fd, err);
     }
     if (ret == 0) {
-        ret = map_region(mem, &region, LOG_NAME, fd, err);
+        close_apart(mem, apart);
+        *apart = region;
+    }
+    return ret;
+}
+
+int mem_log_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err)
+{
+    const struct mem_region wanted = {.layout = {.size = bytes, .offset = offset}};
+    int ret = check_apart(&wanted, DIRTY_LOG_MAX_BYTES, LOG_NAME, err);
+
+    if (ret == 0) {
+        ret = check_log(mem, bytes, err);
     }
     if (ret == 0) {
-        mem_log_close(mem);
-        mem->log_region = region;
-        mem->log = (struct dirty_log){.bits = region.host, .bytes = bytes};
+        ret = open_apart(mem, &mem->log_region, &wanted, LOG_NAME, fd, err);
+    }
+    if (ret == 0) {
+        mem->log = (struct dirty_log){.bits = mem->log_region.host, .bytes = bytes};
     }
     return ret;
 }
 
 void mem_log_close(struct mem *mem)
 {
-    if (mem->log.bits) {
-        unmap_region(mem, &mem->log_region);
-        mem->log = (struct dirty_log){0};
-        memset(&mem->log_region, 0, sizeof(mem->log_region));
-    }
+    close_apart(mem, &mem->log_region);
+    mem->log = (struct dirty_log){0};
+}
+
+int mem_inflight_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err)
+{
+    const struct mem_region wanted = {.layout = {.size = bytes, .offset = offset}};
+
+    int ret = check_apart(&wanted, INFLIGHT_MAX_BYTES, INFLIGHT_NAME, err);
+
+    return ret < 0 ? ret : open_apart(mem, &mem->inflight_region, &wanted, INFLIGHT_NAME, fd, err);
+}
+
+void mem_inflight_close(struct mem *mem)
+{
+    close_apart(mem, &mem->inflight_region);
 }
 
 static bool region_has(const struct mem_region *region, const void *at)

@@ -34,6 +34,9 @@
 #define MEM_MAX_BYTES (32ull << 40)
 #define MEM_MAX_BYTES_OF_ALL (96ull << 40)
 
+/* Of a log of requests in flight, more than all rings of a disk need. */
+#define INFLIGHT_MAX_BYTES (1ull << 30)
+
 struct mem_region {
     struct mem_layout layout;
     uint8_t *host; /* our address of layout.guest_addr */
@@ -50,7 +53,7 @@ struct mem_region {
 struct mem {
     struct mem_region region[MEM_MAX_REGIONS];
     unsigned count;
-    uint64_t mapped; /* bytes, of all regions, and of the log */
+    uint64_t mapped; /* bytes, of all regions, and of both logs */
 
     /*
      * What is written here is to be marked there, as long as there is one.  It covers all regions.
@@ -58,16 +61,20 @@ struct mem {
      */
     struct dirty_log log;
     struct mem_region log_region;
+
+    /* The log of requests in flight (inflight.h), `layout.size` bytes at `host`; the same. */
+    struct mem_region inflight_region;
 };
 
 /* Why memory is lost, for mem_why_lost. */
 #define MEM_LOST "the file behind guest memory was truncated"
 #define MEM_LOG_LOST "the file behind the log of its migration was truncated"
+#define MEM_INFLIGHT_LOST "the file behind the log of its requests in flight was truncated"
 
 /* Starts empty; only what is later used of `mem` is touched. */
 void mem_init(struct mem *mem);
 
-/* Unmap all regions; the log stays.  No request may be in flight. */
+/* Unmap all regions; the logs stay.  No request may be in flight. */
 void mem_clear(struct mem *mem);
 
 /*
@@ -115,7 +122,7 @@ void *mem_at_user(struct mem *mem, uint64_t user_addr, uint64_t len);
 /* Copy from guest memory, across region edges.  Returns false when some of it is not there. */
 bool mem_read(struct mem *mem, uint64_t addr, void *to, size_t len);
 
-/* Has a region been lost, or the log?  Until it is unmapped.  Any thread of the disk. */
+/* Has a region been lost, or a log?  Until it is unmapped.  Any thread of the disk. */
 bool mem_is_lost(const struct mem *mem);
 
 /* The same for people: a constant text. */
@@ -130,6 +137,10 @@ int mem_log_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struc
 
 /* Nothing is marked any more. */
 void mem_log_close(struct mem *mem);
+
+/* The same for the log of requests in flight.  No ring may use the one before. */
+int mem_inflight_open(struct mem *mem, uint64_t bytes, uint64_t offset, int fd, struct err *err);
+void mem_inflight_close(struct mem *mem);
 
 /* Mark what was stored at [at, at + len), our address, in one region.  There is a log. */
 void mem_mark(const struct mem *mem, const void *at, uint64_t len);

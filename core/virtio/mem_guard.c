@@ -26,7 +26,10 @@ static struct mem_region *region_of(const uint8_t *addr)
             return &watched->region[i];
         }
     }
-    return watched && maps_addr(&watched->log_region, addr) ? &watched->log_region : NULL;
+    if (watched && maps_addr(&watched->log_region, addr)) {
+        return &watched->log_region;
+    }
+    return watched && maps_addr(&watched->inflight_region, addr) ? &watched->inflight_region : NULL;
 }
 
 /*

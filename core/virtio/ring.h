@@ -88,6 +88,12 @@ struct ring_parts {
     };
 };
 
+/* Of a ring in the log of requests in flight (inflight.h), lent; aligned to 8 bytes. */
+struct inflight_area {
+    void *at; /* NULL: nothing is logged */
+    uint64_t bytes;
+};
+
 struct ring_layout {
     unsigned size; /* power of two, at most RING_MAX_SIZE */
     struct ring_parts parts;
@@ -98,6 +104,7 @@ struct ring_layout {
     size_t slot_size;     /* bytes of a request, struct chain included; the pieces follow it */
     unsigned slot_iovs;   /* pieces that a slot has room for */
     struct slots *arrays; /* lent: of struct ring_array, for longer chains; NULL: there are none */
+    struct inflight_area inflight; /* goes before `base`, once it was used */
 };
 
 struct ring;
@@ -146,7 +153,11 @@ struct ring {
     uint64_t *held;     /* the same memory: of these, the ones that are held */
     unsigned inflight;
     unsigned held_count;
-    unsigned retry_at;  /* names from here on that are held are to be popped */
+    unsigned retry_at; /* names from here on that are held are to be popped */
+    uint16_t *again;   /* owned: before those, what was found in the log, in its order */
+    unsigned again_count;
+    unsigned again_at;
+    uint64_t counter;   /* of requests, in the log */
     uint16_t avail_idx; /* split: the driver's index when it was last read */
     uint16_t last_avail;
     struct ring_copies *copies; /* packed: owned */
@@ -180,8 +191,9 @@ int ring_find(struct ring_parts *parts, struct mem *mem, const struct ring_addr 
 const char *ring_base_fault(bool is_packed, unsigned size, uint32_t base);
 
 /*
- * Take over a ring, whose parts were found in `mem`.  Allocates the slots.
- * Returns 0 or -ENOMEM.
+ * Take over a ring, whose parts were found in `mem`.  Allocates the slots.  What its log says that
+ * was in flight is popped first.
+ * Returns 0 or -ENOMEM.  It may be broken from the beginning.
  */
 int ring_start(struct ring *ring, const struct ring_layout *layout, struct mem *mem);
 
@@ -195,7 +207,15 @@ void ring_set_log(struct ring *ring, const struct dirty_log *log, uint64_t addr)
 /* Bytes of the part that `addr` stands for, of a ring of `size` entries. */
 uint64_t ring_used_bytes(bool is_packed, unsigned size);
 
-/* Nothing may be in flight; what is held is forgotten.  Frees the slots; ring_base stays readable.
+/* Bytes that a ring of `size` entries needs of a log of requests in flight. */
+uint64_t ring_inflight_bytes(bool is_packed, unsigned size);
+
+/* The driver has begun anew: nothing that was in flight is tried again. */
+void ring_inflight_forget(const struct inflight_area *area);
+
+/*
+ * Nothing may be in flight; what is held is forgotten here, and stays in the log.  Frees the
+ * slots; ring_base stays readable.
  */
 void ring_stop(struct ring *ring);
 

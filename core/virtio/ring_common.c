@@ -86,6 +86,7 @@ int ring_start(struct ring *ring, const struct ring_layout *layout, struct mem *
     }
     ring->published = ring->used;
     ring->signalled = ring->used;
+    ring->layout.base = ring_base(ring); /* the log knows better */
     /* We do not know what the driver has been told before us. */
     ring->must_signal = true;
     ring->is_started = true;
@@ -97,6 +98,8 @@ void ring_stop(struct ring *ring)
     slots_fini(&ring->slots);
     free(ring->busy);
     free(ring->copies);
+    free(ring->again);
+    ring->again = NULL;
     ring->busy = NULL;
     ring->copies = NULL;
     ring->held = NULL;
@@ -143,11 +146,15 @@ void ring_break(struct ring *ring, const char *fault)
     ring->fault = fault;
 }
 
-/* The next head that is held, from retry_at on; the size of the ring: there are no more. */
+/* The next name that is held; the size of the ring: there are no more. */
 static unsigned next_held(const struct ring *ring)
 {
     unsigned size = ring->layout.size;
     unsigned at = ring->retry_at;
+
+    if (ring->again_at < ring->again_count) {
+        return ring->again[ring->again_at];
+    }
 
     while (at < size) {
         uint64_t bits = ring->held[at / RING_WORD_BITS] >> at % RING_WORD_BITS;
@@ -158,6 +165,17 @@ static unsigned next_held(const struct ring *ring)
         at = (at / RING_WORD_BITS + 1) * RING_WORD_BITS;
     }
     return size;
+}
+
+/* What was found in the log is all that was held then. */
+static void go_on_behind(struct ring *ring, unsigned id)
+{
+    if (ring->again_at < ring->again_count) {
+        ring->again_at++;
+        ring->retry_at = ring->layout.size;
+    } else {
+        ring->retry_at = id + 1;
+    }
 }
 
 /* Each is popped but once, as the next is looked for behind it: some may be held again. */
@@ -174,8 +192,8 @@ int ring_pop_held(struct ring *ring, struct chain **chain)
     if (ret > 0) {
         ring->held[id / RING_WORD_BITS] &= ~ring_busy_bit(id);
         ring->held_count--;
-        ring->retry_at = id + 1;
         ring->inflight++;
+        go_on_behind(ring, id);
     }
     return ret;
 }
@@ -190,6 +208,7 @@ void ring_hold(struct ring *ring, struct chain *chain)
 
 void ring_retry(struct ring *ring)
 {
+    ring->again_count = 0;
     ring->retry_at = 0;
     ring->is_retrying = ring->held_count > 0;
 }

@@ -15,59 +15,26 @@
 
 #include <stdlib.h>
 
-#include "core/virtio/ring_inside.h"
+#include "core/virtio/ring_packed_inside.h"
 
-#define AVAIL_FLAG (1u << VRING_PACKED_DESC_F_AVAIL)
-#define USED_FLAG (1u << VRING_PACKED_DESC_F_USED)
 #define WRAP_BIT (1u << VRING_PACKED_EVENT_F_WRAP_CTR)
 
-/* A chain in flight, or held: its copy, and how many descriptors it has. */
-struct copied_chain {
-    uint16_t head;
-    uint16_t last;
-    uint16_t count;
-};
-
-/* A chain that is done, and that the driver was not shown yet. */
-struct pushed_chain {
-    uint32_t len;
-    uint16_t id;
-    uint16_t count;
-};
-
-/* Arrays of the ring's size.  They lie behind it, zeroed, and only what is used is ever touched. */
-struct ring_copies {
-    struct vring_desc *desc;
-    uint16_t
-        *link; /* of copies that are free, to the next one: how far it is behind the own next */
-    struct copied_chain *chain; /* by id */
-    struct pushed_chain *pushed;
-    unsigned pushed_count;
-    uint16_t free;
-};
-
-static int alloc_copies(struct ring *ring)
+int ring_packed_alloc(struct ring *ring, size_t entries)
 {
     size_t size = ring->layout.size;
     struct ring_copies *copies =
-        calloc(1, sizeof(*copies) + size * (sizeof(*copies->desc) + sizeof(*copies->pushed) +
-                                            sizeof(*copies->chain) + sizeof(*copies->link)));
+        calloc(1, sizeof(*copies) + size * (sizeof(*copies->pushed) + sizeof(*copies->chain)) +
+                      entries * (sizeof(*copies->desc) + sizeof(*copies->link)));
 
     if (!copies) {
         return -ENOMEM;
     }
     copies->desc = (struct vring_desc *)(copies + 1);
-    copies->pushed = (struct pushed_chain *)(copies->desc + size);
+    copies->pushed = (struct pushed_chain *)(copies->desc + entries);
     copies->chain = (struct copied_chain *)(copies->pushed + size);
     copies->link = (uint16_t *)(copies->chain + size);
     ring->copies = copies;
     return 0;
-}
-
-/* As links are relative, memory that is all zero is a list of all. */
-static uint16_t next_free(const struct ring_copies *copies, uint16_t at)
-{
-    return (uint16_t)(at + 1u + copies->link[at]);
 }
 
 static void free_copies(struct ring_copies *copies, const struct copied_chain *chain)
@@ -76,20 +43,11 @@ static void free_copies(struct ring_copies *copies, const struct copied_chain *c
     copies->free = chain->head;
 }
 
-static bool wrap_at(const struct ring *ring, uint32_t place)
-{
-    return !(place & ring->layout.size);
-}
-
-static struct vring_packed_desc *desc_at(const struct ring *ring, uint32_t place)
-{
-    return &ring->layout.parts.packed[place & (ring->layout.size - 1)];
-}
-
 /* A place as the driver and a front-end tell it, and the other way round. */
 static uint16_t word_of(const struct ring *ring, uint32_t place)
 {
-    return (uint16_t)((place & (ring->layout.size - 1)) | (wrap_at(ring, place) ? WRAP_BIT : 0));
+    return (uint16_t)((place & (ring->layout.size - 1)) |
+                      (packed_wrap_at(ring, place) ? WRAP_BIT : 0));
 }
 
 static uint32_t place_of_word(unsigned size, uint16_t word)
@@ -117,20 +75,42 @@ uint32_t ring_packed_base(const struct ring *ring)
     return word_of(ring, ring->popped) | (uint32_t)word_of(ring, ring->published) << 16;
 }
 
+/*
+ * With no word of another, by the base.  What is used there already was answered after the
+ * front-end last heard of it, and nothing tells where we would have to go on.
+ */
+static int start_at_base(struct ring *ring)
+{
+    const struct ring_layout *l = &ring->layout;
+    uint16_t flags = load16(&packed_desc_at(ring, ring->popped)->flags);
+
+    if (ring->is_broken) {
+        return 0;
+    }
+    if ((flags & (PACKED_AVAIL | PACKED_USED)) == packed_used_flags(ring, ring->popped)) {
+        ring_break(ring, "the front-end goes on where requests were answered already: with packed "
+                         "rings it has to keep what is in flight (INFLIGHT_SHMFD); the guest has "
+                         "to be reset");
+    } else if (l->inflight.at) {
+        inflight_packed_begin(ring, ring->used & (l->size - 1), packed_wrap_at(ring, ring->used));
+    } else {
+        ring->is_inherited = l->base != RING_PACKED_BASE;
+    }
+    return ring_packed_alloc(ring, l->size);
+}
+
 static int packed_start(struct ring *ring)
 {
     const struct ring_layout *l = &ring->layout;
+    int ret = 0;
 
     assert(!packed_base_fault(l->size, l->base));
     ring->used = place_of_word(l->size, (uint16_t)(l->base >> 16));
     ring->popped = ring->used + under_way(l->size, l->base);
-    ring->is_inherited = l->base != RING_PACKED_BASE;
-    return alloc_copies(ring);
-}
-
-static bool is_available(const struct ring *ring, uint32_t place, uint16_t flags)
-{
-    return (flags & (AVAIL_FLAG | USED_FLAG)) == (wrap_at(ring, place) ? AVAIL_FLAG : USED_FLAG);
+    if (l->inflight.at) {
+        ret = ring_packed_take_log(ring);
+    }
+    return ret == 0 ? start_at_base(ring) : min_of(ret, 0);
 }
 
 bool ring_packed_has_ahead(const struct ring *ring, unsigned count)
@@ -138,7 +118,7 @@ bool ring_packed_has_ahead(const struct ring *ring, unsigned count)
     uint32_t place = ring->popped + count - 1;
 
     return count <= ring->layout.size &&
-           is_available(ring, place, load16(&desc_at(ring, place)->flags));
+           packed_is_available(ring, place, load16(&packed_desc_at(ring, place)->flags));
 }
 
 /*
@@ -155,9 +135,9 @@ static int copy_chain(struct ring *ring, uint16_t flags, struct copied_chain *ch
 
     *chain = (struct copied_chain){.head = copies->free, .last = copies->free};
     while (chain->count < limit) {
-        copy_once(&desc, desc_at(ring, ring->popped + chain->count), sizeof(desc));
+        copy_once(&desc, packed_desc_at(ring, ring->popped + chain->count), sizeof(desc));
         if (chain->count++ > 0) {
-            uint16_t next = next_free(copies, chain->last);
+            uint16_t next = packed_next_free(copies, chain->last);
 
             copies->desc[chain->last].next = next;
             chain->last = next;
@@ -200,6 +180,27 @@ static int packed_gather(struct ring *ring, unsigned id, struct chain **chain)
     return ring_gather(ring, id, copies->desc, copies->chain[id].head, chain);
 }
 
+/* It counts with the last store, when the entries are no longer free. */
+static void log_popped(struct ring *ring, struct inflight_packed *log,
+                       const struct copied_chain *copy, uint16_t id)
+{
+    const struct vring_desc *copies = ring->copies->desc;
+    unsigned at = copy->head;
+
+    for (unsigned i = 0; i < copy->count; i++) {
+        store64(&log->desc[at].addr, copies[at].addr);
+        store32(&log->desc[at].len, copies[at].len);
+        store16(&log->desc[at].flags, copies[at].flags);
+        store16(&log->desc[at].id, id);
+        at = copies[at].next;
+    }
+    store16(&log->desc[copy->head].num, copy->count);
+    store16(&log->desc[copy->head].last, copy->last);
+    store64(&log->desc[copy->head].counter, ring->counter++);
+    store8_release(&log->desc[copy->head].is_inflight, 1);
+    inflight_store_free(log, ring->copies->free, ring->copies->free);
+}
+
 static int pop_new(struct ring *ring, uint16_t flags, struct chain **chain)
 {
     struct ring_copies *copies = ring->copies;
@@ -213,9 +214,12 @@ static int pop_new(struct ring *ring, uint16_t flags, struct chain **chain)
     ret = ring_gather(ring, (unsigned)id, copies->desc, copy.head, chain);
     if (ret > 0) {
         copies->chain[id] = copy;
-        copies->free = next_free(copies, copy.last);
+        copies->free = packed_next_free(copies, copy.last);
         ring->popped += copy.count;
         ring_mark_chain(ring, *chain);
+        if (ring->layout.inflight.at) {
+            log_popped(ring, inflight_packed_of(ring), &copy, (uint16_t)id);
+        }
     }
     return ret;
 }
@@ -232,49 +236,96 @@ static int packed_pop(struct ring *ring, struct chain **chain)
     if (ret != 0) {
         return ret;
     }
-    flags = load16_acquire(&desc_at(ring, ring->popped)->flags);
-    if (!is_available(ring, ring->popped, flags)) {
+    flags = load16_acquire(&packed_desc_at(ring, ring->popped)->flags);
+    if (!packed_is_available(ring, ring->popped, flags)) {
         ring->is_inherited = false;
         return 0;
     }
     return pop_new(ring, flags, chain);
 }
 
+/* Its copies stay until it was shown: until then it may have to be tried again, by another. */
 static void packed_push(struct ring *ring, struct chain *chain, uint32_t len)
 {
     struct ring_copies *copies = ring->copies;
     const struct copied_chain *copy = &copies->chain[chain->id];
 
     copies->pushed[copies->pushed_count++] =
-        (struct pushed_chain){.len = len, .id = chain->id, .count = copy->count};
+        (struct pushed_chain){.len = len, .id = chain->id, .copy = *copy};
     ring->used += copy->count;
-    free_copies(copies, copy);
     ring_forget_chain(ring, chain);
 }
 
+static void log_used(const struct ring *ring, struct inflight_packed *log, uint32_t place,
+                     uint32_t old_place)
+{
+    unsigned mask = ring->layout.size - 1;
+    const union inflight_used used = {.idx = (uint16_t)(place & mask),
+                                      .old_idx = (uint16_t)(old_place & mask),
+                                      .wrap = packed_wrap_at(ring, place),
+                                      .old_wrap = packed_wrap_at(ring, old_place)};
+
+    store64_release(&log->used.word, used.word);
+}
+
 /*
- * In their order, each as a whole: whoever finds the ring after us goes on behind those that were
- * shown.  Release: data, status, id and length are visible before the flags.
+ * What the log calls a batch is one chain here: what is shown of a batch behind its first
+ * descriptor would stay in the ring when the batch is taken back.
+ */
+static void log_batch(struct ring *ring, struct inflight_packed *log, uint32_t place,
+                      const struct copied_chain *copy)
+{
+    uint16_t was_free = ring->copies->free;
+
+    store16(&log->desc[copy->last].next, was_free);
+    inflight_store_free(log, copy->head, was_free);
+    log_used(ring, log, place + copy->count, place);
+}
+
+static void log_batch_shown(struct ring *ring, struct inflight_packed *log, uint32_t place,
+                            const struct copied_chain *copy)
+{
+    store8_release(&log->desc[copy->head].is_inflight, 0);
+    inflight_store_free(log, copy->head, copy->head);
+    log_used(ring, log, place + copy->count, place + copy->count);
+}
+
+/*
+ * Release: data, status, id and length are visible before the flags.
  * Source: VIRTIO 1.2, 2.8.3 "Write Flag" (a length without it is none).
  */
+static void show_pushed(struct ring *ring, const struct pushed_chain *pushed, uint32_t place)
+{
+    struct vring_packed_desc *desc = packed_desc_at(ring, place);
+
+    store16(&desc->id, pushed->id);
+    store32(&desc->len, pushed->len);
+    store16_release(&desc->flags, (uint16_t)(packed_used_flags(ring, place) |
+                                             (pushed->len > 0 ? VRING_DESC_F_WRITE : 0)));
+    if (ring->log) {
+        mem_mark(ring->mem, desc, sizeof(*desc));
+    }
+}
+
+/* In their order, each as a whole: whoever finds the ring after us goes on behind those. */
 static void packed_show(struct ring *ring)
 {
     struct ring_copies *copies = ring->copies;
+    struct inflight_packed *log = inflight_packed_of(ring);
     uint32_t place = ring->published;
 
     for (unsigned i = 0; i < copies->pushed_count; i++) {
         const struct pushed_chain *pushed = &copies->pushed[i];
-        struct vring_packed_desc *desc = desc_at(ring, place);
-        unsigned flags = wrap_at(ring, place) ? AVAIL_FLAG | USED_FLAG : 0;
 
-        store16(&desc->id, pushed->id);
-        store32(&desc->len, pushed->len);
-        store16_release(&desc->flags,
-                        (uint16_t)(flags | (pushed->len > 0 ? VRING_DESC_F_WRITE : 0)));
-        if (ring->log) {
-            mem_mark(ring->mem, desc, sizeof(*desc));
+        if (log) {
+            log_batch(ring, log, place, &pushed->copy);
         }
-        place += pushed->count;
+        show_pushed(ring, pushed, place);
+        if (log) {
+            log_batch_shown(ring, log, place, &pushed->copy);
+        }
+        free_copies(copies, &pushed->copy);
+        place += pushed->copy.count;
     }
     copies->pushed_count = 0;
 }

@@ -4,7 +4,7 @@
  * The split format.  Source: VIRTIO 1.2, 2.7 "Split Virtqueues".
  */
 
-#include "core/virtio/ring_inside.h"
+#include "core/virtio/inflight.h"
 
 static const char *split_base_fault(unsigned size, uint32_t base)
 {
@@ -20,6 +20,12 @@ static int split_start(struct ring *ring)
     ring->avail_idx = ring->last_avail;
     /* The one time that the used index is read: whoever served the ring before us wrote it. */
     ring->used = load16(&l->parts.used->idx);
+    if (l->inflight.at) {
+        int ret = inflight_split_start(ring);
+
+        ring->avail_idx = ring->last_avail;
+        return ret;
+    }
     ring->is_inherited = ring->used != 0 || l->base != 0;
     return 0;
 }
@@ -84,6 +90,7 @@ static int split_pop(struct ring *ring, struct chain **chain)
     }
     ret = ring_gather(ring, (unsigned)head, ring->layout.parts.desc, (unsigned)head, chain);
     if (ret > 0) {
+        inflight_split_popped(ring, (unsigned)head);
         ring_mark_chain(ring, *chain);
         ring->last_avail++;
     }
@@ -98,6 +105,7 @@ static void split_push(struct ring *ring, struct chain *chain, uint32_t len)
     __atomic_store_n(&elem->id, chain->id, __ATOMIC_RELAXED);
     __atomic_store_n(&elem->len, len, __ATOMIC_RELAXED);
     ring_log_used(ring, elem, sizeof(*elem));
+    inflight_split_pushed(ring, chain->id);
     ring->used++;
     ring_forget_chain(ring, chain);
 }
@@ -109,6 +117,9 @@ static void split_show(struct ring *ring)
 
     store16_release(&used->idx, (uint16_t)ring->used);
     ring_log_used(ring, &used->idx, sizeof(used->idx));
+    if (ring->layout.inflight.at) {
+        inflight_split_shown(ring, ring->layout.inflight.at);
+    }
 }
 
 /* The driver's avail_event word, at the end of the used ring; its used_event likewise. */
