@@ -7,10 +7,12 @@ transports_libvhost_user_a_SOURCES = \
 	transports/vhost_user.c transports/vhost_user.h \
 	transports/vhost_user_cache.c \
 	transports/vhost_user_conn.c transports/vhost_user_conn.h \
+	transports/vhost_user_inflight.c \
 	transports/vhost_user_log.c \
 	transports/vhost_user_memory.c \
 	transports/vhost_user_msgs.c transports/vhost_user_msgs.h \
 	transports/vhost_user_record.c transports/vhost_user_record.h \
+	transports/vhost_user_reply.c transports/vhost_user_reply.h \
 	transports/vhost_user_rings.c \
 	transports/vhost_user_session.c transports/vhost_user_session.h \
 	transports/vhost_user_status.c \

@@ -54,7 +54,7 @@ void vu_conn_fail(struct vu_conn *conn, const char *fault)
 
 static bool has_unsent(const struct vu_conn *conn)
 {
-    return conn->out_sent < conn->out_len;
+    return vu_reply_has_unsent(&conn->reply);
 }
 
 static void on_stall(uv_timer_t *timer)
@@ -363,18 +363,9 @@ static void on_answer(uv_poll_t *poll, int status, int events)
 /* Send what the socket takes. */
 static void flush(struct vu_conn *conn)
 {
-    while (has_unsent(conn)) {
-        ssize_t sent = send(conn->fd, conn->out + conn->out_sent, conn->out_len - conn->out_sent,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
-
-        if (sent >= 0) {
-            conn->out_sent += (size_t)sent;
-        } else if (would_block(errno)) {
-            break;
-        } else if (errno != EINTR) {
-            vu_conn_fail(conn, NULL); /* gone without waiting for its reply */
-            return;
-        }
+    if (vu_reply_send(&conn->reply, conn->fd) < 0) {
+        vu_conn_fail(conn, NULL); /* gone without waiting for its reply */
+        return;
     }
     watch(conn);
 }
@@ -394,18 +385,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 void vu_conn_reply(struct vu_conn *conn, uint32_t request, const void *payload, uint32_t size)
 {
-    struct vhost_user_header header = {
-        .request = request, .flags = VHOST_USER_VERSION | VHOST_USER_REPLY, .size = size};
-
-    assert(size <= VHOST_USER_MAX_PAYLOAD && !has_unsent(conn));
-    if (conn->is_over) {
-        return;
+    if (!conn->is_over) {
+        vu_reply_set(&conn->reply, request, payload, size);
+        flush(conn);
     }
-    memcpy(conn->out, &header, sizeof(header));
-    memcpy(conn->out + sizeof(header), payload, size);
-    conn->out_len = sizeof(header) + size;
-    conn->out_sent = 0;
-    flush(conn);
+}
+
+void vu_conn_reply_with(struct vu_conn *conn, int fd)
+{
+    assert(conn->reply.fd < 0);
+    conn->reply.fd = fd;
 }
 
 void vu_conn_suspend(struct vu_conn *conn)
@@ -437,6 +426,7 @@ int vu_conn_open(struct vu_conn *conn, uv_loop_t *loop, int fd, uintptr_t owner,
     memset(conn, 0, sizeof(*conn));
     conn->answer[0] = -1;
     conn->answer[1] = -1;
+    vu_reply_init(&conn->reply);
     ret = uv_poll_init(loop, &conn->poll, fd);
     if (ret < 0) {
         return ret;
@@ -488,6 +478,7 @@ void vu_conn_close(struct vu_conn *conn)
 {
     conn->is_over = true;
     forget_message(conn);
+    vu_reply_fini(&conn->reply);
     uv_close((uv_handle_t *)&conn->poll, on_poll_closed);
     uv_close((uv_handle_t *)&conn->stall, on_stall_closed);
     close_answers(conn);

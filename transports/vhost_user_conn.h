@@ -21,6 +21,7 @@
 
 #include "core/base/base.h"
 #include "core/base/porter.h"
+#include "transports/vhost_user_reply.h"
 #include "transports/vhost_user_wire.h"
 
 /*
@@ -65,11 +66,9 @@ struct vu_conn {
     uint64_t busy_end_ns; /* until when it may wait for one, 0: it does not */
     bool is_suspended;
     bool is_over;
-    size_t have;     /* bytes of `msg` received, header and payload */
-    size_t out_len;  /* bytes of the reply */
-    size_t out_sent; /* of those, gone */
+    size_t have; /* bytes of `msg` received, header and payload */
+    struct vu_reply reply;
     struct vu_msg msg;
-    uint8_t out[sizeof(struct vhost_user_header) + VHOST_USER_MAX_PAYLOAD];
 };
 
 /*
@@ -87,6 +86,9 @@ void vu_conn_close(struct vu_conn *conn);
  * Once for each message, from within `message` or while suspended.
  */
 void vu_conn_reply(struct vu_conn *conn, uint32_t request, const void *payload, uint32_t size);
+
+/* Let `fd` go with the answer to come; it is the connection's from now on. */
+void vu_conn_reply_with(struct vu_conn *conn, int fd);
 
 /* The message at hand takes longer: read no other until resume. */
 void vu_conn_suspend(struct vu_conn *conn);

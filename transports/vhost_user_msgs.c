@@ -14,7 +14,7 @@
      VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ |      \
      VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |        \
      VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS | \
-     VHOST_USER_PROTOCOL_F_DEVICE_STATE)
+     VHOST_USER_PROTOCOL_F_DEVICE_STATE | VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)
 
 /* Of this protocol, and not of a driver. */
 #define OWN_FEATURES (VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL)
@@ -208,6 +208,10 @@ static enum vu_verdict set_backend_req_fd(struct vu_session *session, struct vu_
 
 #define STATE_BYTES sizeof(struct vhost_user_vring_state)
 
+/* Most front-ends send the padding that their compilers put behind it. */
+#define INFLIGHT_BYTES sizeof(struct vhost_user_inflight)
+#define INFLIGHT_PADDED_BYTES 24
+
 /* With a name only: what other devices or features that were not offered would need. */
 static const struct vu_handler handlers[] = {
     [VHOST_USER_GET_FEATURES] = {"GET_FEATURES", 0, 0, 0, 0, true, get_features},
@@ -252,8 +256,10 @@ static const struct vu_handler handlers[] = {
     [VHOST_USER_POSTCOPY_ADVISE] = {.name = "POSTCOPY_ADVISE"},
     [VHOST_USER_POSTCOPY_LISTEN] = {.name = "POSTCOPY_LISTEN"},
     [VHOST_USER_POSTCOPY_END] = {.name = "POSTCOPY_END"},
-    [VHOST_USER_GET_INFLIGHT_FD] = {.name = "GET_INFLIGHT_FD"},
-    [VHOST_USER_SET_INFLIGHT_FD] = {.name = "SET_INFLIGHT_FD"},
+    [VHOST_USER_GET_INFLIGHT_FD] = {"GET_INFLIGHT_FD", INFLIGHT_BYTES, INFLIGHT_PADDED_BYTES, 0, 0,
+                                    true, vu_get_inflight_fd},
+    [VHOST_USER_SET_INFLIGHT_FD] = {"SET_INFLIGHT_FD", INFLIGHT_BYTES, INFLIGHT_PADDED_BYTES, 1, 1,
+                                    false, vu_set_inflight_fd},
     [VHOST_USER_GPU_SET_SOCKET] = {.name = "GPU_SET_SOCKET"},
     [VHOST_USER_RESET_DEVICE] = {"RESET_DEVICE", 0, 0, 0, 0, false, vu_reset_device},
     [VHOST_USER_VRING_KICK] = {.name = "VRING_KICK"},

@@ -4,10 +4,10 @@
 /*
  * The meaning of vhost-user messages: one table, one small handler for each.  Those about
  * rings are in vhost_user_rings.c, those about memory in vhost_user_memory.c, those about the
- * log of a migration in vhost_user_log.c, about the device status in vhost_user_status.c, about
- * what is migrated in vhost_user_transfer.c, what the driver writes to the config space in
- * vhost_user_cache.c, the rest with the table in vhost_user_msgs.c. No state of their own. Disk
- * thread only.
+ * two logs in vhost_user_inflight.c and vhost_user_log.c, about the device status in
+ * vhost_user_status.c, about what is migrated in vhost_user_transfer.c, what the driver writes to
+ * the config space in vhost_user_cache.c, the rest with the table in vhost_user_msgs.c. No state of
+ * their own. Disk thread only.
  */
 
 #include "transports/vhost_user_session.h"
@@ -55,6 +55,10 @@ enum vu_verdict vu_set_mem_table(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_get_max_mem_slots(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_add_mem_reg(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_rem_mem_reg(struct vu_session *session, struct vu_msg *msg);
+
+/* vhost_user_inflight.c */
+enum vu_verdict vu_get_inflight_fd(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *msg);
 
 /* vhost_user_log.c */
 enum vu_verdict vu_set_log_base(struct vu_session *session, struct vu_msg *msg);

@@ -199,6 +199,7 @@ union vhost_user_payload {
     struct vhost_user_vring_addr addr;
     struct vhost_user_log log;
     struct vhost_user_transfer transfer;
+    struct vhost_user_inflight inflight;
     struct vhost_user_table table;
     struct vhost_user_region region;
     struct vhost_user_single_region single;

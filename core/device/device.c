@@ -16,7 +16,7 @@
 static uint64_t served_features(const struct blk *blk)
 {
     return blk_features(blk) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-           BIT(VIRTIO_F_VERSION_1);
+           BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED);
 }
 
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
@@ -34,7 +34,8 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
     mem_init(&dev->view.mem);
     blk_init(&dev->view.blk, blk);
     if (!dev->view.blk.opts.shown.features) {
-        dev->view.blk.opts.shown.features = served_features(&dev->view.blk);
+        dev->view.blk.opts.shown.features =
+            served_features(&dev->view.blk) & ~(opts->has_packed ? 0 : BIT(VIRTIO_F_RING_PACKED));
     }
     for (unsigned i = 0; i < ARRAY_SIZE(dev->ring); i++) {
         queue_init(&dev->queue[i], &dev->view, i, &dev->lanes.first);
@@ -224,6 +225,11 @@ uint64_t device_unserved(const struct device *dev)
            ~blk_acceptable(&dev->view.blk);
 }
 
+bool device_is_packed(const struct device *dev)
+{
+    return dev->view.blk.features & BIT(VIRTIO_F_RING_PACKED);
+}
+
 uint64_t device_acceptable(const struct device *dev)
 {
     uint64_t late = blk_acceptable(&dev->view.blk) & ~blk_features(&dev->view.blk);
@@ -278,9 +284,9 @@ void device_memory_changed(struct device *dev)
     device_unpark(dev);
 }
 
-void device_reset_rings(struct device *dev)
+/* Parked. */
+static void forget_rings(struct device *dev)
 {
-    device_park(dev);
     for (unsigned i = 0; i < dev->view.queues; i++) {
         ring_setup_reset(&dev->ring[i]);
     }
@@ -288,13 +294,22 @@ void device_reset_rings(struct device *dev)
     dev->view.blk.features = 0;
     blk_trust(&dev->view.blk);
     blk_vouch(&dev->view.blk, false);
+}
+
+void device_reset_rings(struct device *dev)
+{
+    device_park(dev);
+    device_inflight_forget(dev);
+    forget_rings(dev);
+    device_inflight_use(dev);
     device_unpark(dev);
 }
 
 void device_reset(struct device *dev)
 {
     device_park(dev);
-    device_reset_rings(dev);
+    forget_rings(dev);
+    device_inflight_close(dev);
     mem_clear(&dev->view.mem);
     for (unsigned i = 0; i < dev->lanes.count; i++) {
         dev->lanes.lane[i]->was_held_up = false;

@@ -39,6 +39,7 @@ struct device_opts {
     const char *name; /* lent for the device's life, for log lines */
     unsigned queues;
     unsigned queue_size_max; /* what a ring may be set to */
+    bool has_packed;         /* they may be packed */
 
     /* The kernel's number of the thread that the disk's own waits for, 0: none.  Thread: any. */
     _Atomic pid_t *awaited; /* lent */
@@ -61,9 +62,11 @@ struct device_ring_info {
     unsigned held; /* that failed, and wait to be tried again */
     uint32_t base; /* where it is: see ring_base */
     uint16_t used;
+    bool is_packed;
     bool is_enabled;
     bool is_running;
     bool is_broken;
+    bool has_inflight_log;
     const char *fault; /* constant text, NULL: none */
 };
 
@@ -232,6 +235,26 @@ void device_log_data(struct device *dev, bool on);
 /* `addr` stands for the ring's used part: see ring_set_log. */
 int device_ring_set_log(struct device *dev, unsigned index, bool on, uint64_t addr,
                         struct err *err);
+
+/*
+ * The log of requests in flight (inflight.h): `bytes` of a file from `offset` on, the same share
+ * for each of `queues` rings.  It is judged, ring by ring, when they start, which they do with what
+ * it says was not answered, and where it says; one that does not fit breaks its ring.  Kept until
+ * device_reset; device_reset_rings forgets what was in flight.
+ */
+struct device_inflight {
+    uint64_t bytes;
+    uint64_t offset;
+    unsigned queues;
+};
+
+/* What so many rings of a size need, with the features that were accepted.  0 or -EINVAL. */
+int device_inflight_need(const struct device *dev, unsigned queues, unsigned queue_size,
+                         uint64_t *bytes, struct err *err);
+
+/* `fd` is lent.  No ring may run.  Returns 0 or -errno; then all is as it was. */
+int device_inflight_open(struct device *dev, const struct device_inflight *log, int fd,
+                         struct err *err);
 
 /*
  * A ring's parts, each as told by one message.  Its fds are non-blocking: a peer that makes

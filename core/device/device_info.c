@@ -143,6 +143,8 @@ static struct device_ring_info ring_info(const struct device *dev, unsigned inde
         .held = ring_waiting(&q->ring),
         .base = ring_base(&q->ring),
         .used = (uint16_t)q->ring.used,
+        .is_packed = q->ring.layout.is_packed,
+        .has_inflight_log = q->ring.is_started && q->ring.layout.inflight.at,
         .is_enabled = q->is_enabled,
         .is_running = q->ring.is_started,
         .is_broken = q->ring.is_broken,

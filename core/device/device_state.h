@@ -17,6 +17,8 @@ struct device {
     void *arg;
     bool wants_data_logged;       /* as the front-end says, whether there is a log or not */
     struct device_change *change; /* of the image, lent, NULL: none is waited for */
+    unsigned inflight_queues;     /* that the log of requests in flight is divided among */
+    uint64_t inflight_stride;     /* bytes of each */
     struct lanes lanes;
     struct queue queue[BLK_MAX_QUEUES];
     struct ring_setup ring[BLK_MAX_QUEUES];
@@ -41,6 +43,18 @@ int device_check_ring(const struct device *dev, unsigned index, struct err *err)
 
 /* Nothing is logged any more, and the log is given up.  Parked. */
 void device_log_end(struct device *dev);
+
+/* Rings that start from now on use the log of requests in flight, or none.  Parked. */
+void device_inflight_use(struct device *dev);
+
+/* The driver begins anew: what it says was in flight is not tried again.  Parked. */
+void device_inflight_forget(struct device *dev);
+
+/* Give it up as it is.  Parked, and no ring runs. */
+void device_inflight_close(struct device *dev);
+
+/* Has the driver accepted packed rings? */
+bool device_is_packed(const struct device *dev);
 
 /* As device_new, in memory of the caller's. */
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,

@@ -9,6 +9,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/device_choice.h \
 	core/device/device_image.c \
 	core/device/device_info.c \
+	core/device/device_inflight.c \
 	core/device/device_log.c \
 	core/device/device_ring.c \
 	core/device/device_state.h \

@@ -19,12 +19,31 @@ static void note_told(struct ring_setup *r)
     r->queue->is_told = r->has_addr && r->size;
 }
 
+static bool is_negotiated(const struct lane_view *view, unsigned bit)
+{
+    return (view->blk.features & BIT(bit)) != 0;
+}
+
+static bool is_packed(const struct ring_setup *r)
+{
+    return is_negotiated(r->queue->view, VIRTIO_F_RING_PACKED);
+}
+
 static int find_parts(struct ring_setup *r, struct ring_parts *parts, struct err *err)
 {
     struct err why;
-    int ret = ring_find(parts, &r->queue->view->mem, &r->addr, r->size, false, &why);
+    int ret = ring_find(parts, &r->queue->view->mem, &r->addr, r->size, is_packed(r), &why);
 
     return ret < 0 ? err_say(err, ret, "ring %u: %s", r->queue->index, why.text) : 0;
+}
+
+/*
+ * Whoever serves it next finds what it holds in the log of requests in flight.  That stays behind
+ * when the guest moves to another host.
+ */
+static bool is_held_known(const struct ring_setup *r)
+{
+    return r->queue->ring.layout.inflight.at && !r->queue->view->mem.log.bits;
 }
 
 /*
@@ -38,7 +57,7 @@ static void fail_held(struct ring_setup *r)
     struct ring_parts parts;
     bool has_memory;
 
-    if (count == 0 || q->ring.is_broken) {
+    if (count == 0 || q->ring.is_broken || is_held_known(r)) {
         return;
     }
     has_memory = find_parts(r, &parts, NULL) == 0;
@@ -58,6 +77,7 @@ static void end_ring(struct ring_setup *r)
     if (r->queue->ring.is_started) {
         fail_held(r);
         r->base = ring_base(&r->queue->ring);
+        r->has_base = true;
     }
     queue_stop(r->queue);
 }
@@ -87,14 +107,9 @@ static int check_stopped(const struct ring_setup *r, struct err *err)
     return 0;
 }
 
-static bool is_negotiated(const struct lane_view *view, unsigned bit)
-{
-    return (view->blk.features & BIT(bit)) != 0;
-}
-
 int ring_setup_check_log(const struct ring_setup *r, const struct dirty_log *log, struct err *err)
 {
-    uint64_t bytes = ring_used_bytes(false, r->size);
+    uint64_t bytes = ring_used_bytes(is_packed(r), r->size);
 
     if (!r->is_logged || !r->size || dirty_log_covers(log, r->log_addr, bytes)) {
         return 0;
@@ -113,13 +128,67 @@ void ring_setup_use_log(struct ring_setup *r)
     ring_set_log(&r->queue->ring, r->is_logged && log->bits ? log : NULL, r->log_addr);
 }
 
-/* Its driver was served before, and not by us since it connected: as after a migration. */
-static void note_start(struct ring_setup *r)
+/*
+ * Some front-ends say of a packed ring where the next request is, and no more: that is where the
+ * next answer goes as well.
+ * Source: DPDK 22.11, lib/vhost/vhost_user.c, vhost_user_set_vring_base.
+ */
+static uint32_t whole_base(const struct ring_setup *r, uint32_t base)
 {
-    if (!r->has_started && r->base != 0) {
+    return is_packed(r) && base <= UINT16_MAX ? base << 16 | base : base;
+}
+
+/*
+ * Where it goes on.  Front-ends that know of split rings only let a driver accept packed ones as
+ * well, and say 0.
+ * Source: Linux 6.1, arch/um/drivers/virtio_uml.c, vu_setup_vq.
+ */
+static uint32_t start_base(const struct ring_setup *r, const struct ring_parts *parts)
+{
+    bool is_fresh = !r->has_base || (r->base == 0 && load16(&parts->packed[0].flags) == 0);
+
+    return is_packed(r) && is_fresh ? RING_PACKED_BASE : whole_base(r, r->base);
+}
+
+/* Its driver was served before, and not by us since it connected: as after a migration. */
+static void note_start(struct ring_setup *r, uint32_t base)
+{
+    if (!r->has_started && base != (is_packed(r) ? RING_PACKED_BASE : 0)) {
         blk_doubt(&r->queue->view->blk);
     }
     r->has_started = true;
+}
+
+static int check_base(const struct ring_setup *r, uint32_t base, struct err *err)
+{
+    const char *fault = ring_base_fault(is_packed(r), r->size, base);
+
+    return fault ? err_say(err, -EINVAL, "ring %u: base %u %s", r->queue->index, base, fault) : 0;
+}
+
+/* The ring has started, where its log says or at `base`. */
+static void has_begun(struct ring_setup *r, uint32_t base)
+{
+    struct queue *q = r->queue;
+    const struct lane_view *view = q->view;
+
+    ring_setup_use_log(r);
+    note_start(r, base);
+    queue_forget_told(q);
+    log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, ring_base(&q->ring),
+              r->size);
+    if (q->ring.held_count > 0) {
+        log_info("%s: ring %u: tries again %u request%s that whoever served it before has not "
+                 "answered",
+                 view->name, q->index, q->ring.held_count, q->ring.held_count == 1 ? "" : "s");
+    }
+    if (mem_is_lost(&view->mem)) {
+        ring_break(&q->ring, mem_why_lost(&view->mem));
+    }
+    if (q->ring.is_broken) {
+        queue_tell_fault(q);
+    }
+    lane_look(q->lane, q->index);
 }
 
 /* Start the ring if all its parts are there; it is no error when some are still to come. */
@@ -129,12 +198,13 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
     struct lane_view *view = q->view;
     struct ring_layout layout = {
         .size = r->size,
-        .base = r->base,
+        .is_packed = is_packed(r),
         .has_event_idx = is_negotiated(view, VIRTIO_RING_F_EVENT_IDX),
         .has_indirect = is_negotiated(view, VIRTIO_RING_F_INDIRECT_DESC),
         .slot_size = sizeof(struct request),
         .slot_iovs = BLK_SLOT_IOVS,
         .arrays = &q->lane->arrays,
+        .inflight = r->inflight,
     };
     int ret;
 
@@ -145,6 +215,10 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
     if (ret == 0 && view->mem.log.bits) {
         ret = ring_setup_check_log(r, &view->mem.log, err);
     }
+    if (ret == 0) {
+        layout.base = start_base(r, &layout.parts);
+        ret = check_base(r, layout.base, err);
+    }
     if (ret < 0) {
         return ret;
     }
@@ -152,15 +226,7 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
     if (ret < 0) {
         return err_set(err, ret, "ring %u: request slots", q->index);
     }
-    ring_setup_use_log(r);
-    note_start(r);
-    queue_forget_told(q);
-    log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, r->base, r->size);
-    if (mem_is_lost(&view->mem)) {
-        ring_break(&q->ring, mem_why_lost(&view->mem));
-        queue_tell_fault(q);
-    }
-    lane_look(q->lane, q->index);
+    has_begun(r, layout.base);
     return 0;
 }
 
@@ -259,23 +325,21 @@ int ring_setup_log(struct ring_setup *r, bool on, uint64_t addr, struct err *err
 /* For a ring that runs: where it is. */
 static bool is_at(const struct ring_setup *r, uint32_t base)
 {
-    return r->queue->ring.is_started && ring_base(&r->queue->ring) == base;
+    return r->queue->ring.is_started && ring_base(&r->queue->ring) == whole_base(r, base);
 }
 
 int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err)
 {
     int ret = is_at(r, base) ? 0 : check_stopped(r, err);
-    const char *fault;
 
-    if (ret < 0) {
-        return ret;
+    if (ret == 0 && (r->size || !is_packed(r))) {
+        ret = check_base(r, whole_base(r, base), err);
     }
-    fault = ring_base_fault(false, r->size, base);
-    if (fault) {
-        return err_say(err, -EINVAL, "ring %u: base %u %s", r->queue->index, base, fault);
+    if (ret == 0) {
+        r->base = base;
+        r->has_base = true;
     }
-    r->base = base;
-    return 0;
+    return ret;
 }
 
 int ring_setup_kick(struct ring_setup *r, int fd, struct err *err)

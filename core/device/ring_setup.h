@@ -14,11 +14,13 @@ struct ring_setup {
     unsigned size_max;   /* what it may be set to */
     unsigned size;       /* 0: not told yet */
     uint32_t base;       /* where it goes on when it starts: see ring_base */
+    bool has_base;       /* that was told */
     bool has_addr;
     struct ring_addr addr;
-    bool is_logged;    /* what is stored to it is to be marked, when there is a log */
-    uint64_t log_addr; /* as which guest address: see ring_set_log */
-    bool has_started;  /* since it was reset */
+    bool is_logged;                /* what is stored to it is to be marked, when there is a log */
+    uint64_t log_addr;             /* as which guest address: see ring_set_log */
+    bool has_started;              /* since it was reset */
+    struct inflight_area inflight; /* its share of the log of requests in flight, when it starts */
 };
 
 void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* memfd_create */
+
+/*
+ * Messages about the log of requests in flight.  It is made here, when a front-end asks for it, and
+ * is the front-end's from then on: it hands it in before its rings start, and again to whoever
+ * serves them next.
+ * Source: vhost-user, "Inflight I/O tracking"; QEMU 10.0, hw/block/vhost-user-blk.c,
+ * vhost_user_blk_start.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "transports/vhost_user_msgs.h"
+
+/* A file of zeroes, of a size that nobody takes away.  Returns an fd, or -errno. */
+static int make_log(uint64_t bytes)
+{
+    int fd = memfd_create("vblkd-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if (ftruncate(fd, (off_t)bytes) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) < 0) {
+        int code = -errno;
+
+        close(fd);
+        return code;
+    }
+    return fd;
+}
+
+static bool has_inflight(const struct vu_session *session)
+{
+    return session->protocol_features & VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD;
+}
+
+/*
+ * The answer is as long as the question, which has padding at its end in most front-ends.  Without
+ * a log they go on, as with a back-end that knows of none: it has no bytes then.
+ */
+enum vu_verdict vu_get_inflight_fd(struct vu_session *session, struct vu_msg *msg)
+{
+    struct vhost_user_inflight *inflight = &msg->payload.inflight;
+    uint64_t bytes;
+    int fd;
+
+    if (!has_inflight(session)) {
+        return vu_fault(session, VU_BAD, "INFLIGHT_SHMFD was not negotiated");
+    }
+    if (device_inflight_need(session->dev, inflight->num_queues, inflight->queue_size, &bytes,
+                             &session->err) < 0) {
+        return VU_BAD;
+    }
+    fd = make_log(bytes);
+    inflight->mmap_offset = 0;
+    inflight->mmap_size = bytes;
+    if (fd < 0) {
+        log_limited(&session->log, LOG_LEVEL_WARN,
+                    "%s: no memory to log requests in flight: %s; what is under way when the "
+                    "daemon is killed may be lost",
+                    session->label, strerror(-fd));
+        inflight->mmap_size = 0;
+    } else {
+        vu_conn_reply_with(session->conn, fd);
+    }
+    return VU_REPLY;
+}
+
+enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *msg)
+{
+    const struct vhost_user_inflight *inflight = &msg->payload.inflight;
+    const struct device_inflight log = {.bytes = inflight->mmap_size,
+                                        .offset = inflight->mmap_offset,
+                                        .queues = inflight->num_queues};
+    const struct foreign *foreign = &msg->fd[0];
+
+    if (!has_inflight(session)) {
+        return vu_fault(session, VU_BAD, "INFLIGHT_SHMFD was not negotiated");
+    }
+    if (foreign->kind != FOREIGN_MEMORY && foreign->kind != FOREIGN_FILE) {
+        return vu_fault(session, VU_BAD,
+                        "what came is %s; a log must be a memfd, or a file on tmpfs "
+                        "or a local file system",
+                        foreign->what);
+    }
+    return vu_verdict_of(device_inflight_open(session->dev, &log, foreign->fd, &session->err));
+}
