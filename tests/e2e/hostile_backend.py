@@ -387,6 +387,7 @@ class Inflight(Reply):
 
     def started(self):
         """Serves the ring, so that the end is the end of the run."""
+        print('started', flush=True)
         while self.finish(OK, 1) is not None:
             pass
 
