@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/log.h"
 #include "core/base/text.h"
 #include "core/block/granule.h"
 #include "core/block/image_fate.h"
@@ -143,7 +144,7 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     }
     if (S_ISBLK(st.st_mode)) {
         /* The kernel's own claim: refused while the device is mounted. */
-        return opts->is_readonly ? 0 : O_EXCL;
+        return opts->is_readonly || opts->is_look ? 0 : O_EXCL;
     }
     if (!S_ISREG(st.st_mode)) {
         return err_say(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
@@ -274,8 +275,8 @@ static int open_sync(struct image_file *image, struct err *err)
     return ret < 0 ? err_set(err, ret, "image %s", image->path) : 0;
 }
 
-/* Open: is it what is wanted, and free? */
-static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
+/* Nobody else's it is from here on, nor is what it lies on. */
+static int lock_all(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
     const struct image_use use = {.image = opts->path, .is_readonly = opts->is_readonly};
     int ret = image_lock(image->fd, opts->path, &use, err);
@@ -283,6 +284,34 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
     if (ret == 0) {
         ret = image_claim_open(&image->claim, image->fd, opts->path, opts->is_readonly, err);
+    }
+    return ret;
+}
+
+/*
+ * Of a device that several hosts share: network and cluster file systems see to it themselves.
+ * Source: QEMU 10.0, block/file-posix.c, raw_co_invalidate_cache.
+ */
+static void forget_pages(const struct image_file *image, const struct image_opts *opts)
+{
+    int ret = opts->is_taken && !image->is_direct
+                  ? posix_fadvise(image->fd, 0, 0, POSIX_FADV_DONTNEED)
+                  : 0;
+
+    if (ret != 0) {
+        log_warn("image %s: the host's page cache cannot be dropped, and may be older than the "
+                 "image: %s",
+                 image->path, strerror(ret));
+    }
+}
+
+/* Open: is it what is wanted, and free? */
+static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    int ret = opts->is_look ? 0 : lock_all(image, opts, err);
+
+    if (ret == 0) {
+        forget_pages(image, opts);
     }
     if (ret == 0 && !opts->is_readonly) {
         image->discard_block = granule_of_fd(image->fd);
@@ -299,7 +328,7 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     if (ret == 0 && !opts->is_readonly) {
         ret = check_writable(image, opts, err);
     }
-    if (ret == 0 && !image->is_direct && !opts->is_readonly) {
+    if (ret == 0 && !image->is_direct && !opts->is_readonly && !opts->is_look) {
         ret = open_sync(image, err);
     }
     return ret;

@@ -45,9 +45,11 @@ struct image_opts {
     enum cache_mode cache;
     enum io_engine engine; /* file */
     bool is_readonly;
-    bool is_new; /* the disk is being added: its geometry is guessed, and hints may tell options */
-    bool create; /* file: it must not exist; made sparse, `size` bytes long */
-    bool probe;  /* file: refuse what looks like another format than raw */
+    bool is_new;  /* the disk is being added: its geometry is guessed, and hints may tell options */
+    bool create;  /* file: it must not exist; made sparse, `size` bytes long */
+    bool probe;   /* file: refuse what looks like another format than raw */
+    bool is_look; /* file: its facts are wanted, and no I/O: somebody else may have it locked */
+    bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */
 };
 
 /* What people call them, by number; NULL ends each.  An engine without a name is not asked for. */
