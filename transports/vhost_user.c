@@ -61,6 +61,7 @@ struct vhost_user {
     struct vu_conn conn; /* open when the state is not IDLE */
     struct vu_session session;
     struct vu_cache cache;
+    struct vu_guest guest;
     struct drain drain;
     struct vhost_user_peer peer;
     char label[160]; /* "vda: qemu-system-x86 (pid 123)" */
@@ -325,7 +326,9 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
     vu->cache = (struct vu_cache){.keep = opts->keep_cache,
                                   .arg = opts->arg,
                                   .patience_ms = opts->keep_ms ? opts->keep_ms : KEEP_MS};
-    vu_session_init(&vu->session, loop, dev, &vu->conn, &vu->cache);
+    vu->guest =
+        (struct vu_guest){.came = opts->guest_came, .left = opts->guest_left, .arg = opts->arg};
+    vu_session_init(&vu->session, loop, dev, &vu->conn, &vu->cache, &vu->guest);
     vu->session.state_ms = opts->state_ms ? opts->state_ms : STATE_MS;
     vu->open_handles = 5;
     listen_again(vu);

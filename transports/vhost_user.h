@@ -27,7 +27,15 @@ struct vhost_user_opts {
      * another connection.
      */
     void (*keep_cache)(void *arg);
-    void *arg;
+
+    /*
+     * A ring runs, and none did before; and: the front-end has stopped the last that did while what
+     * is stored to guest memory is logged, so its guest may go on elsewhere as soon as that is
+     * answered.  Neither may end the connection.  NULL: nobody.
+     */
+    void (*guest_came)(void *arg);
+    void (*guest_left)(void *arg);
+    void *arg;         /* of these three */
     unsigned keep_ms;  /* how long the front-end waits for that, 0: the default */
     unsigned state_ms; /* how long the state of a migration may be on its way, the same */
 };

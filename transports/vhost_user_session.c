@@ -36,10 +36,30 @@ static void close_for_fault(struct vu_session *session)
     vu_conn_fail(session->conn, text);
 }
 
+/*
+ * Which messages start rings, or stop them, depends on what came before.  Who migrates a guest
+ * stops all of its rings in the end, and the log lasts until they would run again.
+ * Source: QEMU 10.0, migration/migration.c, migration_completion; system/memory.c,
+ * memory_global_dirty_log_stop.
+ */
+static void look_for_rings(struct vu_session *session)
+{
+    const struct vu_guest *guest = session->guest;
+    bool had_rings = session->has_rings;
+
+    session->has_rings = device_rings_running(session->dev) > 0;
+    if (session->has_rings && !had_rings && guest->came) {
+        guest->came(guest->arg);
+    } else if (!session->has_rings && had_rings && device_is_logged(session->dev) && guest->left) {
+        guest->left(guest->arg);
+    }
+}
+
 static void finish_message(struct vu_session *session, enum vu_verdict verdict)
 {
     struct vu_msg *msg = session->msg;
 
+    look_for_rings(session);
     switch (verdict) {
     case VU_DONE:
         acknowledge(session, 0);
@@ -198,10 +218,15 @@ void vu_session_config_changed(struct vu_session *session)
 }
 
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
-                     struct vu_conn *conn, const struct vu_cache *cache)
+                     struct vu_conn *conn, const struct vu_cache *cache,
+                     const struct vu_guest *guest)
 {
-    *session = (struct vu_session){
-        .dev = dev, .conn = conn, .cache = cache, .backend_fd = -1, .transfer = {.fd = -1}};
+    *session = (struct vu_session){.dev = dev,
+                                   .conn = conn,
+                                   .cache = cache,
+                                   .guest = guest,
+                                   .backend_fd = -1,
+                                   .transfer = {.fd = -1}};
     (void)uv_timer_init(loop, &session->settle); /* cannot fail */
     (void)uv_timer_init(loop, &session->patience);
     (void)uv_timer_init(loop, &session->transfer_timer);
@@ -219,6 +244,7 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->is_settling = false;
     session->is_keeping = false;
     session->ends_writethrough = false;
+    session->has_rings = false;
 }
 
 void vu_session_end(struct vu_session *session)

@@ -42,6 +42,13 @@ struct vu_transfer {
     uint8_t bytes[sizeof(struct vu_record) + 1];
 };
 
+/* Who is told that rings run, or do no more; see vhost_user.h. */
+struct vu_guest {
+    void (*came)(void *arg);
+    void (*left)(void *arg);
+    void *arg;
+};
+
 /* What is left to do for a message when nothing is in flight any more. */
 typedef enum vu_verdict vu_then(struct vu_session *session, struct vu_msg *msg);
 
@@ -63,6 +70,8 @@ struct vu_session {
     struct err err;        /* why it is VU_REFUSED or VU_BAD */
 
     const struct vu_cache *cache; /* the parent's */
+    const struct vu_guest *guest; /* the parent's */
+    bool has_rings;               /* that run, after the latest message */
     uv_timer_t patience;          /* runs while `is_keeping` */
     bool is_keeping;              /* the message waits for vu_session_kept */
     bool ends_writethrough;       /* when the message is answered */
@@ -79,7 +88,8 @@ struct vu_session {
 
 /* Once, with its parent: opens the timers on `loop`; the parent closes them. */
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
-                     struct vu_conn *conn, const struct vu_cache *cache);
+                     struct vu_conn *conn, const struct vu_cache *cache,
+                     const struct vu_guest *guest);
 
 /* A front-end has connected; `label` is lent until the end of the session. */
 void vu_session_begin(struct vu_session *session, const char *label);

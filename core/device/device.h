@@ -232,6 +232,9 @@ void device_memory_changed(struct device *dev);
 int device_log_open(struct device *dev, uint64_t bytes, uint64_t offset, int fd, struct err *err);
 void device_log_data(struct device *dev, bool on);
 
+/* Is there a log, and is what is stored for requests to be marked in it? */
+bool device_is_logged(const struct device *dev);
+
 /* `addr` stands for the ring's used part: see ring_set_log. */
 int device_ring_set_log(struct device *dev, unsigned index, bool on, uint64_t addr,
                         struct err *err);

@@ -82,6 +82,11 @@ void device_log_data(struct device *dev, bool on)
     device_unpark(dev);
 }
 
+bool device_is_logged(const struct device *dev)
+{
+    return dev->view.logs_data;
+}
+
 static int set_ring_log(struct device *dev, unsigned index, bool on, uint64_t addr, struct err *err)
 {
     bool was_on = dev->ring[index].is_logged;
