@@ -128,6 +128,26 @@ static int check_size(const struct disk_config *config, struct err *err)
                    config->image.size, block);
 }
 
+/* What only a guest that writes to a file that is there can need. */
+static int check_incoming(const struct disk_config *config, struct err *err)
+{
+    if (!config->incoming) {
+        return 0;
+    }
+    if (!image_type_of(&config->image)->has_file) {
+        return err_say(err, -EINVAL, "incoming: goes with images of type \"file\" only");
+    }
+    if (config->image.create) {
+        return err_say(err, -EINVAL,
+                       "incoming: does not go with a new file, the guest has one where it runs");
+    }
+    if (config->readonly) {
+        return err_say(err, -EINVAL,
+                       "incoming: does not go with readonly, who only reads an image shares it");
+    }
+    return 0;
+}
+
 static int complete_socket(struct disk_config *config, const char *socket_dir, struct err *err)
 {
     int len;
@@ -207,6 +227,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
                       "readonly: does not go with a new file, nobody could write to it");
     }
     if (ret == 0) {
+        ret = check_incoming(config, err);
+    }
+    if (ret == 0) {
         ret = complete_socket(config, socket_dir, err);
     }
     if (ret == 0 && config->serial[0] == '\0') {
@@ -251,6 +274,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     (void)snprintf(opts->serial, sizeof(opts->serial), "%s", config->serial);
     image_config_opts(&config->image, &opts->image);
     opts->image.is_readonly = config->readonly;
+    opts->is_incoming = config->incoming;
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
     (void)blk_chs_parse(config->geometry, &opts->geometry.chs); /* else it is guessed */

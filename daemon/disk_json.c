@@ -139,13 +139,14 @@ json_t *disk_json_list(const struct disk *disk, const struct plane_info *info)
 }
 
 /* The pause reasons in words. */
-static json_t *paused_json(unsigned mask)
+static json_t *paused_json(const struct plane_info *info)
 {
-    static const struct {
+    const char *stopped = info->state == PLANE_WAITING ? "image elsewhere" : "stopped";
+    const struct {
         unsigned bit;
         const char *word;
     } reason[] = {
-        {PAUSE_ADMIN, "stopped"},
+        {PAUSE_ADMIN, stopped},
         {PAUSE_GONE, "no front-end"},
         {PAUSE_MESSAGE, "front-end message"},
         {PAUSE_EXIT, "removal"},
@@ -155,7 +156,7 @@ static json_t *paused_json(unsigned mask)
     json_t *list = json_array();
 
     for (unsigned i = 0; i < ARRAY_SIZE(reason); i++) {
-        if (mask & reason[i].bit) {
+        if (info->device.pause_mask & reason[i].bit) {
             (void)json_array_append_new(list, json_string(reason[i].word));
         }
     }
@@ -314,7 +315,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_write_cache(object, info);
     set(object, "listening", json_boolean(info->is_listening));
     set_integer(object, "features", info->device.features);
-    set(object, "paused_by", paused_json(info->device.pause_mask));
+    set(object, "paused_by", paused_json(info));
     set_integer(object, "inflight", info->device.stats.inflight);
     set_integer(object, "held", info->device.stats.held);
     set(object, "oldest", oldest_json(info));

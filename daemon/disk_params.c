@@ -15,6 +15,8 @@ const struct param disk_params[] = {
     {"image", PARAM_OBJECT, MEMBER(image), .is_required = true, .members = image_params,
      .help = "where the bytes are"},
     {"readonly", PARAM_BOOL, MEMBER(readonly), .help = "the guest cannot write"},
+    {"incoming", PARAM_BOOL, MEMBER(incoming),
+     .help = "its guest is migrated here: the image is locked when the first queue starts"},
     {"serial", PARAM_STRING, TEXT(serial), .help = "serial number, up to 20 bytes",
      .otherwise = "made of the name"},
     {"queues", PARAM_INTEGER, MEMBER(queues), .value = 16, .min = 1, .max = BLK_MAX_QUEUES,

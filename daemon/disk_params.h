@@ -23,6 +23,7 @@ struct disk_config {
     struct image_config image;
     struct settings settings;
     bool readonly;
+    bool incoming;     /* and while its guest is elsewhere */
     char geometry[16]; /* "": guessed when it is added */
     char discard[4];
     char write_zeroes[4];

@@ -31,11 +31,14 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/paths.c daemon/paths.h \
 	daemon/plane.c daemon/plane.h \
 	daemon/plane_add.c daemon/plane_add.h \
+	daemon/plane_await.c daemon/plane_await.h \
 	daemon/plane_cache.c daemon/plane_cache.h \
 	daemon/plane_close.c daemon/plane_close.h \
 	daemon/plane_fate.c daemon/plane_fate.h \
+	daemon/plane_handover.c daemon/plane_handover.h \
 	daemon/plane_image.c daemon/plane_image.h \
 	daemon/plane_info.c daemon/plane_info.h \
+	daemon/plane_keep.c daemon/plane_keep.h \
 	daemon/plane_late.c daemon/plane_late.h \
 	daemon/plane_life.c daemon/plane_life.h \
 	daemon/plane_look.c daemon/plane_look.h \
@@ -45,12 +48,13 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_set.c daemon/plane_set.h \
 	daemon/plane_socket.c daemon/plane_socket.h \
 	daemon/plane_state.c daemon/plane_state.h \
+	daemon/plane_stop.c daemon/plane_stop.h \
 	daemon/plane_sync.c daemon/plane_sync.h \
 	daemon/plane_thread.c daemon/plane_thread.h \
 	daemon/plane_wait.c daemon/plane_wait.h \
 	daemon/protocol.h \
 	daemon/registry.c daemon/registry.h \
-	daemon/registry_cache.c daemon/registry_cache.h \
+	daemon/registry_keep.c daemon/registry_keep.h \
 	daemon/registry_life.c daemon/registry_life.h \
 	daemon/registry_sockets.c daemon/registry_sockets.h \
 	daemon/registry_table.c daemon/registry_table.h \

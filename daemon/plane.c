@@ -4,9 +4,9 @@
 const char *plane_state_name(enum plane_state state)
 {
     static const char *const name[] = {
-        [PLANE_OPENING] = "opening", [PLANE_RUNNING] = "running", [PLANE_STOPPING] = "stopping",
-        [PLANE_STOPPED] = "stopped", [PLANE_FAILED] = "failed",   [PLANE_REMOVING] = "removing",
-        [PLANE_GONE] = "gone",
+        [PLANE_OPENING] = "opening",   [PLANE_RUNNING] = "running", [PLANE_STOPPING] = "stopping",
+        [PLANE_STOPPED] = "stopped",   [PLANE_FAILED] = "failed",   [PLANE_WAITING] = "waiting",
+        [PLANE_REMOVING] = "removing", [PLANE_GONE] = "gone",
     };
 
     return name[state];

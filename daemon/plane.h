@@ -13,6 +13,9 @@
  *      |   not there)
  *      '----> FAILED     start: RUNNING, or still FAILED; stop: STOPPED
  *
+ *   RUNNING --its guest was migrated--> STOPPING --> WAITING --a guest comes--> RUNNING
+ *   OPENING --added for a guest that comes, its image looked at--> WAITING --stop--> STOPPED
+ *
  * The image is being closed in STOPPING and REMOVING, behind the drain, and in all of those in
  * which a start has failed.
  *
@@ -23,6 +26,7 @@
 #include "core/device/device.h"
 #include "core/device/device_sync.h"
 #include "core/base/errand.h"
+#include "core/base/log.h"
 #include "core/block/image_fate.h"
 #include "core/block/image_loss.h"
 #include "daemon/disk_params.h"
@@ -41,6 +45,7 @@ enum plane_state {
     PLANE_STOPPING,
     PLANE_STOPPED,
     PLANE_FAILED,
+    PLANE_WAITING, /* for its guest: the image is nobody's here */
     PLANE_REMOVING,
     PLANE_GONE,
 };
@@ -76,9 +81,13 @@ struct plane_opts {
     bool is_restored; /* geometry is complete; the disk exists even when its image does not open */
     bool is_stopped;  /* restored only: leave it stopped */
     bool is_writethrough; /* restored only: its driver has asked for it */
+    bool is_incoming;     /* its guest comes by migration, or has gone: leave the image alone */
 
     /* Keep plane->cache.is_writethrough, then plane_cache_kept.  Runs on the control thread. */
     void (*keep_cache)(struct plane *plane);
+
+    /* Keep that the image is handed over, then plane_keep_kept.  Runs on the control thread. */
+    void (*keep_handover)(struct plane *plane);
 };
 
 /* A copy of all that people ask about. */
@@ -213,6 +222,22 @@ struct plane_cache {
     struct err err; /* code 0: it is kept */
 };
 
+/* That the image is handed over, until that is kept (plane_keep.h). */
+struct plane_keep {
+    struct message message;
+    void (*done)(struct plane *plane); /* who waits for it, NULL: nobody */
+    bool is_busy;                      /* the message is under way */
+    bool is_due;                       /* once more, when it is back */
+    struct err err;                    /* control's while it is under way; code 0: it is kept */
+};
+
+/* The tries to have the image for a guest that has come (plane_await.h). */
+struct plane_await {
+    uv_timer_t timer; /* until the next */
+    void (*take)(struct plane *plane);
+    struct log_limit log;
+};
+
 /* How far a start is that somebody waits for, or was told of (plane_opening.h). */
 enum plane_start_phase {
     PLANE_START_NONE,
@@ -224,6 +249,7 @@ enum plane_start_phase {
 struct plane_start {
     enum plane_start_phase phase;
     bool is_restore; /* it is the daemon's start that wants it */
+    bool is_take;    /* a guest that has come does, and nobody else */
     bool is_told;    /* somebody was told that it goes on */
     bool may_differ; /* and it may be another image than was open last */
 };
@@ -236,6 +262,8 @@ struct plane {
     void (*gone)(struct plane *plane);
     void (*ended)(struct plane *plane);
     void (*resumed)(struct plane *plane);
+    void (*guest_came)(void *arg); /* see struct vhost_user_opts */
+    void (*guest_left)(void *arg);
     struct message gone_message;
     struct message end_message;
 
@@ -261,10 +289,13 @@ struct plane {
     struct plane_request *moving;  /* whose rings go to other threads when all is drained */
     bool undo;                     /* the removal is one */
     bool is_exit;                  /* it is the end of the daemon */
-    bool is_stop_forced;           /* the stop that is under way */
+    bool is_handover;              /* the stop that is under way is one */
+    bool is_stop_forced;           /* the same stop */
     bool is_stop_told;             /* of the same: somebody was told that it goes on */
     struct plane_resumed again;
     struct plane_cache cache;
+    struct plane_keep keep;
+    struct plane_await await;
     struct plane_close close;
     struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */
     struct plane_start start;

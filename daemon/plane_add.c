@@ -4,8 +4,10 @@
 #include <errno.h>
 
 #include "core/base/log.h"
+#include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_image.h"
+#include "daemon/plane_opening.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_wait.h"
@@ -68,17 +70,24 @@ static int take_new_image(struct plane *plane, struct image *image, struct err *
     if (ret == 0) {
         ret = plane_set_threads(plane, err);
     }
-    if (ret == 0) {
+    if (ret == 0 && !plane->opts.is_incoming) {
         ret = device_attach(plane->dev, image, err);
     }
     if (ret < 0) {
         return ret;
     }
     ret = plane_listen(plane, err);
-    if (ret < 0) {
+    if (ret < 0 && !plane->opts.is_incoming) {
         (void)device_detach(plane->dev);
     }
     return ret;
+}
+
+/* What a front-end asks for is known; all else is looked at when the image is the disk's. */
+static void leave_incoming(struct plane *plane, struct image *image)
+{
+    plane_close(plane, image, false, plane_opening_closed);
+    plane_await_begin(plane);
 }
 
 static void on_add_opened(void *arg, struct image *image, struct err *err)
@@ -99,7 +108,11 @@ static void on_add_opened(void *arg, struct image *image, struct err *err)
     if (image_facts(image)->note) {
         log_warn("%s: %s (%s)", plane->opts.name, image_facts(image)->note, plane->opts.image.path);
     }
-    plane_state_running(plane);
+    if (plane->opts.is_incoming) {
+        leave_incoming(plane, image);
+    } else {
+        plane_state_running(plane);
+    }
     plane_wait_done(plane, PLANE_OPEN);
 }
 

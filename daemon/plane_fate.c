@@ -28,6 +28,13 @@ static void on_looked(struct plane *plane)
     plane_sync_wake(plane);
 }
 
+void plane_fate_look(struct plane *plane)
+{
+    if (!plane->look.is_busy) {
+        (void)plane_look_begin(plane, on_looked);
+    }
+}
+
 static bool wants_look(const struct plane *plane, const struct plane_request *request)
 {
     switch (request->verb) {
@@ -121,7 +128,8 @@ bool plane_fate_refuse_stop(struct plane *plane)
     if (!plane_fate_may_refuse_stop(plane) || !object(plane, &stop, &err)) {
         return false;
     }
-    log_error("%s: not stopped: %s", plane->opts.name, err_text_after(&err, plane->opts.name));
+    log_error("%s: not %s: %s", plane->opts.name, plane->is_handover ? "handed over" : "stopped",
+              err_text_after(&err, plane->opts.name));
     plane_wait_refuse(plane, PLANE_STOP, &err);
     return true;
 }

@@ -16,6 +16,9 @@
 bool plane_fate_first(struct plane *plane, struct plane_request *request,
                       void (*then)(struct plane *plane, struct plane_request *request));
 
+/* Look before the image is closed, though nobody has asked: plane_sync waits for it. */
+void plane_fate_look(struct plane *plane);
+
 /* Returns true when the image would be lost, nobody insists, and the request is answered so. */
 bool plane_fate_refuse(struct plane *plane, struct plane_request *request);
 

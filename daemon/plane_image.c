@@ -58,7 +58,8 @@ int plane_begin_image(struct plane *plane, image_opened *opened, struct err *err
         return ret;
     }
     opts.create = false; /* done when the disk was added */
-    opts.probe = false;  /* by now the guest may have written anything */
+    opts.is_taken = plane->state == PLANE_WAITING;
+    opts.probe = false; /* by now the guest may have written anything */
     return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
                                err);
 }
@@ -68,6 +69,10 @@ int plane_begin_new(struct plane *plane, image_opened *opened, struct err *err)
     struct image_opts opts = image_opts(plane);
 
     opts.is_new = true;
+    if (plane->opts.is_incoming) { /* where its guest runs it has been told from other formats */
+        opts.is_look = true;
+        opts.probe = false;
+    }
     return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
                                err);
 }
@@ -92,6 +97,8 @@ int plane_listen(struct plane *plane, struct err *err)
         .name = plane->opts.name,
         .socket_path = plane->opts.socket_path,
         .keep_cache = plane->opts.keep_cache ? plane_cache_keep : NULL,
+        .guest_came = plane->guest_came,
+        .guest_left = plane->guest_left,
         .arg = plane,
     };
 

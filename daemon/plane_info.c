@@ -49,6 +49,12 @@ static void fill_loss(const struct plane *plane, struct plane_info *info)
 /* What is under way goes before what was. */
 static const char *reason_of(const struct plane *plane)
 {
+    if (plane->state == PLANE_WAITING) {
+        return plane->reason; /* it is opened, and closed, again and again */
+    }
+    if (plane->is_handover) {
+        return "its guest has been migrated, and the image is being handed over";
+    }
     if (plane->image_opening || plane->close.opening) {
         return "its image is being opened";
     }

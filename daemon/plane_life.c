@@ -5,14 +5,17 @@
 
 #include "core/base/log.h"
 #include "daemon/plane_add.h"
+#include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_fate.h"
+#include "daemon/plane_handover.h"
+#include "daemon/plane_keep.h"
 #include "daemon/plane_late.h"
 #include "daemon/plane_move.h"
 #include "daemon/plane_opening.h"
-#include "daemon/plane_resumed.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
+#include "daemon/plane_stop.h"
 #include "daemon/plane_sync.h"
 #include "daemon/plane_wait.h"
 
@@ -21,6 +24,9 @@
 void plane_life_open(struct plane *plane, struct plane_request *request)
 {
     (void)uv_timer_init(&plane->worker.loop, &plane->timer); /* cannot fail */
+    plane_await_init(plane, plane_opening_take);
+    plane->guest_came = plane_handover_came;
+    plane->guest_left = plane_handover_left;
     if (plane->opts.is_restored) {
         plane_opening_restore(plane, request);
     } else {
@@ -30,20 +36,11 @@ void plane_life_open(struct plane *plane, struct plane_request *request)
 
 /* ---- start ---- */
 
-/* The drain has not ended: go on as if nobody had asked. */
-static void cancel_stop(struct plane *plane)
-{
-    device_drain_cancel(plane->dev, &plane->stop_drain);
-    plane_sync_cancel(plane);
-    plane_state_running(plane);
-    plane_wait_end(plane, PLANE_STOP, -ECANCELED, "started again while it was draining");
-}
-
 void plane_life_start(struct plane *plane, struct plane_request *request)
 {
     request->has_changed = plane->state != PLANE_RUNNING;
     if (plane->state == PLANE_STOPPING && !plane_is_closing(plane)) {
-        cancel_stop(plane);
+        plane_stop_cancel(plane);
     } else if (plane->state != PLANE_RUNNING) {
         plane_opening_start(plane, request);
         return;
@@ -52,80 +49,6 @@ void plane_life_start(struct plane *plane, struct plane_request *request)
     }
     if (plane->state == PLANE_RUNNING) {
         request->has_changed |= device_retry(plane->dev);
-    }
-    plane_reply(plane, request);
-}
-
-/* ---- stop ---- */
-
-static void on_stop_closed(struct plane *plane)
-{
-    plane_state_stopped(plane);
-    plane_wait_done(plane, PLANE_STOP);
-    plane_opening_closed(plane);
-}
-
-static void on_stop_synced(struct plane *plane)
-{
-    if (plane_fate_refuse_stop(plane)) {
-        plane_state_running(plane);
-        plane_resumed_tell(plane);
-        return;
-    }
-    plane_close_attached(plane, false, on_stop_closed);
-}
-
-static void on_stop_drained(struct drain *drain)
-{
-    struct plane *plane = containerof(drain, struct plane, stop_drain);
-
-    plane_sync(plane, PAUSE_ADMIN, on_stop_synced);
-}
-
-/* It is no different from one that runs, but that nothing is in flight. */
-static void stop_opening(struct plane *plane, struct plane_request *request)
-{
-    plane->state = PLANE_STOPPING;
-    plane->is_stop_forced = request->force;
-    plane->is_stop_told = false;
-    plane_wait(plane, request, plane_late_answer);
-    plane_close_attached(plane, false, on_stop_closed);
-}
-
-void plane_life_stop(struct plane *plane, struct plane_request *request)
-{
-    bool was_opening = plane->image_opening != NULL;
-
-    if (plane_opening_refuse(plane, request)) {
-        return;
-    }
-    plane_opening_drop(plane, "stopped before its image was open");
-    if (was_opening) {
-        stop_opening(plane, request);
-        return;
-    }
-    switch (plane->state) {
-    case PLANE_RUNNING:
-        if (plane_fate_refuse(plane, request)) {
-            return;
-        }
-        plane->state = PLANE_STOPPING;
-        plane->is_stop_forced = request->force;
-        plane->is_stop_told = false;
-        plane->stop_drain = (struct drain){.done = on_stop_drained, .own_below = LANES_MAX};
-        plane_wait(plane, request, plane_late_answer);
-        device_pause(plane->dev, PAUSE_ADMIN, &plane->stop_drain);
-        return;
-    case PLANE_STOPPING:
-        plane->is_stop_forced |= request->force;
-        plane_wait(plane, request, plane_late_answer);
-        return;
-    case PLANE_FAILED:
-        plane_state_stopped(plane);
-        request->has_changed = true;
-        break;
-    default:
-        break;
     }
     plane_reply(plane, request);
 }
@@ -233,6 +156,9 @@ static void begin_remove(struct plane *plane)
 {
     device_drain_cancel(plane->dev, &plane->stop_drain);
     plane_sync_cancel(plane);
+    plane_keep_forget(plane);
+    plane_await_end(plane);
+    plane->is_handover = false;
     plane->state = PLANE_REMOVING;
     plane_wait_end(plane, PLANE_STOP, -ECANCELED, what_cut_off_stop(plane));
     plane_opening_drop(plane, what_cut_off_start(plane));

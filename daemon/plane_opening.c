@@ -6,6 +6,7 @@
 
 #include "core/base/log.h"
 #include "daemon/limits.h"
+#include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_resumed.h"
@@ -22,6 +23,9 @@ static void restore_failed(struct plane *plane, struct err *err)
 
 static void image_begun(struct plane *plane, bool has_grown)
 {
+    bool is_news = plane->start.is_told || plane->state == PLANE_WAITING;
+
+    plane_await_end(plane);
     if (plane->loss.code < 0) {
         log_warn("%s: started after a flush that failed: check the guest's file systems",
                  plane->opts.name);
@@ -34,17 +38,19 @@ static void image_begun(struct plane *plane, bool has_grown)
     }
     plane_state_running(plane);
     (void)device_retry(plane->dev); /* what failed before the stop, and waits for a start */
-    if (plane->start.is_told) {
+    if (is_news) {
         plane_resumed_tell(plane);
     }
     plane_wait_done(plane, PLANE_START);
 }
 
-/* A disk that was stopped stays so, and one that failed has a new reason. */
+/* A disk that was stopped, or waits, stays so, and one that failed has a new reason. */
 static void image_not_begun(struct plane *plane, struct err *err)
 {
     if (plane->start.is_restore) {
         restore_failed(plane, err);
+    } else if (plane->state == PLANE_WAITING) {
+        plane_await_refused(plane, err);
     } else if (plane->state == PLANE_FAILED) {
         plane_state_failed(plane, err);
     } else if (plane->start.is_told) {
@@ -67,10 +73,19 @@ static void refuse_starts(struct plane *plane)
     end_start(plane);
 }
 
+/* Its guest may have gone while it was opened: then it is somebody else's. */
+static int take_image(struct plane *plane, struct image *image, struct err *err)
+{
+    if (plane->start.is_take && !plane_await_has_guest(plane)) {
+        return err_say(err, -ECANCELED, "%s: its guest has gone", plane->opts.name);
+    }
+    return plane_take_image(plane, image, plane->start.may_differ, err);
+}
+
 static void on_opened(void *arg, struct image *image, struct err *err)
 {
     struct plane *plane = arg;
-    int ret = image ? plane_take_image(plane, image, plane->start.may_differ, err) : err->code;
+    int ret = image ? take_image(plane, image, err) : err->code;
 
     plane->image_opening = NULL;
     if (ret >= 0) {
@@ -109,6 +124,8 @@ static void begin_restored(struct plane *plane)
         restore_failed(plane, &why);
     } else if (plane->opts.is_stopped) {
         log_info("%s: stopped, as it was", plane->opts.name);
+    } else if (plane->opts.is_incoming) {
+        plane_await_begin(plane);
     } else if (plane_begin_image(plane, on_opened, &why) < 0) {
         restore_failed(plane, &why);
     } else {
@@ -202,10 +219,22 @@ void plane_opening_start(struct plane *plane, struct plane_request *request)
         return;
     }
     plane->start.may_differ |= request->new_image;
+    plane->start.is_take = false;
     if (have_start(plane, &request->err) < 0) {
         plane_reply(plane, request);
     } else {
         plane_wait(plane, request, answer_unopened);
+    }
+}
+
+void plane_opening_take(struct plane *plane)
+{
+    struct err err = {0};
+
+    if (plane->state == PLANE_WAITING && plane->start.phase == PLANE_START_NONE &&
+        plane_await_has_guest(plane)) {
+        plane->start.is_take = true;
+        (void)have_start(plane, &err); /* what speaks against it is told */
     }
 }
 

@@ -2,9 +2,8 @@
 #pragma once
 
 /*
- * The image of a disk that is there is opened, for a start or when the daemon comes back: on a
- * thread of its own, so that the disk's answers meanwhile.
- * Thread: the disk's.
+ * The image of a disk that is there is opened, for a start, a guest or when the daemon comes back:
+ * on a thread of its own, so that the disk's answers meanwhile. Thread: the disk's.
  */
 
 #include "daemon/plane.h"
@@ -23,6 +22,9 @@ bool plane_opening_refuse(struct plane *plane, struct plane_request *request);
 
 /* A stop has closed the image: go on for who wants to start it again. */
 void plane_opening_closed(struct plane *plane);
+
+/* A disk that waits for its guest has one: open the image, unless that is being done. */
+void plane_opening_take(struct plane *plane);
 
 /*
  * Nobody wants it any more: starts that wait for it are told so, by the text after the disk's name,

@@ -11,7 +11,8 @@ static struct plane *plane_of(struct message *message)
 /* A disk that was told to be started counts as one that runs. */
 static bool is_settled(const struct plane *plane)
 {
-    return plane->state == PLANE_RUNNING || plane->state == PLANE_STOPPED;
+    return plane->state == PLANE_RUNNING || plane->state == PLANE_STOPPED ||
+           plane->state == PLANE_WAITING;
 }
 
 /* The disk may have been stopped, and refused to stop, once more while the message was away. */
@@ -43,7 +44,8 @@ void plane_resumed_tell(struct plane *plane)
     again->is_due = again->is_busy;
     if (!again->is_busy) {
         again->is_busy = true;
-        again->runs = plane->state == PLANE_RUNNING || plane->start.is_told;
+        again->runs =
+            plane->state == PLANE_RUNNING || plane->state == PLANE_WAITING || plane->start.is_told;
         plane_info_fill(plane, &again->info);
         again->message.run = run_resumed;
         mailbox_send(plane->worker.control, &again->message);

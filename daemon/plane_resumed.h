@@ -4,7 +4,8 @@
 /*
  * A stop goes on past its time-out, and control counts the disk as stopped from then on; when it
  * is refused after all nobody waits for an answer that would say so.  The same of a start, which
- * counts from then on, and may fail, or open another image than before.
+ * counts from then on, and may fail, or open another image than before.  And a guest that has come
+ * has the image.
  * Thread: the disk's.
  */
 

@@ -5,11 +5,13 @@
 #include <errno.h>
 
 #include "daemon/plane_add.h"
+#include "daemon/plane_await.h"
 #include "daemon/plane_fate.h"
 #include "daemon/plane_life.h"
 #include "daemon/plane_move.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_socket.h"
+#include "daemon/plane_stop.h"
 #include "daemon/plane_wait.h"
 
 /* ---- requests ---- */
@@ -44,7 +46,7 @@ static void (*const run_verb[])(struct plane *, struct plane_request *) = {
     [PLANE_OPEN] = plane_life_open,
     [PLANE_INFO] = run_info,
     [PLANE_START] = plane_life_start,
-    [PLANE_STOP] = plane_life_stop,
+    [PLANE_STOP] = plane_stop,
     [PLANE_REMOVE] = plane_life_remove,
     [PLANE_SET] = run_set,
     [PLANE_LOOK] = run_look,
@@ -112,6 +114,7 @@ static void run_end(struct message *message)
 
     assert(plane->state == PLANE_GONE && !plane->waiting);
     uv_close((uv_handle_t *)&plane->timer, NULL);
+    plane_await_close(plane);
     worker_leave(&plane->worker);
 }
 

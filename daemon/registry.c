@@ -41,6 +41,10 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info)
     struct disk_record *record = &disk->record;
     bool is_other = record->size != (int64_t)info->geometry.size;
 
+    if (info->has_image || info->state == PLANE_WAITING) {
+        is_other |= record->config.incoming == info->has_image;
+        record->config.incoming = !info->has_image;
+    }
     record->size = (int64_t)info->geometry.size;
     record->logical_block = info->geometry.logical_block;
     record->physical_block = info->geometry.physical_block;
@@ -53,7 +57,7 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info)
     record->discard_block = info->geometry.discard_block;
     record->zeroes = info->geometry.zeroes;
     is_other |= disk_record_keep_shown(record, &info->geometry.shown);
-    if (info->has_image) {
+    if (info->has_image || info->state == PLANE_WAITING) {
         is_other |= disk_opened_keep(&record->opened, &info->image_id, disk->registry->boot);
     }
     return is_other;

@@ -13,6 +13,14 @@
 #include "daemon/plane.h"
 #include "daemon/socket_watch.h"
 
+/* What a disk's thread wants kept in the state file.  Part of a disk. */
+struct record_keep {
+    struct keep keep; /* the keeper's while the table is written for it */
+    struct disk *disk;
+    struct err *err; /* the plane's */
+    void (*kept)(struct plane *plane);
+};
+
 /*
  * One disk.  Owned by the registry from registry_add until its thread has ended and no op of
  * it is under way; at the end of the daemon until registry_fini, as it belongs into the table.
@@ -36,10 +44,11 @@ struct disk {
     bool look_again;    /* something has happened since */
     bool must_look;     /* the socket is not in its place, or that is not known */
     int directory;      /* of the socket, as `watch` numbers it; -1: not watched */
-    unsigned ops;       /* under way, with a keep of the cache */
+    unsigned ops;       /* under way, with what is kept for the disk's thread */
     unsigned late_ops;  /* of those, on the disk's thread past their deadline */
     struct plane plane;
-    struct keep cache_keep; /* the keeper's while the table is written for plane.cache */
+    struct record_keep cache_keep;    /* for plane.cache */
+    struct record_keep handover_keep; /* for plane.keep */
 
     /* Of its image, as its thread said last. */
     struct image_fate fate;

@@ -12,7 +12,7 @@
 #include "daemon/op.h"
 #include "daemon/plane_thread.h"
 #include "daemon/protocol.h"
-#include "daemon/registry_cache.h"
+#include "daemon/registry_keep.h"
 #include "daemon/registry_sockets.h"
 #include "daemon/registry_table.h"
 
@@ -178,6 +178,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
 
     disk_config_to_plane(&record->config, &opts);
     opts.keep_cache = registry_cache_keep;
+    opts.keep_handover = registry_handover_keep;
     if (disk->is_kept) {
         opts.is_restored = true;
         opts.is_stopped = record->is_stopped;

@@ -96,6 +96,7 @@ UNIT_TESTS = \
 	tests/unit/test_params \
 	tests/unit/test_pci_host \
 	tests/unit/test_plane \
+	tests/unit/test_plane_handover \
 	tests/unit/test_porter \
 	tests/unit/test_range \
 	tests/unit/test_registry \
@@ -210,6 +211,8 @@ tests_unit_test_plane_SOURCES = tests/unit/test_plane.c tests/unit/chance.h $(CO
 tests_unit_test_plane_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=image_open,--wrap=image_close,--wrap=image_fate_look
+tests_unit_test_plane_handover_SOURCES = tests/unit/test_plane_handover.c $(CONTROL_WORLD)
+tests_unit_test_plane_handover_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_SOURCES = tests/unit/test_registry.c $(CONTROL_WORLD)
 tests_unit_test_registry_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_LDFLAGS = $(AM_LDFLAGS) \

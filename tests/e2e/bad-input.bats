@@ -213,6 +213,10 @@ misused() {
     misused "--size: is missing or 0, a new file needs it" add vda "$E2E_DIR/new" --create
     misused "--readonly: does not go with a new file" \
         add vda "$E2E_DIR/new" --create --size 1M --readonly
+    misused "--incoming: does not go with a new file" \
+        add vda "$E2E_DIR/new" --create --size 1M --incoming
+    misused "--incoming: does not go with readonly" add vda "$E2E_DIR/new" --readonly --incoming
+    misused "--incoming: goes with images of type" add vda null:1M --incoming
     misused "--size: 1000 bytes are not whole blocks of 512 bytes" \
         add vda "$E2E_DIR/new" --create --size 1000
     misused "--physical-block-size: 512 is below the logical block size, 4096" \

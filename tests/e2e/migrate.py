@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""migrate.py QMP SECONDS {begin URI BYTES | finish}: have a QEMU migrate its guest.
+"""migrate.py QMP SECONDS {begin URI BYTES | finish | all URI [stopped] | go | stop | cancel}: have a
+QEMU migrate its guest.
 
 `begin` lets it send BYTES a second until it has sent all memory once, and hardly anything from then
 on: what the guest's memory gets after that is to be sent again.  `finish` lets it send as fast as it
-can, and returns when the guest has gone.  Exit status 1 when it has failed, or the deadline of
-SECONDS passed."""
+can, and returns when the guest has gone; `all` does both, and with `stopped` the guest stands still
+meanwhile.  `go` lets a guest that has come go on.  `stop` stops the guest's processors while a
+migration is under way, and `cancel` ends that and lets the guest go on here.  Exit status 1 when it
+has failed, or the deadline of SECONDS passed."""
 
 import json
 import socket
@@ -44,6 +47,12 @@ class Monitor:
                 sys.exit(f"deadline passed, migration is {state.get('status')}")
             time.sleep(0.05)
 
+    def wait_for_guest(self):
+        while self.ask("query-status")["status"] == "inmigrate":
+            if time.monotonic() > self.deadline:
+                sys.exit("deadline passed, no guest has come")
+            time.sleep(0.02)
+
 
 def has_sent_all_once(state):
     return state.get("status") == "active" and state["ram"]["dirty-sync-count"] > 1
@@ -54,6 +63,18 @@ def limit(monitor, bytes_a_second, downtime_ms):
                                              "downtime-limit": downtime_ms})
 
 
+def is_active(state):
+    return state.get("status") == "active"
+
+
+def is_over(state):
+    return state.get("status") == "completed"
+
+
+def is_cancelled(state):
+    return state.get("status") == "cancelled"
+
+
 def main(path, seconds, verb, *arguments):
     monitor = Monitor(path, seconds)
     if verb == "begin":
@@ -61,9 +82,25 @@ def main(path, seconds, verb, *arguments):
         monitor.ask("migrate", uri=arguments[0])
         monitor.wait_for(has_sent_all_once)
         limit(monitor, 1 << 16, 1)
+    elif verb == "stop":
+        monitor.ask("stop")
+    elif verb == "go":
+        monitor.wait_for_guest()
+        monitor.ask("cont")
+    elif verb == "cancel":
+        monitor.ask("migrate_cancel")
+        monitor.wait_for(is_cancelled)
+        monitor.ask("cont")
     else:
+        if verb == "all" and len(arguments) > 1:
+            limit(monitor, 1 << 16, 1)
+            monitor.ask("migrate", uri=arguments[0])
+            monitor.wait_for(is_active)
+            monitor.ask("stop")
         limit(monitor, 1 << 34, 20000)
-        monitor.wait_for(lambda state: state.get("status") == "completed")
+        if verb == "all" and len(arguments) == 1:
+            monitor.ask("migrate", uri=arguments[0])
+        monitor.wait_for(is_over)
 
 
 main(*sys.argv[1:])

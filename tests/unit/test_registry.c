@@ -12,7 +12,7 @@
 #include "core/block/image.h"
 #include "daemon/disk_ask.h"
 #include "daemon/protocol.h"
-#include "daemon/registry_cache.h"
+#include "daemon/registry_keep.h"
 #include "daemon/registry_life.h"
 #include "tests/unit/control_world.h"
 
@@ -1039,6 +1039,31 @@ static void disk_may_go_while_that_is_written(void **state)
     assert_true(b->table.is_writethrough);
 }
 
+static void handed_over_image_is_kept_so_until_it_is_taken(void **state)
+{
+    struct bench *b = *state;
+    struct disk *disk;
+
+    start_registry(b, 60000);
+    assert_int_equal(add_new_image(b), 0);
+    disk = b->registry.disks;
+    assert_false(disk->record.config.incoming);
+    registry_handover_keep(&disk->plane);
+    assert_true(keeper_is_dirty(&b->registry.keeper));
+    wait_told(b);
+    assert_false(keeper_is_dirty(&b->registry.keeper));
+    assert_true(disk->record.config.incoming);
+    assert_int_equal(stop_disk(b), 0);
+    assert_true(disk->record.config.incoming);
+    assert_int_equal(disk_start(disk, false, on_done, b, NULL), 0);
+    assert_int_equal(wait_done(b), 0);
+    assert_false(disk->record.config.incoming);
+    registry_handover_keep(&disk->plane);
+    begin_end(b);
+    end(b);
+    assert_true(b->table.config.incoming);
+}
+
 static void what_is_not_kept_is_told_each_time(void **state)
 {
     struct bench *b = *state;
@@ -1105,6 +1130,7 @@ int main(void)
         bench_test(what_a_guest_says_of_its_cache_is_kept),
         bench_test(what_a_guest_says_and_is_not_kept_is_told),
         bench_test(disk_may_go_while_that_is_written),
+        bench_test(handed_over_image_is_kept_so_until_it_is_taken),
         bench_test(what_is_not_kept_is_told_each_time),
         bench_test(removal_that_is_not_kept_is_tried_again_at_the_end),
     };
