@@ -8,6 +8,8 @@
  * Part of a lane; used by its thread, or the disk's own while that one is parked.
  */
 
+#include <stdatomic.h>
+
 #include "core/base/message.h"
 #include "core/base/trial.h"
 #include "core/block/flight.h"
@@ -31,6 +33,13 @@ struct context {
     struct flight *flight; /* lent: its `own` counts what another context has sent here */
     uint64_t *freed; /* lent: counts bytes that file systems were given back; NULL: nobody does */
     enum huge_use huge_use;
+
+    /*
+     * When somebody will have waited for long enough for what is in flight: from then on what is no
+     * more than a hint is left off; 0: nobody waits.  Stored by the disk's thread, with the lane
+     * parked; its partner is the load of a helper that is not (wiper.c).  It orders nothing else.
+     */
+    _Atomic uint64_t hurry_ns;
     struct trial_turn turn; /* of what its lane, and paths, try */
     unsigned leaf_count;
     struct path *leaf[CONTEXT_LEAVES]; /* each there from its attach to its detach */

@@ -421,7 +421,7 @@ static void init_path(struct path_file *file)
     file->path.facts.engine_reason = engine->reason;
     file->merge.is_off = engine->keeps_iov;
     retry_init(&file->retry, file->image->path);
-    wiper_init(&file->wiper, file->image, engine->ops->fd(engine));
+    wiper_init(&file->wiper, file->image, file->path.context, engine->ops->fd(engine));
     io_list_init(&file->pending);
     io_list_init(&file->waiting);
     io_list_init(&file->refused);

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "core/base/thread.h"
+#include "core/block/context.h"
 #include "core/block/file_io.h"
 #include "core/block/image_file.h"
 
@@ -26,13 +27,27 @@ static void sync_wiped(struct wiper *wiper, struct io *io)
     io->result = fdatasync(wiper->wipe.image->fd) < 0 ? -errno : 0;
 }
 
+/* Has somebody waited for long enough for this discard, and others, to end?  It is a hint. */
+static bool is_left_off(const struct wiper *wiper, const struct io *io)
+{
+    uint64_t hurry_ns = io->op == IO_DISCARD
+                            ? atomic_load_explicit(&wiper->context->hurry_ns, memory_order_relaxed)
+                            : 0;
+
+    return hurry_ns && now_ns() >= hurry_ns;
+}
+
 /* Do a piece.  Returns whether it is over: io->result is set. */
 static bool wipe_some(struct wiper *wiper, struct io *io, uint64_t *freed)
 {
     struct file_io *fio = file_io_of(io);
-    int64_t ret =
-        wipe_piece(&wiper->wipe, io, io->offset + fio->done, io->length - fio->done, freed);
+    int64_t ret;
 
+    if (is_left_off(wiper, io)) {
+        io->result = 0;
+        return true;
+    }
+    ret = wipe_piece(&wiper->wipe, io, io->offset + fio->done, io->length - fio->done, freed);
     if (ret < 0) {
         io->result = ret;
         return true;
@@ -179,8 +194,10 @@ struct io *wiper_reap(struct wiper *wiper, uint64_t *freed)
     return wiper->taken.first ? io_list_take(&wiper->taken) : NULL;
 }
 
-void wiper_init(struct wiper *wiper, const struct image_file *image, int event_fd)
+void wiper_init(struct wiper *wiper, const struct image_file *image, const struct context *context,
+                int event_fd)
 {
+    wiper->context = context;
     wiper->wipe = (struct wipe){.image = image};
     wiper->event_fd = event_fd;
     wiper->has_thread = false;

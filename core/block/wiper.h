@@ -17,8 +17,11 @@
 #include "core/block/retry.h"
 #include "core/block/wipe.h"
 
+struct context;
+
 struct wiper {
-    int event_fd; /* lent: the engine's, of which the lane is woken */
+    const struct context *context; /* lent: the path's */
+    int event_fd;                  /* lent: the engine's, of which the lane is woken */
     bool has_thread;
     unsigned inflight;      /* that the helper has, or has done */
     struct io_list pending; /* to be given to it */
@@ -36,8 +39,9 @@ struct wiper {
     _Atomic bool has_results;
 };
 
-/* `image` and the fd are lent. */
-void wiper_init(struct wiper *wiper, const struct image_file *image, int event_fd);
+/* All are lent. */
+void wiper_init(struct wiper *wiper, const struct image_file *image, const struct context *context,
+                int event_fd);
 
 /* Nothing is in flight. */
 void wiper_fini(struct wiper *wiper);

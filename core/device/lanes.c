@@ -89,6 +89,27 @@ static void end_drain(struct lanes *lanes, struct drain *drain)
     drain->done(drain);
 }
 
+/*
+ * For so long a drain waits for discards to be done.  A front-end waits for it, and a guest whose
+ * rings stand still, and pieces may take seconds each.
+ */
+#define PATIENCE_WITH_HINTS_NS NS_PER_S
+
+/* The list has changed.  Who is the first to wait sets the time. */
+static void set_hurry(struct lanes *lanes)
+{
+    _Atomic uint64_t *first = &lanes->first.context.hurry_ns;
+    uint64_t hurry_ns = atomic_load_explicit(first, memory_order_relaxed);
+
+    if (!!hurry_ns == !!lanes->drains) {
+        return;
+    }
+    hurry_ns = lanes->drains ? now_ns() + PATIENCE_WITH_HINTS_NS : 0;
+    for (unsigned i = 0; i < lanes->count; i++) {
+        atomic_store_explicit(&lanes->lane[i]->context.hurry_ns, hurry_ns, memory_order_relaxed);
+    }
+}
+
 /* Each `done` may change the list: start again after it. */
 static void run_drains(struct lanes *lanes)
 {
@@ -105,6 +126,7 @@ static void run_drains(struct lanes *lanes)
             at = &drain->next;
         }
     }
+    set_hurry(lanes);
 }
 
 /* What one lane has found is true for all: the memory is the same. */
@@ -189,6 +211,7 @@ void lanes_drain(struct lanes *lanes, int ring, struct drain *drain)
     drain->ring = ring;
     drain->next = lanes->drains;
     lanes->drains = drain;
+    set_hurry(lanes);
     lane_wake(ring == DRAIN_DEVICE ? &lanes->first : lanes->view->queue[ring].lane);
 }
 
@@ -202,6 +225,7 @@ void lanes_drain_cancel(struct lanes *lanes, struct drain *drain)
     }
     if (*at) {
         *at = drain->next;
+        set_hurry(lanes);
     }
 }
 

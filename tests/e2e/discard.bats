@@ -191,22 +191,54 @@ need_holes() {
     wait_until 20 process_ended bench
 }
 
-@test "a discard that its file system does not answer holds up its disk's stop, and nothing else" {
+# slow_disk SIZE: the disk vda, of which no discard is answered while orders has "fallocate".
+slow_disk() {
     [ "$(id -u)" -eq 0 ] || skip "needs root"
     [ -w /dev/fuse ] || skip "needs /dev/fuse"
     need_tools python3
     mkdir "$E2E_DIR/slow" "$E2E_DIR/orders"
-    process_start slow_fs python3 "$BATS_TEST_DIRNAME/slow_fs.py" "$E2E_DIR/slow" $((8 << 20)) \
+    process_start slow_fs python3 "$BATS_TEST_DIRNAME/slow_fs.py" "$E2E_DIR/slow" "$1" \
         "$E2E_DIR/orders"
     slow_decided() { process_ended slow_fs || grep -q ready "$E2E_DIR/slow_fs.log"; }
     wait_until 5 slow_decided
     process_runs slow_fs || skip "may not mount FUSE: $(cat "$E2E_DIR/slow_fs.log")"
     start_vblkd
     vblkctl add vda "$E2E_DIR/slow/disk" --cache writeback
-    add_disk vdb 1M
     touch "$E2E_DIR/orders/fallocate"
+}
+
+is_held() {
+    grep -q "held fallocate" "$E2E_DIR/slow_fs.log"
+}
+
+is_stopped() {
+    [ "$(field vda state)" = stopped ]
+}
+
+@test "a stop waits for a piece of a long discard, and for a second, but not for all of it" {
+    slow_disk $((96 << 20))
+    guest_start a --disk "$(socket_of vda)"
+    guest_bg a discard '/bin/blkdiscard /dev/vda'
+    wait_until 20 is_held
+    run vblkctl stop vda --timeout 1.5
+    [ "$status" -eq 1 ]
+    rm "$E2E_DIR/orders/fallocate"
+    wait_until 20 is_stopped
+    grep -q "^fallocate 0 33554432$" "$E2E_DIR/slow_fs.log"
+    run grep -c "^fallocate 33554432 " "$E2E_DIR/slow_fs.log"
+    [ "$output" -eq 0 ]
+    vblkctl start vda
+    guest_bg_wait a discard
+    [ "$(stat_of vda requests.discard.bytes requests.discard.errors)" = "100663296 0" ]
+    guest_run a '/bin/blkdiscard /dev/vda'
+    grep -q "^fallocate 33554432 33554432$" "$E2E_DIR/slow_fs.log"
+    guest_dmesg_clean a
+}
+
+@test "a discard that its file system does not answer holds up its disk's stop, and nothing else" {
+    slow_disk $((8 << 20))
+    add_disk vdb 1M
     discards vda --iodepth 4 --runtime 0.1
-    is_held() { grep -q "held fallocate" "$E2E_DIR/slow_fs.log"; }
     wait_until 20 is_held
     vblkctl show vda >/dev/null
     [ "$(stat_of vda inflight)" -gt 0 ]
@@ -216,7 +248,6 @@ need_holes() {
     vblkctl show vda | grep -q "discard"
     rm "$E2E_DIR/orders/fallocate"
     wait_until 20 stat_is vda inflight 0
-    is_stopped() { [ "$(field vda state)" = stopped ]; }
     wait_until 20 is_stopped
     vblkctl start vda
     wait_until 30 process_ended bench

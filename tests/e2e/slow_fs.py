@@ -5,7 +5,7 @@
 file of its name (open, create, fsync, getattr, flush, write, fallocate), and an fsync fails with EIO while
 there is one called fail, or once if it is called fail-once; no file can become longer while there is
 one called full, and none has a link count other than 0 while there is one called nolinks.  Prints
-"ready" when it is mounted, "held REQUEST" when one is held back, "deleted NAME"; unmounts and ends on
+"ready" when it is mounted, "held REQUEST" when one is held back, "deleted NAME", "fallocate OFFSET SIZE"; unmounts and ends on
 SIGTERM.
 Source: Linux, include/uapi/linux/fuse.h."""
 
@@ -120,6 +120,7 @@ class FileSystem:
             _, offset, size = struct.unpack_from("<QQQ", body)
             end = min(offset + size, len(self.data[node]))
             self.data[node][offset:end] = bytes(max(end - offset, 0))
+            print("fallocate", offset, size, flush=True)
             self.reply(unique)
         elif opcode == STATFS:
             self.reply(unique, struct.pack("<QQQQQIIII24x", 1 << 20, 1 << 19, 1 << 19, 10, 5, 4096,

@@ -683,6 +683,48 @@ static void drain_waits_for_all_threads(void **state)
     }
 }
 
+static void assert_hurry(struct world *w, bool is_on)
+{
+    for (unsigned i = 0; i < RINGS; i++) {
+        assert_int_equal(w->dev.lanes.lane[i]->context.hurry_ns > 0, is_on);
+    }
+}
+
+/* For as long as any is waited for, and not for longer with each. */
+static void drains_hurry_all_threads(void **state)
+{
+    struct drain ring = {.done = on_drained};
+    struct world *w = *state;
+    uint64_t hurry_ns;
+
+    use_gate(w);
+    set_lanes(w, RINGS);
+    assert_hurry(w, false);
+    gate_shut();
+    put_on(w, 0, 1);
+    run_until(w, device_oldest(&w->dev, &(struct device_oldest){0}));
+    device_ring_pause(&w->dev, 0, &ring);
+    assert_hurry(w, true);
+    hurry_ns = w->dev.lanes.lane[1]->context.hurry_ns;
+    assert_true(hurry_ns <= now_ns() + NS_PER_S);
+    device_pause(&w->dev, PAUSE_ADMIN, &w->drain);
+    assert_int_equal(w->dev.lanes.lane[1]->context.hurry_ns, hurry_ns);
+    device_drain_cancel(&w->dev, &ring);
+    assert_hurry(w, true);
+    device_drain_cancel(&w->dev, &w->drain);
+    assert_hurry(w, false);
+    device_pause(&w->dev, PAUSE_ADMIN, &w->drain);
+    assert_hurry(w, true);
+    w->times_drained = 0;
+    gate_open();
+    run_until(w, w->times_drained > 0);
+    assert_hurry(w, false);
+    device_ring_resume(&w->dev, 0);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    run_until(w, used_of(w, 0) == 1);
+    forget_requests(w);
+}
+
 /* I/O of our own on one lane. */
 struct own {
     struct message message;
@@ -1755,7 +1797,7 @@ static void threads_are_named_by_disk_and_number(void **state)
         with(held_requests_outlive_moves_and_other_images),                                     \
         with(filters_come_and_go_while_the_guest_works), with(image_changes_at_random_moments), \
         with(disk_moves_to_another_file_while_the_guest_works),                                 \
-        with(held_requests_outlive_a_change_of_the_root),                                       \
+        with(held_requests_outlive_a_change_of_the_root), with(drains_hurry_all_threads),       \
         with(drains_of_rings_and_device_all_end), with(reset_amid_requests_and_start_again)
 #ifdef HAVE_LIBURING
 #define uring_tests engine_tests(with_uring),

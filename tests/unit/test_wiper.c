@@ -257,6 +257,34 @@ static void a_short_one_does_not_wait_for_a_long_one(void **state)
     assert_zeroes_are(w, 0, 3 * MIB + 2 * BLOCK);
 }
 
+static void discards_are_left_off_when_somebody_has_waited(void **state)
+{
+    struct image_world *w = *state;
+    struct path *path = open_full(w, CACHE_NONE);
+    struct operation ops[2];
+
+    if (!makes_holes(path)) {
+        skip();
+    }
+    path->context->hurry_ns = now_ns() + 3600 * NS_PER_S; /* not yet */
+    assert_int_equal(wipe(path, IO_DISCARD, 0, 0, MIB), 0);
+    assert_zeroes_are(w, 0, MIB);
+    path->context->hurry_ns = now_ns();
+    wipe_init(&ops[0], IO_DISCARD, 0, MIB, MIB);
+    wipe_init(&ops[1], IO_ZERO, IO_MAY_UNMAP, 0, 2 * BLOCK);
+    operation_queue(&ops[0], path);
+    operation_queue(&ops[1], path);
+    assert_true(operations_run(path, ops, 2));
+    assert_int_equal(ops[0].io.result, 0);
+    assert_int_equal(ops[1].io.result, 0);
+    assert_zeroes_are(w, 0, MIB);
+    assert_int_equal(wipe(path, IO_ZERO, 0, MIB, MIB), 0); /* that is no hint */
+    assert_zeroes_are(w, 0, 2 * MIB);
+    path->context->hurry_ns = 0;
+    assert_int_equal(wipe(path, IO_DISCARD, 0, 2 * MIB, MIB), 0);
+    assert_zeroes_are(w, 0, 3 * MIB);
+}
+
 static void many_go_beside_reads_and_writes(void **state)
 {
     enum { COUNT = 300 };
@@ -430,6 +458,7 @@ int main(void)
         in_world(a_discard_that_cannot_be_done_changes_nothing),
         in_world(sectors_within_blocks_are_zeroed_alone),
         in_world(a_short_one_does_not_wait_for_a_long_one),
+        in_world(discards_are_left_off_when_somebody_has_waited),
         in_world(zeroes_are_stable_where_that_is_asked_for),
         in_world(a_sync_after_zeroes_that_fails_fails_all_later_ones),
         in_world(errors_are_told_and_leave_others_alone),
