@@ -281,6 +281,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->geometry.discard_block = disk_limits_discard_block(config);
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
     opts->has_config_wce = is_on(config->config_wce);
+    opts->has_packed = is_on(config->packed);
     opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;

@@ -190,8 +190,10 @@ static json_t *ring_json(const struct device_ring_info *ring)
     set_integer(object, "inflight", ring->inflight);
     set_integer(object, "held", ring->held);
     set_integer(object, "thread", ring->lane);
-    set_integer(object, "last_avail", ring->base);
-    set_integer(object, "used", ring->used);
+    set(object, "format", json_string(ring->is_packed ? "packed" : "split"));
+    set(object, "inflight_log", json_boolean(ring->has_inflight_log));
+    set_integer(object, "last_avail", ring->next_avail);
+    set_integer(object, "used", ring->next_used);
     set(object, "fault", ring->is_broken && ring->fault ? json_string(ring->fault) : json_null());
     return object;
 }

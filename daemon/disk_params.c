@@ -52,6 +52,8 @@ const struct param disk_params[] = {
      .help = "ranges that are zeroed at once"},
     {"config_wce", PARAM_STRING, TEXT(config_wce), .text = "on", .choices = off_on,
      .word = "SWITCH", .help = "the guest may switch its write cache off and on"},
+    {"packed", PARAM_STRING, TEXT(packed), .text = "on", .choices = off_on, .word = "SWITCH",
+     .help = "the guest may use packed rings"},
     SETTINGS_ROW(struct disk_config, settings),
     {"socket", PARAM_PATH, TEXT(socket), .help = "vhost-user socket", .otherwise = "DIR/NAME.sock"},
     {.name = NULL},

@@ -112,6 +112,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .name = opts->name,
         .queues = opts->queues,
         .queue_size_max = opts->queue_size,
+        .has_packed = opts->has_packed,
         .awaited = &plane->awaited,
     };
     struct blk_opts blk_opts = {

@@ -151,6 +151,7 @@ static const struct {
     {VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc"},
     {VIRTIO_RING_F_EVENT_IDX, "event_idx"},
     {VIRTIO_F_VERSION_1, "version_1"},
+    {VIRTIO_F_RING_PACKED, "ring_packed"},
 };
 
 void shape_show_features(const char *label, uint64_t features)

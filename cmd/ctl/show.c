@@ -167,6 +167,7 @@ static bool is_told_elsewhere(const struct param *row)
                                         "max_write_zeroes",
                                         "max_write_zeroes_segments",
                                         "config_wce",
+                                        "packed",
                                         "poll_us",
                                         "poll_cpu",
                                         "engine",

@@ -59,9 +59,9 @@ struct device_ring_info {
     unsigned lane; /* which of the device's threads serves it */
     unsigned size; /* 0: not told yet */
     unsigned inflight;
-    unsigned held; /* that failed, and wait to be tried again */
-    uint32_t base; /* where it is: see ring_base */
-    uint16_t used;
+    unsigned held;       /* that failed, and wait to be tried again */
+    uint16_t next_avail; /* index of the next to be popped, and of the next answer */
+    uint16_t next_used;
     bool is_packed;
     bool is_enabled;
     bool is_running;

@@ -272,6 +272,17 @@ static inline uint32_t ring_base(const struct ring *ring)
     return ring->layout.is_packed ? ring_packed_base(ring) : ring->last_avail;
 }
 
+/* For people: indices in its parts, of a split one without an end. */
+static inline uint16_t ring_next_avail(const struct ring *ring)
+{
+    return (uint16_t)(ring->layout.is_packed ? ring_base(ring) & INT16_MAX : ring->last_avail);
+}
+
+static inline uint16_t ring_next_used(const struct ring *ring)
+{
+    return (uint16_t)(ring->layout.is_packed ? ring_base(ring) >> 16 & INT16_MAX : ring->used);
+}
+
 /* Has anything been popped since it started? */
 static inline bool ring_has_moved(const struct ring *ring)
 {

@@ -101,6 +101,7 @@ static int bench_start(void **state)
         .discard = "on",
         .write_zeroes = "on",
         .config_wce = "on",
+        .packed = "on",
         .seg_max = BLK_SEG_MAX,
         .max_discard_segments = BLK_RANGES,
         .max_write_zeroes_segments = BLK_RANGES,

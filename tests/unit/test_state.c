@@ -113,6 +113,7 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.discard, sizeof(record.config.discard), "on");
     (void)snprintf(record.config.write_zeroes, sizeof(record.config.write_zeroes), "off");
     (void)snprintf(record.config.config_wce, sizeof(record.config.config_wce), "off");
+    (void)snprintf(record.config.packed, sizeof(record.config.packed), "off");
     (void)snprintf(record.config.name, sizeof(record.config.name), "%s", name);
     (void)snprintf(record.config.socket, sizeof(record.config.socket), "/run/%s.sock", name);
     (void)snprintf(record.config.serial, sizeof(record.config.serial), "%s", name);
@@ -596,6 +597,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.config_wce, "on");
+    assert_string_equal(records[0].config.packed, "on");
     assert_false(records[0].is_writethrough);
     assert_int_equal(records[0].shown.features, 0);
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
