@@ -328,6 +328,21 @@ static bool is_at(const struct ring_setup *r, uint32_t base)
     return r->queue->ring.is_started && ring_base(&r->queue->ring) == whole_base(r, base);
 }
 
+/*
+ * A ring that was stopped here and is to begin elsewhere is another one, as after a reset of its
+ * queue: of that the log of requests in flight knows nothing.
+ * Source: VIRTIO 1.2, 2.6.1 "Virtqueue Reset".
+ */
+static void forget_other_ring(const struct ring_setup *r, uint32_t base)
+{
+    bool is_other = r->has_started && whole_base(r, base) != whole_base(r, r->base);
+
+    if (is_other && !r->queue->ring.is_started &&
+        r->inflight.bytes >= ring_inflight_bytes(is_packed(r), 1)) {
+        ring_inflight_forget(&r->inflight);
+    }
+}
+
 int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err)
 {
     int ret = is_at(r, base) ? 0 : check_stopped(r, err);
@@ -336,6 +351,7 @@ int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err)
         ret = check_base(r, whole_base(r, base), err);
     }
     if (ret == 0) {
+        forget_other_ring(r, base);
         r->base = base;
         r->has_base = true;
     }

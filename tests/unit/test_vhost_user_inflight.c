@@ -284,6 +284,32 @@ static void reset_forgets_what_was_in_flight(void **state)
     end(log, fd);
 }
 
+static void set_base(struct vu_bench *b, uint32_t base)
+{
+    const struct vhost_user_vring_state state = {.index = 0, .num = base};
+
+    assert_int_equal(bench_ack(b, VHOST_USER_SET_VRING_BASE, &state, sizeof(state), NULL, 0), 0);
+}
+
+/* Where it was stopped it is the same ring, whose requests may be in the log. */
+static void ring_that_begins_elsewhere_is_another_one(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin(b, &fd);
+
+    bench_share_memory(b);
+    bench_start_ring(b);
+    bench_offer(b);
+    bench_wait_used(b, 1);
+    assert_int_equal(bench_get_base(b), 1);
+    set_base(b, 1);
+    assert_int_equal(log->version, 1);
+    set_base(b, 0);
+    assert_int_equal(log->version, 0);
+    end(log, fd);
+}
+
 static bool is_gone(struct vu_bench *b)
 {
     return bench_has_log(b, "disconnected") || !b->dev.view.mem.inflight_region.host;
@@ -344,6 +370,7 @@ int main(void)
         bench_test(what_another_left_is_tried_again),
         bench_test(log_of_another_ring_breaks_this_one_alone),
         bench_test(reset_forgets_what_was_in_flight),
+        bench_test(ring_that_begins_elsewhere_is_another_one),
         bench_test(log_stays_as_it_is_when_the_front_end_leaves),
         bench_test(truncated_log_breaks_the_ring),
     };
