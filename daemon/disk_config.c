@@ -9,6 +9,7 @@
 #include "core/block/engine.h"
 #include "core/base/text.h"
 #include "daemon/disk_limits.h"
+#include "daemon/disk_pin.h"
 #include "daemon/plane.h"
 
 static bool is_alphanumeric(char c)
@@ -220,6 +221,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = disk_limits_check(config, err);
     }
     if (ret == 0) {
+        ret = disk_pin_complete(config, err);
+    }
+    if (ret == 0) {
         ret = check_size(config, err);
     }
     if (ret == 0 && config->readonly && config->image.create) {
@@ -280,6 +284,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     (void)blk_chs_parse(config->geometry, &opts->geometry.chs); /* else it is guessed */
     opts->geometry.discard_block = disk_limits_discard_block(config);
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;
+    opts->is_pinned = disk_pin_geometry(config, &opts->geometry);
     opts->has_config_wce = is_on(config->config_wce);
     opts->has_packed = is_on(config->packed);
     opts->settings = config->settings;

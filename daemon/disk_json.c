@@ -5,6 +5,7 @@
 
 #include "daemon/call.h"
 #include "daemon/disk_params.h"
+#include "daemon/disk_pin.h"
 #include "daemon/disk_warnings.h"
 #include "daemon/json_memory.h"
 #include "daemon/params.h"
@@ -228,20 +229,6 @@ static json_t *memory_json(const struct plane_info *info)
     return object;
 }
 
-static json_t *shown_json(const struct blk_shown *shown)
-{
-    json_t *object = json_object();
-
-    set_integer(object, "features", shown->features);
-    set_integer(object, "size_max", shown->size_max);
-    set_integer(object, "seg_max", shown->seg_max);
-    set_integer(object, "max_discard_sectors", shown->max_discard_sectors);
-    set_integer(object, "max_discard_seg", shown->max_discard_seg);
-    set_integer(object, "max_write_zeroes_sectors", shown->max_write_zeroes_sectors);
-    set_integer(object, "max_write_zeroes_seg", shown->max_write_zeroes_seg);
-    return object;
-}
-
 static const char *zeroes_name(enum blk_zeroes zeroes)
 {
     static const char *const names[] = {
@@ -313,7 +300,8 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_shape(object, "heads", geometry->chs.heads, is_known);
     set_shape(object, "sectors", geometry->chs.sectors, is_known);
     set_limits(object, info, is_known);
-    set(object, "shown", is_known ? shown_json(&geometry->shown) : json_null());
+    set(object, "shown",
+        is_known ? disk_pin_json(geometry, (unsigned)config->queues) : json_null());
     set_write_cache(object, info);
     set(object, "listening", json_boolean(info->is_listening));
     set_integer(object, "features", info->device.features);

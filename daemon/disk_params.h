@@ -23,8 +23,9 @@ struct disk_config {
     struct image_config image;
     struct settings settings;
     bool readonly;
-    bool incoming;     /* and while its guest is elsewhere */
-    char geometry[16]; /* "": guessed when it is added */
+    bool incoming;       /* and while its guest is elsewhere */
+    char geometry[16];   /* "": guessed when it is added */
+    char as_shown[1024]; /* disk_pin.h, "": as this host has it */
     char discard[4];
     char write_zeroes[4];
     char config_wce[4];

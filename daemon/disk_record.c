@@ -53,32 +53,9 @@ struct blk_chs disk_record_chs(const struct disk_record *record)
     };
 }
 
-struct blk_shown disk_record_shown(const struct disk_record *record)
-{
-    const struct disk_shown *shown = &record->shown;
-
-    return (struct blk_shown){
-        .features = (uint64_t)shown->features,
-        .size_max = (uint32_t)shown->size_max,
-        .seg_max = (uint32_t)shown->seg_max,
-        .max_discard_sectors = (uint32_t)shown->max_discard_sectors,
-        .max_discard_seg = (uint32_t)shown->max_discard_seg,
-        .max_write_zeroes_sectors = (uint32_t)shown->max_write_zeroes_sectors,
-        .max_write_zeroes_seg = (uint32_t)shown->max_write_zeroes_seg,
-    };
-}
-
 bool disk_record_keep_shown(struct disk_record *record, const struct blk_shown *shown)
 {
-    const struct disk_shown now = {
-        .features = (int64_t)shown->features,
-        .size_max = shown->size_max,
-        .seg_max = shown->seg_max,
-        .max_discard_sectors = shown->max_discard_sectors,
-        .max_discard_seg = shown->max_discard_seg,
-        .max_write_zeroes_sectors = shown->max_write_zeroes_sectors,
-        .max_write_zeroes_seg = shown->max_write_zeroes_seg,
-    };
+    const struct disk_shown now = disk_shown_of(shown);
     bool is_other = memcmp(&now, &record->shown, sizeof(now)) != 0;
 
     record->shown = now;

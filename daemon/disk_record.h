@@ -8,17 +8,7 @@
 
 #include "daemon/disk_config.h"
 #include "daemon/disk_opened.h"
-
-/* struct blk_shown, of 0 in a record of a version without it. */
-struct disk_shown {
-    int64_t features;
-    int64_t size_max;
-    int64_t seg_max;
-    int64_t max_discard_sectors;
-    int64_t max_discard_seg;
-    int64_t max_write_zeroes_sectors;
-    int64_t max_write_zeroes_seg;
-};
+#include "daemon/disk_pin.h"
 
 struct disk_record {
     struct disk_config config; /* first: disk_params apply */
@@ -33,9 +23,9 @@ struct disk_record {
     int64_t cylinders; /* this and the next two 0: of a version without them, too */
     int64_t heads;
     int64_t sectors;
-    int64_t discard_block; /* bytes; 0: of a version without it, too, as its guest has none */
-    int64_t zeroes;        /* enum blk_zeroes */
-    struct disk_shown shown;
+    int64_t discard_block;   /* bytes; 0: of a version without it, too, as its guest has none */
+    int64_t zeroes;          /* enum blk_zeroes */
+    struct disk_shown shown; /* of a version without it, 0 */
     struct disk_opened opened;
 };
 
@@ -45,8 +35,6 @@ uint64_t disk_record_files(const struct disk_record *record);
 /* The geometry that its guest has found. */
 struct blk_chs disk_record_chs(const struct disk_record *record);
 
-/* The features and limits that its guest was shown. */
-struct blk_shown disk_record_shown(const struct disk_record *record);
-
-/* Returns true when they are others than before. */
+/* The features and limits that its guest is shown.  Returns true when they are others than before.
+ */
 bool disk_record_keep_shown(struct disk_record *record, const struct blk_shown *shown);

@@ -13,6 +13,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_limits.c daemon/disk_limits.h \
 	daemon/disk_opened.c daemon/disk_opened.h \
 	daemon/disk_params.c daemon/disk_params.h \
+	daemon/disk_pin.c daemon/disk_pin.h \
 	daemon/disk_record.c daemon/disk_record.h \
 	daemon/disk_warnings.c daemon/disk_warnings.h \
 	daemon/gather.c daemon/gather.h \

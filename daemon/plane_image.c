@@ -105,6 +105,25 @@ int plane_listen(struct plane *plane, struct err *err)
     return vhost_user_start(&plane->vu, &plane->worker.loop, plane->dev, &opts, err);
 }
 
+/* Where another host has said what is shown, the image has to do; device_attach asks whether it
+ * does. */
+static int suit_image(const struct plane *plane, struct blk_opts *blk, const struct image *image,
+                      struct err *err)
+{
+    int ret;
+
+    if (plane->opts.is_pinned) {
+        blk->capacity = image_facts(image)->size;
+        ret = blk_opts_check(blk, err);
+    } else {
+        ret = blk_opts_resolve(blk, image_facts(image), err);
+    }
+    if (ret < 0) {
+        image_name_err(image, err);
+    }
+    return ret;
+}
+
 int plane_init_device(struct plane *plane, const struct image *image, struct err *err)
 {
     const struct plane_opts *opts = &plane->opts;
@@ -137,10 +156,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
 
     (void)snprintf(blk_opts.serial, sizeof(blk_opts.serial), "%s", opts->serial);
     if (image) {
-        ret = blk_opts_resolve(&blk_opts, image_facts(image), err);
-        if (ret < 0) {
-            image_name_err(image, err);
-        }
+        ret = suit_image(plane, &blk_opts, image, err);
     }
     if (ret == 0) {
         ret = device_new(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);

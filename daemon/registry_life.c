@@ -193,7 +193,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
             .chs = disk_record_chs(record),
             .discard_block = (uint32_t)record->discard_block,
             .zeroes = (enum blk_zeroes)record->zeroes,
-            .shown = disk_record_shown(record),
+            .shown = disk_shown_to_blk(&record->shown),
         };
         opts.image_id = disk_opened_id(&record->opened, disk->registry->boot);
     }

@@ -42,21 +42,6 @@ static const struct param geometry_params[] = {
     {NULL},
 };
 
-#define SHOWN(member, most)                                                                \
-    .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, shown.member), .min = 0, \
-    .max = (most)
-
-static const struct param shown_params[] = {
-    {"features", SHOWN(features, INT64_MAX)},
-    {"size_max", SHOWN(size_max, UINT32_MAX)},
-    {"seg_max", SHOWN(seg_max, UINT32_MAX)},
-    {"max_discard_sectors", SHOWN(max_discard_sectors, UINT32_MAX)},
-    {"max_discard_seg", SHOWN(max_discard_seg, UINT32_MAX)},
-    {"max_write_zeroes_sectors", SHOWN(max_write_zeroes_sectors, UINT32_MAX)},
-    {"max_write_zeroes_seg", SHOWN(max_write_zeroes_seg, UINT32_MAX)},
-    {NULL},
-};
-
 #define OPENED(member)                                                            \
     .type = PARAM_INTEGER, .offset = offsetof(struct disk_record, opened.member), \
     .min = INT64_MIN, .max = INT64_MAX
@@ -76,7 +61,8 @@ static const struct param record_params[] = {
     {"stopped", .type = PARAM_BOOL, .offset = offsetof(struct disk_record, is_stopped)},
     {"writethrough", .type = PARAM_BOOL, .offset = offsetof(struct disk_record, is_writethrough)},
     {"geometry", .type = PARAM_OBJECT, .is_required = true, .members = geometry_params},
-    {"shown", .type = PARAM_OBJECT, .members = shown_params},
+    {"shown", .type = PARAM_OBJECT, .offset = offsetof(struct disk_record, shown),
+     .members = disk_shown_params},
     {"opened", .type = PARAM_OBJECT, .members = opened_params},
     {NULL},
 };
@@ -131,7 +117,7 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         .chs = disk_record_chs(record),
         .discard_block = (uint32_t)record->discard_block,
         .zeroes = (enum blk_zeroes)record->zeroes,
-        .shown = disk_record_shown(record),
+        .shown = disk_shown_to_blk(&record->shown),
         .is_readonly = config->readonly,
         .limits = disk_limits_of(config),
     };

@@ -61,6 +61,7 @@ UNIT_TESTS = \
 	tests/unit/test_device_log \
 	tests/unit/test_dirty_log \
 	tests/unit/test_disk \
+	tests/unit/test_disk_pin \
 	tests/unit/test_device_long \
 	tests/unit/test_engine \
 	tests/unit/test_err \
@@ -207,6 +208,7 @@ tests_unit_test_notify_LDADD = $(DAEMON_LDADD)
 tests_unit_test_keeper_SOURCES = tests/unit/test_keeper.c $(CONTROL_WORLD)
 tests_unit_test_keeper_LDADD = $(DAEMON_LDADD)
 tests_unit_test_params_LDADD = $(DAEMON_LDADD)
+tests_unit_test_disk_pin_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_SOURCES = tests/unit/test_plane.c tests/unit/chance.h $(CONTROL_WORLD) $(GATE_IMAGE)
 tests_unit_test_plane_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_LDFLAGS = $(AM_LDFLAGS) \
@@ -356,7 +358,7 @@ EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.ba
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
-	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
+	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
 	tests/e2e/recover.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmd/ctl/show.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cmd/ctl/print.h"
@@ -168,6 +170,7 @@ static bool is_told_elsewhere(const struct param *row)
                                         "max_write_zeroes_segments",
                                         "config_wce",
                                         "packed",
+                                        "as_shown",
                                         "poll_us",
                                         "poll_cpu",
                                         "engine",
@@ -409,7 +412,16 @@ static void show_threads(const json_t *disk)
     print_field("threads", "%zu:%s", json_array_size(json_object_get(disk, "thread_ids")), text);
 }
 
-void show_disk(const json_t *disk, const struct args *args)
+/* One line, as `add` takes it. */
+static void show_for_elsewhere(const json_t *disk)
+{
+    char *text = json_dumps(json_object_get(disk, "shown"), JSON_COMPACT);
+
+    printf("%s\n", text ? text : "null");
+    free(text);
+}
+
+static void show_all(const json_t *disk)
 {
     uint64_t size = print_number_of(disk, "size");
     char text[SIZE_TEXT_BYTES];
@@ -448,6 +460,27 @@ void show_disk(const json_t *disk, const struct args *args)
     show_inflight(disk);
     show_threads(disk);
     show_rings(json_object_get(disk, "rings"));
+}
+
+static bool wants_shown(const struct args *args)
+{
+    return args && args->own && json_object_get(args->own, "shown");
+}
+
+int show_check(const struct args *args, struct err *err)
+{
+    return args->is_json && wants_shown(args)
+               ? err_say(err, -EINVAL, "--shown: does not go with --json, which has it, too")
+               : 0;
+}
+
+void show_disk(const json_t *disk, const struct args *args)
+{
+    if (wants_shown(args)) {
+        show_for_elsewhere(disk);
+    } else {
+        show_all(disk);
+    }
 }
 
 void show_change(const json_t *disk, const struct args *args)

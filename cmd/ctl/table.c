@@ -84,7 +84,13 @@ const struct command commands[] = {
         .method = "disk.show",
         .help = "all that is known of one disk",
         .operands = {NAME_OPERAND},
+        .options =
+            {
+                OPTION(ARG_FLAG, "shown", NULL, NULL,
+                       "print only what its guest is shown, for add --as-shown on another host"),
+            },
         .wait_ms = WAIT_MS,
+        .check = show_check,
         .print = show_disk,
     },
     {

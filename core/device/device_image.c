@@ -37,12 +37,11 @@ static int check_shown(const struct device *dev, struct err *err)
         return 0;
     }
     (void)err_say(err, -ENOTSUP,
-                  "%s: its guest was shown the features 0x%" PRIx64
-                  ", of which this vblkd does not "
+                  "%s: its guest is shown the features 0x%" PRIx64 ", of which this vblkd does not "
                   "serve 0x%" PRIx64,
                   dev->view.name, device_features(dev), unserved);
-    err_hint(err, "start the vblkd that it was added by, or end the guest, remove the disk and add "
-                  "it again");
+    err_hint(err, "start a vblkd that serves them, or end the guest, remove the disk and add it "
+                  "again");
     return -ENOTSUP;
 }
 
