@@ -4,8 +4,8 @@
 #include "core/base/zeroes.h"
 
 /*
- * To look at more would hold up the lane for longer than a turn may take; a megabyte takes a tenth
- * of a millisecond.  What is not all zero mostly shows it in the first bytes.
+ * To look at more would hold up the lane for much of a turn, of a millisecond; a megabyte takes up
+ * to 50 microseconds.  What is not all zero mostly shows it in the first bytes.
  */
 #define LOOK_MAX_BYTES (4u << 20)
 

@@ -223,6 +223,19 @@ quiet_queue() {
     guest_dmesg_clean a
 }
 
+@test "requests of as many segments as add was told arrive whole, in rings that are shorter" {
+    start_vblkd
+    add_disk vda 32M --seg-max 1024
+    guest_start a --disk "$(socket_of vda)"
+    [ "$(guest_run a 'cat /sys/block/vda/queue/max_segments')" = 1024 ]
+    guest_run a 'echo 4096 >/sys/block/vda/queue/max_sectors_kb'
+    guest_run a 'blkverify write --block 4M --depth 4 /dev/vda'
+    [ "$(stat_of vda requests.write.requests requests.write.bytes invalid)" = "8 33554432 0" ]
+    guest_run a 'blkverify verify --block 4M --depth 4 /dev/vda'
+    guest_run a 'blkverify verify --block 512 --size 2M --depth 2 /dev/vda'
+    guest_dmesg_clean a
+}
+
 @test "large requests of many segments arrive whole" {
     start_vblkd
     add_disk vda 64M
