@@ -186,6 +186,38 @@ os.execv(sys.argv[1], sys.argv[1:])' "$VBLKBENCH" --control "$E2E_DIR/control" v
         --rw randwrite --bs 64k --allow-write --poll --runtime 0.5
 }
 
+@test "packed rings: all data is right on several queues and threads, polling and not" {
+    start_vblkd
+    add_disk vda 4M --queues 4 --threads 2
+    bench_json 'r["packed"] and r["verify"]["checked"] > 0 and r["verify"]["wrong"] == 0' vda --packed \
+        --verify --rw randrw --bs 512 --allow-write --queues 4 --iodepth 256 --runtime 1
+    bench_json 'r["verify"]["checked"] > 0 and r["verify"]["wrong"] == 0' vda --packed --verify \
+        --rw randwrite --bs 64k --allow-write --queues 3 --poll --runtime 0.5
+    bench_json 'r["all_requests"] > 0' vda --packed --iodepth 1 --runtime 0.2
+    [ "$(stat_of vda requests.read.errors invalid)" = "0 0" ]
+}
+
+@test "packed rings: the load goes on while threads change, and the disk stops and starts" {
+    start_vblkd
+    add_disk vda 4M --queues 4
+    bench_start vda --packed --runtime 600 --rw randrw --verify --allow-write --queues 4
+    wait_until 10 stat_reaches vda requests.read.requests 1
+    for threads in 3 1 4 2; do
+        vblkctl set vda threads=$threads
+        vblkctl stop vda
+        vblkctl start vda
+    done
+    process_signal bench INT
+    bench_ends 0 'blocks, 0 wrong'
+}
+
+@test "packed rings are taken where they are offered, or it is said" {
+    start_vblkd
+    add_disk vda 1M --packed off
+    refused 1 "vda: the back-end does not offer packed rings" vda --packed
+    bench_json 'not r["packed"] and r["all_requests"] > 0' vda --runtime 0.1
+}
+
 bounced_more() {
     wait_until 20 stat_reaches vda bounced $(($(stat_of vda bounced) + 50))
 }
@@ -381,6 +413,45 @@ assert json.load(open(sys.argv[1]))["requests"] > 0' "$E2E_DIR/bench.log"
     start_vblkd
     wait_until 20 grep -q 'vda: back' "$E2E_DIR/bench.log"
     wait_until 10 stat_reaches vda requests.read.requests 1
+    process_signal bench INT
+    bench_ends 0 'the back-end came back 1 time'
+    grep -q 'blocks, 0 wrong' "$E2E_DIR/bench.log"
+}
+
+# killed_under_load ARGUMENT...: and again, while the load waits for what was in flight.
+killed_under_load() {
+    local i
+
+    start_vblkd
+    add_disk vda 4M --queues 2 --threads 2
+    bench_start vda --runtime 600 --rw randrw --verify --allow-write --queues 2 "$@"
+    for ((i = 0; i < 4; i++)); do
+        wait_until 20 stat_reaches vda requests.read.requests 1
+        kill_vblkd
+        start_vblkd
+    done
+    wait_until 20 stat_reaches vda requests.read.requests 1
+    process_signal bench INT
+    bench_ends 0 'the back-end came back 4 times'
+    grep -q 'blocks, 0 wrong' "$E2E_DIR/bench.log"
+}
+
+@test "the daemon is killed, and no request is lost" {
+    killed_under_load
+}
+
+@test "the daemon is killed, and no request of packed rings is lost" {
+    killed_under_load --packed
+}
+
+@test "the daemon leaves in order and comes back, and packed rings go on" {
+    start_vblkd
+    add_disk vda 4M --queues 2
+    bench_start vda --packed --runtime 600 --rw randrw --verify --allow-write --queues 2
+    wait_until 10 stat_reaches vda requests.read.requests 1
+    stop_vblkd
+    start_vblkd
+    wait_until 20 stat_reaches vda requests.read.requests 1
     process_signal bench INT
     bench_ends 0 'the back-end came back 1 time'
     grep -q 'blocks, 0 wrong' "$E2E_DIR/bench.log"

@@ -70,6 +70,30 @@ bare_runs() {
     grep -q 'reconnects=2' "$E2E_DIR/load.log"
 }
 
+# load_outlives KILLS [packed]
+load_outlives() {
+    local i
+
+    start_vblkd
+    add_disk vda 16M --queues 2
+    load_start vda 2 1 "$@"
+    for ((i = 0; i < $1; i++)); do
+        wait_until 20 stat_reaches vda requests.write.requests 100
+        kill_vblkd
+        start_vblkd
+    done
+    load_ended_well
+    grep -q "reconnects=$1" "$E2E_DIR/load.log"
+}
+
+@test "daemon is killed under load, the front-end loses no request" {
+    load_outlives 3
+}
+
+@test "daemon is killed under load, the front-end loses no request of packed rings" {
+    load_outlives 3 packed
+}
+
 @test "an image that has grown reaches the front-end" {
     start_vblkd
     add_disk vda 16M
@@ -93,6 +117,13 @@ bare_runs() {
     start_vblkd
     add_disk vda 16M
     bare_runs vda 1 disable-legacy=on transport=pci irq=intx requests=20000
+}
+
+@test "bare-metal guest: packed rings, by messages and by the line" {
+    start_vblkd
+    add_disk vda 16M --queues 2
+    bare_runs vda 2 disable-legacy=on,packed=on transport=pci packed=on requests=20000
+    bare_runs vda 1 disable-legacy=on,packed=on transport=pci packed=on irq=intx requests=5000
 }
 
 @test "bare-metal guest: virtio-pci legacy, MSI-X, two queues" {

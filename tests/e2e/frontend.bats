@@ -15,9 +15,12 @@ teardown() {
     e2e_teardown
 }
 
-# cases_hold DISK: run all cases on it; what failed is shown.
+# cases_hold DISK [--packed]: run all cases on it; what failed is shown.
 cases_hold() {
-    run timeout "$(deadline 120)" "$FRONTEND_TESTS" --socket "$(socket_of "$1")"
+    local disk=$1
+
+    shift
+    run timeout "$(deadline 120)" "$FRONTEND_TESTS" --socket "$(socket_of "$disk")" "$@"
     grep -v '^ok ' <<<"$output"
     [ "$status" -eq 0 ]
 }
@@ -33,6 +36,13 @@ cases_hold() {
     start_vblkd
     add_disk vda 16M --cache writethrough
     cases_hold vda
+    process_runs vblkd
+}
+
+@test "every front-end case of good front-ends holds with packed rings and two threads" {
+    start_vblkd
+    add_disk vda 16M --queues 2 --threads 2
+    cases_hold vda --packed
     process_runs vblkd
 }
 

@@ -61,14 +61,16 @@ vm_start() {
 }
 
 # bare_start NAME TRANSPORT QUEUES WORD...: the guest on vda, words of its command line behind.  It
-# has no ACPI, so it is told where the first virtio-mmio disk is.
+# has no ACPI, so it is told where the first virtio-mmio disk is.  With packed=on the disk has to
+# have such rings as well.
 bare_start() {
-    local name=$1 transport=$2 queues=$3
+    local name=$1 transport=$2 queues=$3 more=''
 
     shift 3
+    [[ " $* " != *" packed=on "* ]] || more=,packed=on
     [[ $transport != mmio* ]] || set -- "$@" virtio_mmio.device=4K@0xc0000000:5
     vm_start "$name" --kernel "$BARE" --memory 64M --exit-stats \
-        --disk "vda,transport=$transport,queues=$queues" \
+        --disk "vda,transport=$transport,queues=$queues$more" \
         --append "transport=${transport/mmio-legacy/mmio} queues=$queues $*"
 }
 
@@ -180,6 +182,62 @@ bare_run() {
     bare_start vm pci 2 requests=1000 resets=9 irq=intx
     bare_ends vm
     [ "$(stat_of vda invalid)" -eq 0 ]
+}
+
+@test "packed rings by messages, by the line and by virtio-mmio, and a driver that resets its queues" {
+    local words
+
+    need_kvm
+    start_vblkd
+    add_disk vda 64M --queues 2 --threads 2
+    for words in 'pci 2' 'pci 1 irq=intx' 'mmio 2'; do
+        # shellcheck disable=SC2086 # words
+        bare_start vm $words requests=3000 resets=3 packed=on
+        bare_ends vm
+        [ "$(word vm packed)" -eq 1 ]
+        [ "$(word vm requests)" -ge 3000 ]
+        [ "$(left vm notify vda)" -eq 0 ]
+    done
+    [ "$(stat_of vda invalid)" -eq 0 ]
+}
+
+@test "packed rings that are asked for and not there are an error, and else are not missed" {
+    need_kvm
+    start_vblkd
+    add_disk vda 64M --packed off
+    refused "vda: the back-end does not offer packed rings" --kernel "$BARE" --disk vda,packed=on
+    bare_start vm pci 1 requests=100
+    bare_ends vm
+    [ "$(word vm packed)" -eq 0 ]
+}
+
+# killed_under_guest WORD...: the daemon, again and again, with two queues and two threads.
+killed_under_guest() {
+    local i
+
+    need_kvm
+    start_vblkd
+    add_disk vda 64M --queues 2 --threads 2
+    bare_start vm pci 2 requests=1000000000 timeout=60000 "$@"
+    for ((i = 0; i < 4; i++)); do
+        wait_until 20 stat_reaches vda requests.write.requests 10
+        kill_vblkd
+        start_vblkd
+    done
+    wait_until 20 stat_reaches vda requests.write.requests 10
+    process_signal vm TERM
+    wait_until 30 process_ended vm
+    run grep 'BARE FAIL' "$E2E_DIR/vm.log"
+    [ "$status" -eq 1 ]
+    [ "$(grep -c 'vda: back' "$E2E_DIR/vm.log")" -eq 4 ]
+}
+
+@test "the daemon is killed under load, and the guest misses nothing" {
+    killed_under_guest
+}
+
+@test "the daemon is killed under load of packed rings, and the guest misses nothing" {
+    killed_under_guest packed=on
 }
 
 @test "stop and start under load: the guest just waits" {
