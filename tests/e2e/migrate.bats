@@ -198,3 +198,30 @@ qmp_of() {
     on a guest_dmesg_clean first
     on a guest_stop first
 }
+
+# QEMU stops the rings of a guest that is paused, and says that its device was reset; what the guest
+# has been told and has chosen is as before.
+@test "a guest that is paused under load goes on with what it has chosen" {
+    hosts
+    on a add_disk vda 16M --threads 2
+    guest_on a first
+    on a guest_run first "echo 'write through' >/sys/block/vda/cache_type"
+    [ "$(on a field vda write_cache write_cache_by)" = "writethrough guest" ]
+    on a guest_bg first load "exec blkverify load --size 8M --depth 8 /dev/vda"
+    for _ in 1 2 3; do
+        writes_on a
+        on a migrate first stop
+        [ "$(on a field vda queues_running inflight)" = "0 0" ]
+        [ "$(on a field vda write_cache write_cache_by)" = "writethrough guest" ]
+        on a migrate first go
+    done
+    writes_on a
+    [ "$(on a field vda write_cache write_cache_by)" = "writethrough guest" ]
+    on a guest_bg_signal first load TERM
+    on a guest_bg_wait first load
+    on a guest_run first "blkverify verify --size 8M --generation 0 /dev/vda"
+    on a guest_dmesg_clean first
+    on a guest_stop first
+    run grep -E "connection closed|ring stopped|refused" "$E2E_DIR/a/vblkd.log"
+    [ "$status" -eq 1 ]
+}
