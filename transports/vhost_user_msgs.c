@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/base/features.h"
+
 #define PROTOCOL_FEATURES                                                       \
     (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |               \
      VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ |      \
@@ -56,9 +58,11 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
     struct device *dev = session->dev;
     uint64_t bits = msg->payload.u64 & ~OWN_FEATURES;
     uint64_t unknown = bits & ~device_acceptable(dev);
+    char text[FEATURES_TEXT_BYTES];
 
     if (unknown != 0) {
-        return vu_fault(session, VU_BAD, "bits 0x%" PRIx64 " are not offered", unknown);
+        return vu_fault(session, VU_BAD, "features %s are not offered",
+                        features_say(unknown, text));
     }
     if (bits != device_accepted(dev)) {
         if (has_enabled_ring(dev)) {

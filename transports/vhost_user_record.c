@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/base/features.h"
 #include "core/device/device.h"
 
 static const char magic[8] = "vblkdisk"; /* NOLINT: without a final NUL */
@@ -93,13 +94,14 @@ static int check_form(const struct vu_record *record, size_t bytes, struct err *
 static int check_features(const struct vu_record *record, const struct device *dev, struct err *err)
 {
     uint64_t missing = record->accepted & ~device_acceptable(dev);
+    char text[FEATURES_TEXT_BYTES];
     uint64_t readonly = device_features(dev) & ~record->features & BIT(VIRTIO_BLK_F_RO);
 
     if (missing) {
         return err_say(err, -ESTALE,
-                       "the guest has accepted the features 0x%" PRIx64 ", which this disk does "
+                       "the guest has accepted the features %s, which this disk does "
                        "not have",
-                       missing);
+                       features_say(missing, text));
     }
     return readonly ? err_say(err, -ESTALE, "the guest may write, and this disk is read-only") : 0;
 }

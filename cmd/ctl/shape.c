@@ -3,12 +3,11 @@
 
 #include <inttypes.h>
 #include <linux/virtio_blk.h>
-#include <linux/virtio_config.h>
-#include <linux/virtio_ring.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmd/ctl/print.h"
+#include "core/base/features.h"
 #include "cmd/common/size.h"
 
 /* ", WHAT NUMBER", or nothing where there is nothing to say. */
@@ -132,37 +131,14 @@ void shape_show_write_cache(const json_t *disk)
                                               : "");
 }
 
-static const struct {
-    unsigned bit;
-    const char *name;
-} feature_names[] = {
-    {VIRTIO_BLK_F_SIZE_MAX, "size_max"},
-    {VIRTIO_BLK_F_SEG_MAX, "seg_max"},
-    {VIRTIO_BLK_F_GEOMETRY, "geometry"},
-    {VIRTIO_BLK_F_RO, "ro"},
-    {VIRTIO_BLK_F_BLK_SIZE, "blk_size"},
-    {VIRTIO_BLK_F_FLUSH, "flush"},
-    {VIRTIO_BLK_F_TOPOLOGY, "topology"},
-    {VIRTIO_BLK_F_CONFIG_WCE, "config_wce"},
-    {VIRTIO_BLK_F_MQ, "mq"},
-    {VIRTIO_BLK_F_DISCARD, "discard"},
-    {VIRTIO_BLK_F_WRITE_ZEROES, "write_zeroes"},
-    {VIRTIO_F_ANY_LAYOUT, "any_layout"},
-    {VIRTIO_RING_F_INDIRECT_DESC, "indirect_desc"},
-    {VIRTIO_RING_F_EVENT_IDX, "event_idx"},
-    {VIRTIO_F_VERSION_1, "version_1"},
-    {VIRTIO_F_RING_PACKED, "ring_packed"},
-};
-
 void shape_show_features(const char *label, uint64_t features)
 {
     char names[256] = "";
     size_t used = 0;
 
-    for (unsigned i = 0; i < ARRAY_SIZE(feature_names) && used < sizeof(names); i++) {
-        if (features >> feature_names[i].bit & 1) {
-            used +=
-                (size_t)snprintf(names + used, sizeof(names) - used, " %s", feature_names[i].name);
+    for (unsigned bit = 0; bit < 64 && used < sizeof(names); bit++) {
+        if ((features >> bit & 1) && feature_name(bit)) {
+            used += (size_t)snprintf(names + used, sizeof(names) - used, " %s", feature_name(bit));
         }
     }
     print_field(label, "0x%" PRIx64 "%s", features, names);

@@ -9,6 +9,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/errand.c core/base/errand.h \
 	core/base/fds.c core/base/fds.h \
 	core/base/file_lock.c core/base/file_lock.h \
+	core/base/features.c core/base/features.h \
 	core/base/foreign.c core/base/foreign.h \
 	core/base/fs_kind.c core/base/fs_kind.h \
 	core/base/glance.c core/base/glance.h \

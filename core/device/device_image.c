@@ -7,6 +7,7 @@
 #include "core/block/image.h"
 #include "core/device/device_change.h"
 #include "core/device/device_state.h"
+#include "core/base/features.h"
 
 int device_check_image(const struct device *dev, const struct node_facts *image, struct err *err)
 {
@@ -32,14 +33,14 @@ int device_check_image(const struct device *dev, const struct node_facts *image,
 static int check_shown(const struct device *dev, struct err *err)
 {
     uint64_t unserved = device_unserved(dev);
+    char text[FEATURES_TEXT_BYTES];
 
     if (!unserved) {
         return 0;
     }
     (void)err_say(err, -ENOTSUP,
-                  "%s: its guest is shown the features 0x%" PRIx64 ", of which this vblkd does not "
-                  "serve 0x%" PRIx64,
-                  dev->view.name, device_features(dev), unserved);
+                  "%s: its guest is shown features that this vblkd does not serve: %s",
+                  dev->view.name, features_say(unserved, text));
     err_hint(err, "start a vblkd that serves them, or end the guest, remove the disk and add it "
                   "again");
     return -ENOTSUP;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/unit.h"
 
+#include <string.h>
+
+#include "core/base/features.h"
+
 static void zero_is_no_power_of_2(void **state)
 {
     assert_false(is_power_of_2(0));
@@ -98,6 +102,19 @@ static void stored_words_are_little_endian(void **state)
     assert_int_equal(load16_acquire(&word), 0xfffe);
 }
 
+static void features_are_told_by_number_and_name(void **state)
+{
+    char text[FEATURES_TEXT_BYTES];
+
+    (void)state;
+    assert_string_equal(features_say(0, text), "0x0");
+    assert_string_equal(features_say(BIT(5) | BIT(13) | BIT(34), text),
+                        "0x400002020 (ro, discard, ring_packed)");
+    assert_string_equal(features_say(BIT(62), text), "0x4000000000000000");
+    assert_int_equal(strlen(features_say(UINT64_MAX, text)), FEATURES_TEXT_BYTES - 1);
+    assert_null(feature_name(64));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -113,6 +130,7 @@ int main(void)
         cmocka_unit_test(min_evaluates_its_arguments_once),
         cmocka_unit_test(time_does_not_go_back),
         cmocka_unit_test(stored_words_are_little_endian),
+        cmocka_unit_test(features_are_told_by_number_and_name),
     };
 
     return unit_run(tests);

@@ -1697,7 +1697,7 @@ static void feature_that_is_not_served_fails_the_disk_by_name(void **state)
     shown.features |= BIT(UNSERVED);
     restore_shown(b, &shown);
     assert_int_equal(info(b)->state, PLANE_FAILED);
-    assert_non_null(strstr(info(b)->reason, "of which this vblkd does not serve 0x8000"));
+    assert_non_null(strstr(info(b)->reason, "that this vblkd does not serve: 0x8000 (lifetime)"));
     assert_non_null(strstr(info(b)->reason, "remove the disk and add it again"));
     assert_int_equal(device_features(b->plane->dev), shown.features);
     assert_int_equal(device_set_features(b->plane->dev, BIT(UNSERVED)), -EINVAL);

@@ -39,8 +39,8 @@ static void feature_that_is_not_offered_is_refused(void **state)
     bench_negotiate(b);
     assert_int_equal(bench_ack_u64(b, VHOST_USER_SET_FEATURES, 1ull << 27, -1), 1);
     bench_expect_closed(b);
-    bench_expect_log(b,
-                     "message 2 (SET_FEATURES): bits 0x8000000 are not offered, connection closed");
+    bench_expect_log(b, "message 2 (SET_FEATURES): features 0x8000000 (any_layout) are not "
+                        "offered, connection closed");
 }
 
 static void protocol_feature_that_is_not_offered_is_refused(void **state)

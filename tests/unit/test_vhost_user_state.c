@@ -311,7 +311,8 @@ static void guest_of_a_disk_that_this_one_is_not_is_refused_by_name(void **state
     refuse(b, &other, sizeof(other), "the guest goes by num_queues 3, and this disk has 2");
     other = record;
     other.accepted |= BIT(VIRTIO_BLK_F_RO);
-    refuse(b, &other, sizeof(other), "the guest has accepted the features 0x20, which this disk");
+    refuse(b, &other, sizeof(other),
+           "the guest has accepted the features 0x20 (ro), which this disk");
 }
 
 static void what_does_no_harm_until_the_guest_starts_anew_is_told(void **state)
