@@ -173,8 +173,9 @@ qmp_of() {
     on a guest_stop third
 }
 
-# Its rings are stopped while the log is on, as at the end of a migration.
-@test "a guest whose migration is cancelled goes on where it was" {
+# Its rings are stopped while the log is on, as at the end of a migration.  Before that its daemon is
+# killed, and its disk stopped and started; afterwards it goes after all, and writes through.
+@test "a guest whose migration is cancelled goes on where it was, and goes later" {
     local file
 
     hosts
@@ -184,7 +185,13 @@ qmp_of() {
     on a guest_bg first load "exec blkverify load --size 8M --depth 8 /dev/vda"
     on b vblkctl add vda "$file" --incoming
     guest_comes_to b second
-    on a migrate first begin "unix:$E2E_DIR/migration" $((8 << 20))
+    on a migrate first slow "unix:$E2E_DIR/migration"
+    on a kill_vblkd
+    on a start_vblkd
+    state_is a running
+    writes_on a
+    on a vblkctl stop vda
+    on a vblkctl start vda
     writes_on a
     on a migrate first stop
     wait_until 20 state_is a waiting
@@ -192,11 +199,17 @@ qmp_of() {
     writes_on a
     state_is a running
     state_is b waiting
-    on a guest_bg_signal first load TERM
-    on a guest_bg_wait first load
-    on a guest_run first "blkverify verify --size 8M --generation 0 /dev/vda"
-    on a guest_dmesg_clean first
-    on a guest_stop first
+    on a guest_run first 'echo "write through" >/sys/block/vda/cache_type'
+    wait_until 20 on b process_ended second
+    guest_comes_to b third
+    guest_goes a first b third
+    writes_on b
+    [ "$(on b field vda write_cache)" = writethrough ]
+    on b guest_bg_signal third load TERM
+    on b guest_bg_wait third load
+    on b guest_run third "blkverify verify --size 8M --generation 0 /dev/vda"
+    on b guest_dmesg_clean third
+    on b guest_stop third
 }
 
 # QEMU stops the rings of a guest that is paused, and says that its device was reset; what the guest

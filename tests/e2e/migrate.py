@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""migrate.py QMP SECONDS {begin URI BYTES | finish | all URI [stopped] | go | stop | cancel}: have a
-QEMU migrate its guest.
+"""migrate.py QMP SECONDS {begin URI BYTES | finish | slow URI | all URI [stopped] | go | stop | cancel}:
+have a QEMU migrate its guest.
 
 `begin` lets it send BYTES a second until it has sent all memory once, and hardly anything from then
 on: what the guest's memory gets after that is to be sent again.  `finish` lets it send as fast as it
 can, and returns when the guest has gone; `all` does both, and with `stopped` the guest stands still
-meanwhile.  `go` lets a guest that has come go on.  `stop` stops the guest's processors while a
+meanwhile.  `slow` begins one that does not come to an end.  `go` lets a guest that has come go on.  `stop` stops the guest's processors while a
 migration is under way, and `cancel` ends that and lets the guest go on here.  Exit status 1 when it
 has failed, or the deadline of SECONDS passed."""
 
@@ -75,6 +75,12 @@ def is_cancelled(state):
     return state.get("status") == "cancelled"
 
 
+def begin_slowly(monitor, uri):
+    limit(monitor, 1 << 16, 1)
+    monitor.ask("migrate", uri=uri)
+    monitor.wait_for(is_active)
+
+
 def main(path, seconds, verb, *arguments):
     monitor = Monitor(path, seconds)
     if verb == "begin":
@@ -82,6 +88,8 @@ def main(path, seconds, verb, *arguments):
         monitor.ask("migrate", uri=arguments[0])
         monitor.wait_for(has_sent_all_once)
         limit(monitor, 1 << 16, 1)
+    elif verb == "slow":
+        begin_slowly(monitor, arguments[0])
     elif verb == "stop":
         monitor.ask("stop")
     elif verb == "go":
@@ -93,9 +101,7 @@ def main(path, seconds, verb, *arguments):
         monitor.ask("cont")
     else:
         if verb == "all" and len(arguments) > 1:
-            limit(monitor, 1 << 16, 1)
-            monitor.ask("migrate", uri=arguments[0])
-            monitor.wait_for(is_active)
+            begin_slowly(monitor, arguments[0])
             monitor.ask("stop")
         limit(monitor, 1 << 34, 20000)
         if verb == "all" and len(arguments) == 1:
