@@ -315,14 +315,25 @@ static struct stats stats_of(struct world *w)
     return stats;
 }
 
+/* What lanes have asked for until now is seen. */
+static uint8_t byte_at(uint64_t offset)
+{
+    uint8_t byte;
+
+    pthread_mutex_lock(&ram.lock);
+    byte = ram.bytes[offset];
+    pthread_mutex_unlock(&ram.lock);
+    return byte;
+}
+
 /* Of the image from `first` on: `len` bytes are zero, and the ones around them as they were. */
 static void assert_zeroed(uint64_t first, uint64_t len)
 {
     for (uint64_t i = 0; i < len; i++) {
-        assert_int_equal(ram.bytes[first + i], 0);
+        assert_int_equal(byte_at(first + i), 0);
     }
-    assert_true(first == 0 || ram.bytes[first - 1] == 0xdd);
-    assert_true(first + len == DISK_BYTES || ram.bytes[first + len] == 0xdd);
+    assert_true(first == 0 || byte_at(first - 1) == 0xdd);
+    assert_true(first + len == DISK_BYTES || byte_at(first + len) == 0xdd);
 }
 
 static void assert_asked(unsigned writes, unsigned zeroes, unsigned unmapped)
@@ -404,15 +415,20 @@ static void long_writes_are_not_looked_at(void **state)
     assert_zeroed(0, (4u << 20) + 512);
 }
 
+static void use_image(struct world *w, struct image *image)
+{
+    pause_drained(w, PAUSE_ADMIN);
+    image_close(device_detach(&w->dev));
+    assert_int_equal(device_attach(&w->dev, image, NULL), 0);
+    device_resume(&w->dev, PAUSE_ADMIN);
+}
+
 static void image_that_cannot_zero_is_written(void **state)
 {
     struct world *w = *state;
 
-    pause_drained(w, PAUSE_ADMIN);
-    image_close(device_detach(&w->dev));
     ram.cannot_zero = true;
-    assert_int_equal(device_attach(&w->dev, open_ram(), NULL), 0);
-    device_resume(&w->dev, PAUSE_ADMIN);
+    use_image(w, open_ram());
     assert_int_equal(write_at(w, 0, 4096, WHOLE), VIRTIO_BLK_S_OK);
     assert_asked(1, 0, 0);
 }
@@ -444,6 +460,30 @@ static void what_cannot_be_zeroed_is_written_after_all(void **state)
     ram.write_error = -EIO;
     assert_int_equal(write_at(w, 8, 4096, WHOLE), VIRTIO_BLK_S_IOERR);
     assert_int_equal(stats_of(w).type[STATS_WRITE].errors, 1);
+}
+
+/* Of an image that fails, and wants a person to look. */
+static void what_fails_in_both_ways_is_held_and_turned_again(void **state)
+{
+    struct image_opts opts = {.type = "null",
+                              .size = DISK_BYTES,
+                              .error = -EIO,
+                              .error_every = 1,
+                              .holds_errors = true,
+                              .max_inflight = 64};
+    struct world *w = *state;
+    struct image *image;
+
+    assert_int_equal(image_open(&image, &opts, NULL), 0);
+    use_image(w, image);
+    (void)put_write(w, 0, 8, 4096, WHOLE);
+    run_until(w, stats_of(w).held == 1);
+    use_image(w, open_ram());
+    assert_true(device_retry(&w->dev));
+    assert_int_equal(reap(w, 0), VIRTIO_BLK_S_OK);
+    assert_asked(0, 1, 0);
+    assert_int_equal(stats_of(w).turned, 1);
+    assert_int_equal(stats_of(w).type[STATS_WRITE].requests, 1);
 }
 
 static void writethrough_is_stable_when_answered(void **state)
@@ -488,6 +528,7 @@ static void drain_waits_for_what_was_turned(void **state)
 static void several_threads_turn_each_its_own(void **state)
 {
     struct world *w = *state;
+    unsigned before;
 
     ram.is_late = true;
     pause_drained(w, PAUSE_MOVE);
@@ -502,13 +543,17 @@ static void several_threads_turn_each_its_own(void **state)
         assert_int_equal(reap(w, 0), VIRTIO_BLK_S_OK);
         assert_int_equal(reap(w, 1), VIRTIO_BLK_S_OK);
         assert_zeroed(4096, 4096);
-        assert_int_equal(ram.bytes[1024 * SECTOR_SIZE + 4000], i % 2 ? 0 : 0xaa);
+        assert_int_equal(byte_at(1024 * SECTOR_SIZE + 4000), i % 2 ? 0 : 0xaa);
     }
     device_set_detect_zeroes(&w->dev, DETECT_OFF);
-    ram.zeroes = 0;
+    device_park(&w->dev);
+    before = ram.zeroes;
+    device_unpark(&w->dev);
     (void)put_write(w, 1, 1024, 4096, WHOLE);
     assert_int_equal(reap(w, 1), VIRTIO_BLK_S_OK);
-    assert_int_equal(ram.zeroes, 0);
+    device_park(&w->dev);
+    assert_int_equal(ram.zeroes, before);
+    device_unpark(&w->dev);
 }
 
 /* The zero pages in its place are not what the guest has written. */
@@ -541,6 +586,7 @@ int main(void)
         in_world(long_writes_are_not_looked_at),
         in_world(image_that_cannot_zero_is_written),
         in_world(what_cannot_be_zeroed_is_written_after_all),
+        in_world(what_fails_in_both_ways_is_held_and_turned_again),
         in_world(writethrough_is_stable_when_answered),
         in_world(drain_waits_for_what_was_turned),
         in_world(several_threads_turn_each_its_own),
