@@ -26,7 +26,7 @@ static enum vu_verdict get_features(struct vu_session *session, struct vu_msg *m
     return vu_reply_u64(msg, device_features(session->dev) | OWN_FEATURES);
 }
 
-static bool has_enabled_ring(const struct device *dev)
+bool vu_has_enabled_ring(const struct device *dev)
 {
     for (unsigned i = 0; i < device_queues(dev); i++) {
         const struct device_ring_told ring = device_ring_told(dev, i);
@@ -65,7 +65,7 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
                         features_say(unknown, text));
     }
     if (bits != device_accepted(dev)) {
-        if (has_enabled_ring(dev)) {
+        if (vu_has_enabled_ring(dev)) {
             return vu_fault(session, VU_BAD,
                             "0x%" PRIx64 " instead of 0x%" PRIx64 " while rings run", bits,
                             device_accepted(dev));

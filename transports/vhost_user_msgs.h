@@ -28,6 +28,9 @@ struct vu_handler {
     bool always_acks; /* asked to or not, unless it closes the connection */
 };
 
+/* Of one that is disabled nothing is in flight, once that was answered. */
+bool vu_has_enabled_ring(const struct device *dev);
+
 /* Never NULL. */
 const struct vu_handler *vu_handler_of(uint32_t request);
 

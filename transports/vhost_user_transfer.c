@@ -145,7 +145,7 @@ static int check_transfer(struct vu_session *session, const struct vu_msg *msg)
         return err_say(&session->err, -EPROTO, "direction %u, phase %u: neither is known",
                        wanted->direction, wanted->phase);
     }
-    if (device_rings_running(session->dev) > 0) {
+    if (vu_has_enabled_ring(session->dev)) {
         return err_say(&session->err, -EBUSY, "rings run, and a state is of a disk at rest");
     }
     return check_pipe(session, &msg->fd[0], wanted->direction);
@@ -203,7 +203,7 @@ static enum vu_verdict take_state(struct vu_session *session)
     const struct vu_record *record = (const struct vu_record *)session->transfer.bytes;
     char note[512];
 
-    if (device_rings_running(session->dev) > 0) {
+    if (vu_has_enabled_ring(session->dev)) {
         return vu_fault(session, VU_REFUSED, "rings run already, the state came too late");
     }
     if (vu_record_check(record, session->transfer.done, session->dev, note, sizeof(note),
