@@ -15,10 +15,15 @@ void queue_forget_told(struct queue *q)
     q->has_moved = false;
 }
 
+/* What whoever served the ring before has left is seen as well, if later than by its driver. */
+static bool has_seen_any(const struct ring *ring)
+{
+    return ring_has_moved(ring) || ring->inflight > 0 || ring->held_count > 0;
+}
+
 bool queue_is_blind(const struct queue *q)
 {
-    return q->is_blind &&
-           (q->ring.is_started ? !ring_has_moved(&q->ring) : q->view->mem.count == 0);
+    return q->is_blind && (q->ring.is_started ? !has_seen_any(&q->ring) : q->view->mem.count == 0);
 }
 
 static void tell_blind(const struct queue *q, const char *what)
@@ -47,7 +52,7 @@ void queue_look_for_blind(struct queue *q)
         }
         return;
     }
-    q->has_moved = ring_has_moved(&q->ring) || ring_has_ahead(&q->ring, 1);
+    q->has_moved = has_seen_any(&q->ring) || ring_has_ahead(&q->ring, 1);
     q->is_blind = is_second && !q->has_moved;
     if (q->is_blind) {
         tell_blind(q, "its driver kicks, but " MEM_NOT_SEEN);

@@ -252,6 +252,36 @@ static void what_another_left_is_tried_again(void **state)
     end(log, fd);
 }
 
+static void kick(struct vu_bench *b)
+{
+    const uint64_t one = 1;
+
+    assert_int_equal(write(b->kick, &one, sizeof(one)), sizeof(one));
+    bench_pump(b, 1);
+}
+
+/* Its driver has nothing new for us, and waits. */
+static void driver_that_kicks_for_what_is_tried_again_is_not_blind(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin(b, &fd);
+
+    log->version = 1;
+    log->desc_num = BENCH_QUEUE_SIZE;
+    log->desc[0].is_inflight = 1;
+    bench_share_memory(b);
+    bench_offer(b);
+    bench_start_ring(b);
+    for (unsigned i = 0; i < 3; i++) {
+        kick(b);
+    }
+    assert_false(bench_has_log(b, "no request is seen"));
+    bench_let_go(b);
+    bench_wait_used(b, 1);
+    end(log, fd);
+}
+
 static void log_of_another_ring_breaks_this_one_alone(void **state)
 {
     struct vu_bench *b = *state;
@@ -368,6 +398,7 @@ int main(void)
         bench_test(log_is_handed_in_before_rings_run),
         bench_test_slow(what_is_in_flight_stands_in_the_log),
         bench_test(what_another_left_is_tried_again),
+        bench_test_slow(driver_that_kicks_for_what_is_tried_again_is_not_blind),
         bench_test(log_of_another_ring_breaks_this_one_alone),
         bench_test(reset_forgets_what_was_in_flight),
         bench_test(ring_that_begins_elsewhere_is_another_one),
