@@ -3,8 +3,9 @@
 /*
  * Ring and request parsing against a driver that is mostly right and now and then is not.
  * The input is a list of steps of 8 bytes: what to do, and its arguments.  Valid requests
- * are the common step; the others spoil one word of the ring or of a table.  The first byte says
- * what was negotiated, and in which format the ring is.
+ * are the common step; the others spoil one word of the ring, of a table or of the log of requests
+ * in flight, or have another device go on.  The first byte says what was negotiated, and in which
+ * format the ring is; the last one, whether there is a log.
  */
 
 #include <assert.h>
@@ -39,6 +40,7 @@ static struct ring ring;
 static struct slots arrays;
 static struct blk blk;
 static struct stats stats;
+static uint64_t inflight_log[256]; /* more than a ring of SIZE needs */
 
 static void set_up(void)
 {
@@ -59,7 +61,7 @@ static void set_up(void)
     assert(slots_init(&arrays, sizeof(struct ring_array), 1) == 0);
 }
 
-static void start(uint8_t flags)
+static void start(uint8_t flags, bool has_log)
 {
     struct blk_opts opts = {.capacity = 1 << 20,
                             .logical_block = flags & 4 ? 4096 : 512,
@@ -82,12 +84,14 @@ static void start(uint8_t flags)
         .slot_size = sizeof(struct request),
         .slot_iovs = flags & 32 ? BLK_SLOT_IOVS : 2, /* so that many chains are long */
         .arrays = flags & 64 ? NULL : &arrays,
+        .inflight = {.at = has_log ? inflight_log : NULL, .bytes = sizeof(inflight_log)},
     };
 
     driver_reset(&drv, (uint16_t)layout.base);
     packed_reset(&packed, place);
     blk_init(&blk, &opts);
     memset(&stats, 0, sizeof(stats));
+    memset(inflight_log, 0, sizeof(inflight_log));
     assert(ring_start(&ring, &layout, &mem) == 0);
 }
 
@@ -239,6 +243,19 @@ static void spoil_packed(const struct step *step)
     }
 }
 
+/* What one device has left, another one serves. */
+static void restart(void)
+{
+    struct ring_layout layout = ring.layout;
+
+    layout.base = ring_base(&ring);
+    ring_stop(&ring);
+    if (ring_base_fault(layout.is_packed, layout.size, layout.base)) {
+        layout.base = layout.is_packed ? RING_PACKED_BASE : 0;
+    }
+    assert(ring_start(&ring, &layout, &mem) == 0);
+}
+
 static void run_step(const struct step *step)
 {
     switch (step->kind & 7) {
@@ -253,6 +270,10 @@ static void run_step(const struct step *step)
         }
         break;
     case 1:
+        if (step->kind & 8) {
+            ((uint8_t *)inflight_log)[step->large % sizeof(inflight_log)] = (uint8_t)step->small;
+            break;
+        }
         driver_set_table(&drv, TABLE, step->index, address_of(step), step->large >> 16,
                          step->small & 7, (step->small >> 3) & 255);
         break;
@@ -261,6 +282,9 @@ static void run_step(const struct step *step)
             ring_retry(&ring);
         }
         serve(step->small & 2);
+        if (step->small & 4) {
+            restart();
+        }
         break;
     default:
         offer_request(step);
@@ -274,7 +298,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!arena.host) {
         set_up();
     }
-    start(size ? data[0] : 0);
+    start(size ? data[0] : 0, size > 1 && data[size - 1] & 1);
     for (size_t at = 1; at + sizeof(step) <= size; at += sizeof(step)) {
         memcpy(&step, data + at, sizeof(step));
         run_step(&step);

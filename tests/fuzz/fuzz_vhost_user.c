@@ -65,8 +65,11 @@ static void set_up(void)
                            .physical_block = 512,
                            .queues = 2,
                            .seg_max = BLK_SEG_MAX};
-    struct device_opts opts = {
-        .name = "fuzz", .queues = 2, .queue_size_max = 1024, .awaited = &awaited};
+    struct device_opts opts = {.name = "fuzz",
+                               .queues = 2,
+                               .queue_size_max = 1024,
+                               .has_packed = true,
+                               .awaited = &awaited};
     struct vhost_user_opts where = {.name = "fuzz", .socket_path = path};
     struct image *disk;
     struct err error = {0};
@@ -132,6 +135,20 @@ static uint32_t put_log(uint8_t *to)
     return sizeof(log);
 }
 
+#define INFLIGHT_AT 131072u
+#define INFLIGHT_BYTES 2048u
+
+static uint32_t put_inflight(uint8_t *to)
+{
+    struct vhost_inflight_msg inflight = {.mmap_size = INFLIGHT_BYTES,
+                                          .mmap_offset = INFLIGHT_AT,
+                                          .num_queues = 2,
+                                          .queue_size = SIZE};
+
+    memcpy(to, &inflight, sizeof(inflight));
+    return sizeof(inflight);
+}
+
 static uint32_t put_config(uint8_t *to)
 {
     struct vhost_config_msg config = {.size = 60};
@@ -149,14 +166,17 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
                                1ull << VHOST_F_LOG_ALL);
     case VHOST_SET_PROTOCOL_FEATURES:
         return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS |
-                               1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_STATUS |
-                               1u << VHOST_P_DEVICE_STATE | 1);
+                               1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_INFLIGHT_SHMFD |
+                               1u << VHOST_P_STATUS | 1u << VHOST_P_DEVICE_STATE | 1);
     case VHOST_SET_MEM_TABLE:
     case VHOST_ADD_MEM_REG:
     case VHOST_REM_MEM_REG:
         return put_memory(to, request == VHOST_SET_MEM_TABLE);
     case VHOST_SET_LOG_BASE:
         return put_log(to);
+    case VHOST_GET_INFLIGHT_FD:
+    case VHOST_SET_INFLIGHT_FD:
+        return put_inflight(to);
     case VHOST_SET_VRING_ADDR:
         return put_addresses(to);
     case VHOST_SET_VRING_NUM:
@@ -184,7 +204,7 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
 static unsigned choose_fds(uint32_t request, unsigned how, int *fds)
 {
     bool is_memory = request == VHOST_SET_MEM_TABLE || request == VHOST_ADD_MEM_REG ||
-                     request == VHOST_SET_LOG_BASE;
+                     request == VHOST_SET_LOG_BASE || request == VHOST_SET_INFLIGHT_FD;
     bool is_event = (request >= VHOST_SET_VRING_KICK && request <= VHOST_SET_VRING_ERR) ||
                     request == VHOST_SET_LOG_FD;
 
@@ -308,6 +328,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         set_up();
     }
     driver_reset(&drv, 0);
+    memset(arena.host + INFLIGHT_AT, 0, INFLIGHT_BYTES);
     sock = vhost_connect(path);
     assert(sock >= 0);
     turns(2);
