@@ -280,8 +280,9 @@ static int start_daemon(struct daemon *daemon, struct err *err)
         return ret;
     }
     if (daemon->listener.took_over) {
-        log_warn("daemon: the one before was killed, or crashed: a guest that waits for requests "
-                 "it had in flight hangs until it is reset");
+        log_warn(
+            "daemon: the one before was killed, or crashed: what it had in flight is tried again "
+            "when monitors connect that kept a log of it; others' guests may have to be reset");
     }
     ret = state_open(&daemon->state, opts->state_dir, err);
     if (ret == 0) {
