@@ -222,7 +222,7 @@ told_otherwise = {"name", "type", "path", "delay_ms", "error", "error_every"}
 for command in "add remove list show stats start stop".split():
     text = subprocess.run([sys.argv[2], command, "--help"], capture_output=True, text=True).stdout
     options = set(re.findall(r"^  --([a-z-]+)", text, re.M))
-    options -= {"control", "json", "version", "help", "interval", "count"}
+    options -= {"control", "json", "version", "help", "interval", "count", "shown"}
     options = {o.replace("-", "_") for o in options} - {"timeout"} | \
         ({"timeout_ms"} if "timeout" in options else set())
     params = set(names(methods["disk." + command]["params"])) - told_otherwise
@@ -405,7 +405,7 @@ END
     [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
     [ "${lines[6]}" = "poll-us= poll-cpu=" ]
-    [ "${lines[7]}" = "poll-cpu= batch= huge-bounce= threads=" ]
+    [ "${lines[7]}" = "poll-cpu= batch= huge-bounce= detect-zeroes= threads=" ]
     [ "${#lines[@]}" -le 9 ]
 }
 
@@ -871,7 +871,7 @@ END
     start_vblkd
     add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4 --huge-bounce off
     settings=$(vblkctl set vda)
-    [ "$settings" = $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\nengine=aio\nthreads=1' ]
+    [ "$settings" = $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\ndetect-zeroes=off\nengine=aio\nthreads=1' ]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'
