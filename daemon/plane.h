@@ -236,6 +236,9 @@ struct plane_keep {
 /* The tries to have the image for a guest that has come (plane_await.h). */
 struct plane_await {
     uv_timer_t timer; /* until the next */
+    bool is_busy;     /* the latest was refused as somebody else has it */
+    bool is_retry;    /* the one that is under way does not look for who */
+    uint64_t told_ns; /* who that is was last looked for */
     void (*take)(struct plane *plane);
     struct log_limit log;
 };

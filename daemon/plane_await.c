@@ -37,6 +37,7 @@ static void on_timer(uv_timer_t *timer)
     if (plane_await_has_guest(plane)) {
         plane->await.take(plane);
     } else {
+        plane->await.is_busy = false;
         wait_for_guest(plane); /* it has come, and gone */
     }
 }
@@ -50,6 +51,7 @@ static void try_after(struct plane *plane, unsigned wait_ms)
 void plane_await_begin(struct plane *plane)
 {
     plane->state = PLANE_WAITING;
+    plane->await.is_busy = false;
     wait_for_guest(plane);
     log_info("%s: waits for its guest, and has not locked the image %s; front-ends connect to %s",
              plane->opts.name, plane->opts.image.path, plane->opts.socket_path);
@@ -58,14 +60,30 @@ void plane_await_begin(struct plane *plane)
     }
 }
 
-/* Each try has a reason; who reads the log wants the first, and another one. */
+bool plane_await_knows_holder(const struct plane *plane)
+{
+    return plane->state == PLANE_WAITING && plane->await.is_busy &&
+           now_ns() - plane->await.told_ns < PLANE_AWAIT_TELL_MS * NS_PER_MS;
+}
+
+/*
+ * Each try has a reason; who reads the log wants the first, and another one.  Who has the image is
+ * looked for now and then alone, and told in between.
+ */
 void plane_await_refused(struct plane *plane, const struct err *err)
 {
+    bool is_told = plane->await.is_retry && err->code == -EBUSY;
+
+    if (!is_told) {
+        plane->await.told_ns = now_ns();
+    }
+    plane->await.is_busy = err->code == -EBUSY;
     if (!plane_await_has_guest(plane)) {
+        plane->await.is_busy = false;
         wait_for_guest(plane);
         return;
     }
-    if (strcmp(plane->reason, err->text) != 0) {
+    if (!is_told && strcmp(plane->reason, err->text) != 0) {
         (void)snprintf(plane->reason, sizeof(plane->reason), "%s", err->text);
         log_limited(&plane->await.log, LOG_LEVEL_WARN,
                     "%s: its guest has come, and waits for the image, which is tried again: %s",

@@ -14,6 +14,9 @@
 #define PLANE_AWAIT_BUSY_MS 50
 #define PLANE_AWAIT_RETRY_MS 1000
 
+/* For so long who has it is not looked for again, as that takes a look at all processes. */
+#define PLANE_AWAIT_TELL_MS 30000
+
 /* Once; `take` is called when the image is to be tried. */
 void plane_await_init(struct plane *plane, void (*take)(struct plane *plane));
 
@@ -22,6 +25,9 @@ void plane_await_begin(struct plane *plane);
 
 /* It was tried, and could not be had. */
 void plane_await_refused(struct plane *plane, const struct err *err);
+
+/* Who has it was told a moment ago. */
+bool plane_await_knows_holder(const struct plane *plane);
 
 /* It is not tried any more, but for a start. */
 void plane_await_end(struct plane *plane);

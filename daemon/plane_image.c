@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/block/image.h"
+#include "daemon/plane_await.h"
 #include "daemon/plane_cache.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_set.h"
@@ -59,6 +60,8 @@ int plane_begin_image(struct plane *plane, image_opened *opened, struct err *err
     }
     opts.create = false; /* done when the disk was added */
     opts.is_taken = plane->state == PLANE_WAITING;
+    plane->await.is_retry = plane->start.is_take && plane_await_knows_holder(plane);
+    opts.is_retry = plane->await.is_retry;
     opts.probe = false; /* by now the guest may have written anything */
     return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
                                err);

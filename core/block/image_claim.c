@@ -146,23 +146,22 @@ static int claim_device(struct claimant *c, dev_t dev, int held)
     return ret == 0 ? claim_below(c, dev, is_loop ? &info : NULL) : ret;
 }
 
-int image_claim_open(struct image_claim *claim, int fd, const char *path, bool is_readonly,
+int image_claim_open(struct image_claim *claim, int fd, const struct image_use *use,
                      struct err *err)
 {
-    struct claimant c = {
-        .claim = claim, .use = {.image = path, .is_readonly = is_readonly}, .err = err};
+    struct claimant c = {.claim = claim, .use = *use, .err = err};
     struct stat st;
     int ret = 0;
 
     *claim = (struct image_claim){0};
     if (fstat(fd, &st) < 0) {
-        return err_set(err, -errno, "image %s", path);
+        return err_set(err, -errno, "image %s", use->image);
     }
     if (S_ISBLK(st.st_mode)) {
         ret = claim_device(&c, st.st_rdev, fd);
     }
-    if (ret == 0 && !is_readonly) {
-        ret = image_loop_survey(fd, path, err);
+    if (ret == 0 && !use->is_readonly) {
+        ret = image_loop_survey(fd, use->image, err);
     }
     if (ret < 0) {
         image_claim_close(claim);

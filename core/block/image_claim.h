@@ -10,6 +10,7 @@
 
 #include "core/base/base.h"
 #include "core/base/err.h"
+#include "core/block/image_lock.h"
 
 /* A node beside the one that was opened; disk, file, and what that lies on in turn. */
 #define IMAGE_CLAIMS 6
@@ -20,10 +21,10 @@ struct image_claim {
 };
 
 /*
- * For the image `path`, open as `fd` and locked.  -EBUSY when its bytes are in use: by a disk of
- * ours or of another vblkd, by a program that locks as QEMU does, or, where the image is to be
+ * For the image use->image, open as `fd` and locked.  -EBUSY when its bytes are in use: by a disk
+ * of ours or of another vblkd, by a program that locks as QEMU does, or, where the image is to be
  * written, by a loop device.  What cannot be opened is not claimed.
  */
-int image_claim_open(struct image_claim *claim, int fd, const char *path, bool is_readonly,
+int image_claim_open(struct image_claim *claim, int fd, const struct image_use *use,
                      struct err *err);
 void image_claim_close(struct image_claim *claim);

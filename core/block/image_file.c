@@ -278,12 +278,13 @@ static int open_sync(struct image_file *image, struct err *err)
 /* Nobody else's it is from here on, nor is what it lies on. */
 static int lock_all(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
-    const struct image_use use = {.image = opts->path, .is_readonly = opts->is_readonly};
+    const struct image_use use = {
+        .image = opts->path, .is_readonly = opts->is_readonly, .is_retry = opts->is_retry};
     int ret = image_lock(image->fd, opts->path, &use, err);
 
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
     if (ret == 0) {
-        ret = image_claim_open(&image->claim, image->fd, opts->path, opts->is_readonly, err);
+        ret = image_claim_open(&image->claim, image->fd, &use, err);
     }
     return ret;
 }

@@ -7,6 +7,7 @@
 #include "core/base/file_lock.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
+#include "core/block/image_holder.h"
 
 /*
  * QEMU's layout: somebody who uses a permission holds a shared lock on byte 100 + its number,
@@ -82,18 +83,23 @@ static bool is_part_taken(int fd, bool is_readonly)
            (!is_readonly && is_locked_by_others(fd, PART_USED));
 }
 
-static int refuse_lock(const char *path, const struct image_use *use, struct err *err)
+static int refuse_lock(int fd, const char *path, const struct image_use *use, struct err *err)
 {
     char quoted[TEXT_QUOTED_BYTES];
+    char holder[IMAGE_HOLDER_BYTES];
     const char *what = use->is_readonly ? "writes it" : "reads or writes it";
+    bool is_seen = !use->is_retry && image_holder_find(fd, holder);
 
     if (path == use->image) {
-        err_say(err, -EBUSY, "image %s is in use by another disk or program that %s", path, what);
+        err_say(err, -EBUSY, "image %s is in use by another disk or program that %s%s%s", path,
+                what, is_seen ? ": " : "", is_seen ? holder : "");
     } else {
         err_say(err, -EBUSY,
-                "image %s lies on %s, which is in use by another disk or program that "
-                "%s",
-                use->image, path, what);
+                "image %s lies on %s, which is in use by another disk or program that %s%s%s",
+                use->image, path, what, is_seen ? ": " : "", is_seen ? holder : "");
+    }
+    if (!is_seen && !use->is_retry) {
+        err_hint(err, "it may be another host's");
     }
     err_hint(err, "see who has it open with: fuser -v %s", text_quote(path, quoted));
     return -EBUSY;
@@ -127,7 +133,7 @@ int image_lock(int fd, const char *path, const struct image_use *use, struct err
         ret = try_use(fd, use);
     }
     if (ret == -EBUSY) {
-        return refuse_lock(path, use, err);
+        return refuse_lock(fd, path, use, err);
     }
     if (ret < 0) {
         log_warn("%s: the file system has no locks: nothing keeps other programs off the image",

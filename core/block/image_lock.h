@@ -15,7 +15,8 @@
 struct image_use {
     const char *image; /* path */
     bool is_readonly;
-    bool is_part; /* with a part of it, as a partition is of a device */
+    bool is_part;  /* with a part of it, as a partition is of a device */
+    bool is_retry; /* who has it was told, so it is not looked for */
 };
 
 /*

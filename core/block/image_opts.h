@@ -50,6 +50,7 @@ struct image_opts {
     bool probe;   /* file: refuse what looks like another format than raw */
     bool is_look; /* file: its facts are wanted, and no I/O: somebody else may have it locked */
     bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */
+    bool is_retry; /* file: see struct image_use */
 };
 
 /* What people call them, by number; NULL ends each.  An engine without a name is not asked for. */

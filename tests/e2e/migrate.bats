@@ -140,7 +140,7 @@ qmp_of() {
     on a guest_bg first load "exec blkverify load --size 8M --depth 8 /dev/vda"
     run on b vblkctl add vda "$file"
     [ "$status" -eq 1 ]
-    [[ $output == *"in use by another disk"* ]]
+    [[ $output == *"in use by another disk"*" (pid "* ]]
     on b vblkctl add vda "$file" --incoming
     state_is b waiting
     on b kill_vblkd
@@ -157,7 +157,7 @@ qmp_of() {
     state_is a waiting
     run on a vblkctl start vda
     [ "$status" -eq 1 ]
-    [[ $output == *"in use by another disk"* ]]
+    [[ $output == *"in use by another disk"*" (pid "* ]]
     on b vblkctl stop vda
     on b vblkctl start vda
     writes_on b
