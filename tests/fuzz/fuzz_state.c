@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "core/virtio/blk.h"
+#include "daemon/disk_pin.h"
 #include "daemon/json_memory.h"
 #include "daemon/plane.h"
 #include "daemon/state_table.h"
@@ -28,6 +29,10 @@ static void check_record(const struct disk_record *record)
         .min_io = (uint32_t)record->min_io,
         .opt_io = (uint32_t)record->opt_io,
         .chs = disk_record_chs(record),
+        .discard_block = (uint32_t)record->discard_block,
+        .zeroes = (enum blk_zeroes)record->zeroes,
+        .shown = disk_shown_to_blk(&record->shown),
+        .is_readonly = record->config.readonly,
         .queues = (unsigned)record->config.queues,
     };
     struct plane_opts plane;
@@ -38,6 +43,8 @@ static void check_record(const struct disk_record *record)
     assert(record->config.settings.threads >= 1 &&
            record->config.settings.threads <= record->config.queues);
     disk_config_to_plane(&record->config, &plane);
+    blk.seg_max = plane.seg_max;
+    blk.limits = plane.limits;
     blk_init(&device, &blk);
 }
 
