@@ -7,8 +7,10 @@
  * longer, and what waits is ended like a kick that does (ringer.h).
  *
  * What was loaded is put to use when the front-end asks whether that went well, which it does when
- * it has closed its end; until then, and after any failure, the disk is as it was. Source:
- * vhost-user, "Migrating back-end state", "VHOST_USER_SET_DEVICE_STATE_FD".
+ * it has closed its end; until then, and after any failure, the disk is as it was.
+ *
+ * Rings are to be stopped meanwhile; disabled is enough, as nothing of them is in flight either.
+ * Source: vhost-user, "Migrating back-end state" and "VHOST_USER_SET_DEVICE_STATE_FD".
  */
 
 #include <errno.h>
@@ -97,6 +99,8 @@ static void try_transfer(struct vu_session *session)
         fail_transfer(session, code, saves ? "the pipe of the state" : "the pipe with the state");
     } else if (is_over) {
         end_transfer(session);
+    } else if (session->is_checking && vu_conn_peer_left(session->conn)) {
+        fail_transfer(session, -ECANCELED, "a front-end that has left"); /* the next one waits */
     } else if (now_ns() >= transfer->deadline_ns) {
         fail_transfer(session, -ETIMEDOUT,
                       saves ? "the state was not taken" : "the end of the state");
