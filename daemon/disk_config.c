@@ -287,6 +287,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->is_pinned = disk_pin_geometry(config, &opts->geometry);
     opts->has_config_wce = is_on(config->config_wce);
     opts->has_packed = is_on(config->packed);
+    opts->has_in_order = is_on(config->in_order);
     opts->settings = config->settings;
     opts->queues = (unsigned)config->queues;
     opts->queue_size = (unsigned)config->queue_size;

@@ -54,6 +54,8 @@ const struct param disk_params[] = {
      .word = "SWITCH", .help = "the guest may switch its write cache off and on"},
     {"packed", PARAM_STRING, TEXT(packed), .text = "on", .choices = off_on, .word = "SWITCH",
      .help = "the guest may use packed rings"},
+    {"in_order", PARAM_STRING, TEXT(in_order), .text = "off", .choices = off_on, .word = "SWITCH",
+     .help = "the guest may have answers in the order of requests"},
     {"as_shown", PARAM_STRING, TEXT(as_shown), .word = "JSON",
      .help = "what the guest is shown, as `vblkctl show --shown` has it elsewhere",
      .otherwise = "as this host has it"},

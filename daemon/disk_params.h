@@ -30,6 +30,7 @@ struct disk_config {
     char write_zeroes[4];
     char config_wce[4];
     char packed[4];
+    char in_order[4];
     int64_t queues;
     int64_t queue_size;
     int64_t logical_block_size;  /* 0: as the image suggests */

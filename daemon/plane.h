@@ -79,6 +79,7 @@ struct plane_opts {
     struct blk_limits limits;
     bool has_config_wce; /* the driver may switch between writeback and writethrough */
     bool has_packed;     /* its rings may be packed */
+    bool has_in_order;   /* and its answers in the order of its requests */
     bool is_pinned;      /* new: geometry is complete but for the size */
     bool is_restored; /* geometry is complete; the disk exists even when its image does not open */
     bool is_stopped;  /* restored only: leave it stopped */

@@ -135,6 +135,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .queues = opts->queues,
         .queue_size_max = opts->queue_size,
         .has_packed = opts->has_packed,
+        .has_in_order = opts->has_in_order,
         .awaited = &plane->awaited,
     };
     struct blk_opts blk_opts = {

@@ -170,6 +170,7 @@ static bool is_told_elsewhere(const struct param *row)
                                         "max_write_zeroes_segments",
                                         "config_wce",
                                         "packed",
+                                        "in_order",
                                         "as_shown",
                                         "poll_us",
                                         "poll_cpu",

@@ -16,7 +16,7 @@
 static uint64_t served_features(const struct blk *blk)
 {
     return blk_features(blk) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-           BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED);
+           BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER);
 }
 
 int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *opts,
@@ -34,8 +34,9 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
     mem_init(&dev->view.mem);
     blk_init(&dev->view.blk, blk);
     if (!dev->view.blk.opts.shown.features) {
-        dev->view.blk.opts.shown.features =
-            served_features(&dev->view.blk) & ~(opts->has_packed ? 0 : BIT(VIRTIO_F_RING_PACKED));
+        dev->view.blk.opts.shown.features = served_features(&dev->view.blk) &
+                                            ~(opts->has_packed ? 0 : BIT(VIRTIO_F_RING_PACKED)) &
+                                            ~(opts->has_in_order ? 0 : BIT(VIRTIO_F_IN_ORDER));
     }
     for (unsigned i = 0; i < ARRAY_SIZE(dev->ring); i++) {
         queue_init(&dev->queue[i], &dev->view, i, &dev->lanes.first);

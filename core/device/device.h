@@ -40,6 +40,7 @@ struct device_opts {
     unsigned queues;
     unsigned queue_size_max; /* what a ring may be set to */
     bool has_packed;         /* they may be packed */
+    bool has_in_order;       /* the driver may have its answers in the order of its requests */
 
     /* The kernel's number of the thread that the disk's own waits for, 0: none.  Thread: any. */
     _Atomic pid_t *awaited; /* lent */

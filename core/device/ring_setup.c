@@ -201,6 +201,7 @@ static int start_if_complete(struct ring_setup *r, struct err *err)
         .is_packed = is_packed(r),
         .has_event_idx = is_negotiated(view, VIRTIO_RING_F_EVENT_IDX),
         .has_indirect = is_negotiated(view, VIRTIO_RING_F_INDIRECT_DESC),
+        .is_in_order = is_negotiated(view, VIRTIO_F_IN_ORDER),
         .slot_size = sizeof(struct request),
         .slot_iovs = BLK_SLOT_IOVS,
         .arrays = &q->lane->arrays,

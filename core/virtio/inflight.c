@@ -45,6 +45,9 @@ int inflight_hold_found(struct ring *ring, struct inflight_found *found, unsigne
         ring->again[i] = found[i].id;
         ring->busy[word] |= ring_busy_bit(found[i].id);
         ring->held[word] |= ring_busy_bit(found[i].id);
+        if (ring->order) {
+            ring_order_add(ring, found[i].id);
+        }
     }
     ring->again_count = count;
     ring->held_count = count;

@@ -15,6 +15,7 @@ core_virtio_libvirtio_a_SOURCES = \
 	core/virtio/ring.h \
 	core/virtio/ring_common.c \
 	core/virtio/ring_inside.h \
+	core/virtio/ring_order.c \
 	core/virtio/ring_packed.c \
 	core/virtio/ring_packed_inside.h \
 	core/virtio/ring_packed_log.c \

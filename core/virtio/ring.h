@@ -101,6 +101,7 @@ struct ring_layout {
     bool is_packed;
     bool has_event_idx;
     bool has_indirect;
+    bool is_in_order;     /* the driver was promised answers in its order */
     size_t slot_size;     /* bytes of a request, struct chain included; the pieces follow it */
     unsigned slot_iovs;   /* pieces that a slot has room for */
     struct slots *arrays; /* lent: of struct ring_array, for longer chains; NULL: there are none */
@@ -109,6 +110,7 @@ struct ring_layout {
 
 struct ring;
 struct ring_copies;
+struct ring_order;
 
 /* A part, and what it has to be. */
 struct ring_part {
@@ -131,6 +133,9 @@ struct ring_format {
     /* See ring_pop and ring_push. */
     int (*pop)(struct ring *ring, struct chain **chain);
     void (*push)(struct ring *ring, struct chain *chain, uint32_t len);
+
+    /* The same for what has given up its slot before. */
+    void (*answer)(struct ring *ring, unsigned id, uint32_t len);
 
     /* Gather what was held under this name, as ring_pop does. */
     int (*gather)(struct ring *ring, unsigned id, struct chain **chain);
@@ -157,8 +162,9 @@ struct ring {
     uint16_t *again;   /* owned: before those, what was found in the log, in its order */
     unsigned again_count;
     unsigned again_at;
-    uint64_t counter;   /* of requests, in the log */
-    uint16_t avail_idx; /* split: the driver's index when it was last read */
+    uint64_t counter;         /* of requests, in the log */
+    struct ring_order *order; /* owned, NULL: answers go as they come */
+    uint16_t avail_idx;       /* split: the driver's index when it was last read */
     uint16_t last_avail;
     struct ring_copies *copies; /* packed: owned */
     uint32_t popped;            /* packed: descriptors, a count that wraps */
@@ -305,10 +311,20 @@ static inline void ring_kicks_off(struct ring *ring)
  */
 bool ring_kicks_on(struct ring *ring);
 
-/* Give a chain back with `len` bytes written.  The driver sees it at the next publish. */
+/* As ring_push: it waits for what is older. */
+void ring_push_in_order(struct ring *ring, struct chain *chain, uint32_t len);
+
+/*
+ * Give a chain back with `len` bytes written.  The driver sees it at the next publish, if it may
+ * see it then.
+ */
 static inline void ring_push(struct ring *ring, struct chain *chain, uint32_t len)
 {
-    ring->format->push(ring, chain, len);
+    if (__builtin_expect(ring->order != NULL, false)) {
+        ring_push_in_order(ring, chain, len);
+    } else {
+        ring->format->push(ring, chain, len);
+    }
 }
 
 /* Let go of a chain that cannot be answered: the ring is broken. */

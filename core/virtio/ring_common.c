@@ -79,7 +79,10 @@ int ring_start(struct ring *ring, const struct ring_layout *layout, struct mem *
     if (ret < 0) {
         return ret;
     }
-    ret = ring->format->start(ring);
+    ret = layout->is_in_order ? ring_order_init(ring) : 0;
+    if (ret == 0) {
+        ret = ring->format->start(ring);
+    }
     if (ret < 0) {
         ring_stop(ring);
         return ret;
@@ -99,6 +102,8 @@ void ring_stop(struct ring *ring)
     free(ring->busy);
     free(ring->copies);
     free(ring->again);
+    free(ring->order);
+    ring->order = NULL;
     ring->again = NULL;
     ring->busy = NULL;
     ring->copies = NULL;
@@ -196,6 +201,15 @@ int ring_pop_held(struct ring *ring, struct chain **chain)
         go_on_behind(ring, id);
     }
     return ret;
+}
+
+void ring_push_in_order(struct ring *ring, struct chain *chain, uint32_t len)
+{
+    unsigned id = chain->id;
+
+    ring->inflight--;
+    ring_give_chain(ring, chain);
+    ring_order_push(ring, id, len);
 }
 
 void ring_hold(struct ring *ring, struct chain *chain)

@@ -128,16 +128,36 @@ static inline __attribute__((always_inline)) int ring_gather(struct ring *ring, 
     return 1;
 }
 
+/* ---- answers in the order of requests: ring_order.c ---- */
+
+/* 0 or -ENOMEM. */
+int ring_order_init(struct ring *ring);
+
+/* A request was popped for the first time. */
+void ring_order_add(struct ring *ring, unsigned id);
+
+/* It is done; answer what has come to its turn. */
+void ring_order_push(struct ring *ring, unsigned id, uint32_t len);
+
 /* It is in flight from here on. */
 static inline void ring_mark_chain(struct ring *ring, const struct chain *chain)
 {
     ring->busy[chain->id / RING_WORD_BITS] |= ring_busy_bit(chain->id);
     ring->inflight++;
+    if (__builtin_expect(ring->order != NULL, false)) {
+        ring_order_add(ring, chain->id);
+    }
+}
+
+/* The driver may offer it again. */
+static inline void ring_free_name(struct ring *ring, unsigned id)
+{
+    ring->busy[id / RING_WORD_BITS] &= ~ring_busy_bit(id);
 }
 
 static inline void ring_forget_chain(struct ring *ring, struct chain *chain)
 {
-    ring->busy[chain->id / RING_WORD_BITS] &= ~ring_busy_bit(chain->id);
+    ring_free_name(ring, chain->id);
     ring->inflight--;
     ring_give_chain(ring, chain);
 }

@@ -245,14 +245,19 @@ static int packed_pop(struct ring *ring, struct chain **chain)
 }
 
 /* Its copies stay until it was shown: until then it may have to be tried again, by another. */
-static void packed_push(struct ring *ring, struct chain *chain, uint32_t len)
+static void packed_answer(struct ring *ring, unsigned id, uint32_t len)
 {
     struct ring_copies *copies = ring->copies;
-    const struct copied_chain *copy = &copies->chain[chain->id];
+    const struct copied_chain *copy = &copies->chain[id];
 
     copies->pushed[copies->pushed_count++] =
-        (struct pushed_chain){.len = len, .id = chain->id, .copy = *copy};
+        (struct pushed_chain){.len = len, .id = (uint16_t)id, .copy = *copy};
     ring->used += copy->count;
+}
+
+static void packed_push(struct ring *ring, struct chain *chain, uint32_t len)
+{
+    packed_answer(ring, chain->id, len);
     ring_forget_chain(ring, chain);
 }
 
@@ -371,6 +376,7 @@ const struct ring_format ring_packed_format = {
     .start = packed_start,
     .pop = packed_pop,
     .push = packed_push,
+    .answer = packed_answer,
     .gather = packed_gather,
     .show = packed_show,
     .wants_signal = packed_wants_signal,

@@ -97,16 +97,21 @@ static int split_pop(struct ring *ring, struct chain **chain)
     return ret;
 }
 
-static void split_push(struct ring *ring, struct chain *chain, uint32_t len)
+static void split_answer(struct ring *ring, unsigned id, uint32_t len)
 {
     const struct ring_layout *l = &ring->layout;
     struct vring_used_elem *elem = &l->parts.used->ring[ring->used & (l->size - 1)];
 
-    __atomic_store_n(&elem->id, chain->id, __ATOMIC_RELAXED);
+    __atomic_store_n(&elem->id, id, __ATOMIC_RELAXED);
     __atomic_store_n(&elem->len, len, __ATOMIC_RELAXED);
     ring_log_used(ring, elem, sizeof(*elem));
-    inflight_split_pushed(ring, chain->id);
+    inflight_split_pushed(ring, id);
     ring->used++;
+}
+
+static void split_push(struct ring *ring, struct chain *chain, uint32_t len)
+{
+    split_answer(ring, chain->id, len);
     ring_forget_chain(ring, chain);
 }
 
@@ -172,6 +177,7 @@ const struct ring_format ring_split_format = {
     .start = split_start,
     .pop = split_pop,
     .push = split_push,
+    .answer = split_answer,
     .gather = split_gather,
     .show = split_show,
     .wants_signal = split_wants_signal,

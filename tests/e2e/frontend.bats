@@ -46,6 +46,15 @@ cases_hold() {
     process_runs vblkd
 }
 
+@test "answers come in the order of requests where that was asked for" {
+    start_vblkd
+    add_disk vda 16M --in-order on --cache writeback # by threads, which end in any order
+    vblkctl show vda | grep -E "^offered: .* in_order"
+    cases_hold vda
+    cases_hold vda --packed
+    process_runs vblkd
+}
+
 @test "hostile front-ends of one disk do not disturb the good one of another" {
     start_vblkd
     add_disk vda 16M

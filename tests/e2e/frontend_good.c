@@ -70,6 +70,36 @@ static void all_queues_carry_requests_at_once(void)
     }
 }
 
+/* On a disk that offers it: a large one, and small ones that would be done before. */
+static void answers_come_in_the_order_of_requests_that_was_accepted(void)
+{
+    struct frontend_opts opts = case_opts();
+    struct frontend *fe;
+    struct frontend_request *request;
+    uint64_t last = 0;
+
+    opts.accept = 1ull << VIRTIO_F_IN_ORDER;
+    fe = case_start(&opts);
+    if (!(vhost_user_client_features(fe->bus.client) & opts.accept)) {
+        return;
+    }
+    for (unsigned i = 0; i < opts.depth; i++) {
+        frontend_put(frontend_prepare(&fe->ring[0], i % 4 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_OUT,
+                                      i * 128, i % 4 ? 512 : 65536));
+    }
+    frontend_kick(&fe->ring[0]);
+    for (unsigned done = 0; done < opts.depth;) {
+        require(frontend_wait(fe, FRONTEND_TIMEOUT_MS) == 0);
+        while ((request = frontend_reap(&fe->ring[0]))) {
+            require(request->blk->status == VIRTIO_BLK_S_OK);
+            require(done == 0 || request->blk->header.sector > last);
+            last = request->blk->header.sector;
+            frontend_release(request);
+            done++;
+        }
+    }
+}
+
 static void get_id_gives_a_text(void)
 {
     struct frontend_opts opts = case_opts();
@@ -285,6 +315,7 @@ const struct frontend_case good_cases[] = {
     CASE(good_client_reads_what_it_wrote),
     CASE(back_end_offers_what_front_ends_need),
     CASE(all_queues_carry_requests_at_once),
+    CASE(answers_come_in_the_order_of_requests_that_was_accepted),
     CASE(get_id_gives_a_text),
     CASE(what_the_disk_cannot_do_is_answered),
     CASE(ring_works_without_the_event_index),

@@ -102,6 +102,7 @@ static int bench_start(void **state)
         .write_zeroes = "on",
         .config_wce = "on",
         .packed = "on",
+        .in_order = "off",
         .seg_max = BLK_SEG_MAX,
         .max_discard_segments = BLK_RANGES,
         .max_write_zeroes_segments = BLK_RANGES,

@@ -34,6 +34,7 @@ struct world {
     struct mem mem;
     struct arena arena;
     bool is_packed;
+    bool is_in_order;
     struct driver split;
     struct packed packed;
     struct ring ring;
@@ -42,6 +43,7 @@ struct world {
     uint64_t data;
     uint32_t seq;               /* of requests, from 1 on */
     uint32_t outstanding[SIZE]; /* by name: which it is, 0: none */
+    uint32_t reaped;            /* the last that was answered */
     struct chain *popped[SIZE];
     unsigned popped_count;
 };
@@ -56,6 +58,7 @@ static int start_ring(struct world *w, uint32_t base)
         .is_packed = w->is_packed,
         .has_event_idx = true,
         .has_indirect = true,
+        .is_in_order = w->is_in_order,
         .slot_size = sizeof(struct chain),
         .slot_iovs = 4,
         .inflight = {.at = w->log, .bytes = w->log_bytes},
@@ -109,6 +112,20 @@ static int split_start(void **state)
 static int packed_start(void **state)
 {
     return world_start(state, true);
+}
+
+static int split_in_order_start(void **state)
+{
+    (void)split_start(state);
+    ((struct world *)*state)->is_in_order = true;
+    return 0;
+}
+
+static int packed_in_order_start(void **state)
+{
+    (void)packed_start(state);
+    ((struct world *)*state)->is_in_order = true;
+    return 0;
 }
 
 static int world_stop(void **state)
@@ -168,6 +185,10 @@ static unsigned reap_all(struct world *w)
         assert_in_range(used.id, 0, SIZE - 1);
         assert_int_not_equal(w->outstanding[used.id], 0);
         assert_int_equal(used.len, w->outstanding[used.id] % 7);
+        if (w->is_in_order) {
+            assert_int_equal(w->outstanding[used.id], w->reaped + 1);
+        }
+        w->reaped = w->outstanding[used.id];
         w->outstanding[used.id] = 0;
         count++;
     }
@@ -550,6 +571,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         by_both(each_request_is_answered_once_wherever_devices_are_killed),
+        by(each_request_is_answered_once_wherever_devices_are_killed, split_in_order),
+        by(each_request_is_answered_once_wherever_devices_are_killed, packed_in_order),
         by_both(fresh_log_starts_at_the_base),
         by_both(log_goes_before_the_base),
         by_both(what_was_tried_again_goes_on_above_the_highest_counter),

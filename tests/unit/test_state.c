@@ -114,6 +114,7 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.write_zeroes, sizeof(record.config.write_zeroes), "off");
     (void)snprintf(record.config.config_wce, sizeof(record.config.config_wce), "off");
     (void)snprintf(record.config.packed, sizeof(record.config.packed), "off");
+    (void)snprintf(record.config.in_order, sizeof(record.config.in_order), "on");
     (void)snprintf(record.config.name, sizeof(record.config.name), "%s", name);
     (void)snprintf(record.config.socket, sizeof(record.config.socket), "/run/%s.sock", name);
     (void)snprintf(record.config.serial, sizeof(record.config.serial), "%s", name);
@@ -598,6 +599,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.config_wce, "on");
     assert_string_equal(records[0].config.packed, "on");
+    assert_string_equal(records[0].config.in_order, "off");
     assert_false(records[0].is_writethrough);
     assert_int_equal(records[0].shown.features, 0);
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
