@@ -336,7 +336,8 @@ static bool is_at(const struct ring_setup *r, uint32_t base)
  */
 static void forget_other_ring(const struct ring_setup *r, uint32_t base)
 {
-    bool is_other = r->has_started && whole_base(r, base) != whole_base(r, r->base);
+    uint32_t told = base <= UINT16_MAX ? UINT16_MAX : UINT32_MAX; /* see whole_base */
+    bool is_other = r->has_started && ((base ^ r->base) & told) != 0;
 
     if (is_other && !r->queue->ring.is_started &&
         r->inflight.bytes >= ring_inflight_bytes(is_packed(r), 1)) {
