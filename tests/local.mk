@@ -34,6 +34,11 @@ tests_frontend_tests_LDADD = $(FRONTEND_LDADD)
 bench: all
 	$(srcdir)/tests/bench/compare --builddir . $(BENCH_FLAGS)
 
+# Reads beside discards, run by hand: tests/bench/discard.
+check_PROGRAMS += tests/discard-load
+tests_discard_load_SOURCES = tests/bench/discard_load.c
+tests_discard_load_LDADD = $(FRONTEND_LDADD)
+
 # A front-end that stays, with requests under way: tests/e2e/control.bats.
 check_PROGRAMS += tests/frontend-hold
 tests_frontend_hold_SOURCES = tests/e2e/frontend_hold.c
@@ -350,7 +355,7 @@ TESTS += $(FUZZERS)
 endif
 
 EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.bats \
-	tests/bench/compare tests/bench/images.py tests/bench/load.py tests/bench/servers.py \
+	tests/bench/compare tests/bench/discard tests/bench/images.py tests/bench/load.py tests/bench/servers.py \
 	tests/bench/scale tests/bench/tables.py \
 	tests/fuzz/corpus tests/proofs
 
