@@ -146,6 +146,14 @@ static int check_chs(const struct disk_record *record, struct err *err)
                    "geometry: its cylinders, heads and sectors are not those of config");
 }
 
+/* Of a version without packed rings: its guest was shown none. */
+static void withhold_packed(const json_t *row, struct disk_record *record)
+{
+    if (!json_object_get(json_object_get(row, "config"), "packed")) {
+        (void)snprintf(record->config.packed, sizeof(record->config.packed), "off");
+    }
+}
+
 static int read_row(const json_t *row, struct disk_record *record, struct err *err)
 {
     int ret;
@@ -155,6 +163,7 @@ static int read_row(const json_t *row, struct disk_record *record, struct err *e
     }
     ret = params_read(row, record_params, "", record, err);
     if (ret == 0) {
+        withhold_packed(row, record);
         ret = refuse_lost(row, err);
     }
     if (ret == 0) {

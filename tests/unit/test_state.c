@@ -598,8 +598,8 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.config_wce, "on");
-    assert_string_equal(records[0].config.packed, "on");
     assert_string_equal(records[0].config.in_order, "off");
+    assert_string_equal(records[0].config.packed, "off"); /* its guest was shown none */
     assert_false(records[0].is_writethrough);
     assert_int_equal(records[0].shown.features, 0);
     assert_int_equal(records[0].config.settings.poll_us, DEVICE_POLL_US_DEFAULT);
