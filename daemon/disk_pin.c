@@ -139,8 +139,28 @@ static void fill_geometry(const struct disk_pin *pin, struct plane_geometry *geo
     };
 }
 
-/* Such a disk there may be, of some size, read-only or not as this one is asked to be. */
-static int check_pin(const struct disk_pin *pin, bool is_readonly, struct err *err)
+/* What is asked for beside it, and decides what can be shown. */
+static int check_mode(const struct disk_config *config, uint64_t features, struct err *err)
+{
+    enum cache_mode mode;
+
+    if (!(features & BIT(VIRTIO_BLK_F_RO)) == config->readonly) {
+        return err_say(err, -EINVAL, "as_shown: it is of a disk that %s, and this one %s",
+                       config->readonly ? "can be written" : "is read-only",
+                       config->readonly ? "is read-only" : "can be written");
+    }
+    if (features & BIT(VIRTIO_BLK_F_CONFIG_WCE) && cache_mode_parse(config->image.cache, &mode) &&
+        cache_is_writethrough(mode)) {
+        return err_say(err, -EINVAL,
+                       "as_shown: its guest may switch its write cache, which it has none of with "
+                       "--cache %s",
+                       config->image.cache);
+    }
+    return 0;
+}
+
+/* Such a disk there may be, of some size. */
+static int check_pin(const struct disk_pin *pin, const struct disk_config *config, struct err *err)
 {
     struct plane_geometry geometry;
     struct err why = {0};
@@ -157,10 +177,13 @@ static int check_pin(const struct disk_pin *pin, bool is_readonly, struct err *e
         .discard_block = geometry.discard_block,
         .zeroes = geometry.zeroes,
         .shown = geometry.shown,
-        .is_readonly = is_readonly,
+        .is_readonly = config->readonly,
     };
     if (pin->shown.features == 0 || pin->num_queues == 0) {
         return err_say(err, -EINVAL, "as_shown: it has no features, or no queues");
+    }
+    if (check_mode(config, geometry.shown.features, err) < 0) {
+        return -EINVAL;
     }
     return blk_opts_check(&blk, &why) < 0 ? err_say(err, -EINVAL, "as_shown: %s", why.text) : 0;
 }
@@ -193,7 +216,8 @@ static int refuse_both(const struct disk_config *config, struct err *err)
                                         "max_write_zeroes",
                                         "max_write_zeroes_segments",
                                         "config_wce",
-                                        "packed"};
+                                        "packed",
+                                        "in_order"};
 
     for (const struct param *row = disk_params; row->name; row++) {
         for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
@@ -235,7 +259,7 @@ int disk_pin_complete(struct disk_config *config, struct err *err)
         ret = refuse_both(config, err);
     }
     if (ret == 0) {
-        ret = check_pin(&pin, config->readonly, err);
+        ret = check_pin(&pin, config, err);
     }
     return ret < 0 ? ret : take_queues(config, pin.num_queues, err);
 }

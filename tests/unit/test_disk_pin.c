@@ -131,13 +131,32 @@ static void what_is_asked_for_twice_is_refused(void **state)
     (void)snprintf(config->discard, sizeof(config->discard), "off");
     expect_refused(config, "discard: does not go with as_shown");
     config = config_shown();
+    (void)snprintf(config->in_order, sizeof(config->in_order), "on");
+    expect_refused(config, "in_order: does not go with as_shown");
+    config = config_shown();
     config->queues = 2;
     expect_refused(config, "queues: 2 were asked for, and as_shown has 4");
     config = config_shown();
     config->queues = 4;
     assert_int_equal(disk_pin_complete(config, NULL), 0);
+}
+
+static void what_does_not_suit_the_mode_of_the_disk_is_refused(void **state)
+{
+    struct disk_config *config = config_shown();
+    char text[512];
+
+    (void)state;
     config->readonly = true;
-    expect_refused(config, "read-only or not");
+    expect_refused(config, "it is of a disk that can be written, and this one is read-only");
+    (void)snprintf(text, sizeof(text), "{\"features\":%llu,\"num_queues\":1}",
+                   (unsigned long long)BIT(VIRTIO_BLK_F_RO));
+    expect_refused(config_of(text), "of a disk that is read-only, and this one can be written");
+    (void)snprintf(text, sizeof(text), "{\"features\":%llu,\"num_queues\":1}",
+                   (unsigned long long)BIT(VIRTIO_BLK_F_CONFIG_WCE));
+    config = config_of(text);
+    (void)snprintf(config->image.cache, sizeof(config->image.cache), "directsync");
+    expect_refused(config, "which it has none of with --cache directsync");
 }
 
 int main(void)
@@ -148,6 +167,7 @@ int main(void)
         cmocka_unit_test(without_a_text_nothing_is_said),
         cmocka_unit_test(what_is_no_such_text_is_refused),
         cmocka_unit_test(what_is_asked_for_twice_is_refused),
+        cmocka_unit_test(what_does_not_suit_the_mode_of_the_disk_is_refused),
     };
 
     json_memory_install();
