@@ -62,9 +62,6 @@ static const char *inflight_fault(const struct ring *ring, const struct inflight
 {
     uint64_t room = ring->layout.inflight.bytes;
 
-    if (bytes_of(ring->layout.size) > room) {
-        return "what the front-end keeps of its requests in flight is too small for the ring";
-    }
     if (head->version == 0) {
         return NULL;
     }
@@ -88,6 +85,11 @@ static void *copy_log(struct ring *ring, uint64_t (*bytes_of)(unsigned entries),
     void *copy;
 
     *ret = 0;
+    if (bytes_of(ring->layout.size) > ring->layout.inflight.bytes) {
+        ring_break(ring, "what the front-end keeps of its requests in flight is too small for the "
+                         "ring");
+        return NULL; /* it may not even have a head */
+    }
     copy_once(&head, log, sizeof(head));
     fault = inflight_fault(ring, &head, bytes_of);
     if (fault) {

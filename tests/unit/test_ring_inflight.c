@@ -478,6 +478,22 @@ static void log_of_another_form_is_refused(void **state)
     w->log_bytes = ring_inflight_bytes(w->is_packed, SIZE);
 }
 
+/* Not even its head lies in what was shared. */
+static void log_is_not_read_past_its_end(void **state)
+{
+    struct world *w = *state;
+    uint8_t *whole = w->log;
+    uint8_t *pages = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(pages != MAP_FAILED);
+    assert_int_equal(mprotect(pages, PAGE, PROT_READ | PROT_WRITE), 0);
+    w->log_bytes = sizeof(uint64_t);
+    w->log = pages + PAGE - w->log_bytes;
+    assert_broken(w, "too small");
+    w->log = whole;
+    munmap(pages, 2 * PAGE);
+}
+
 /* With requests in flight at an index that the ring has not. */
 static void log_of_another_ring_is_refused(void **state)
 {
@@ -579,6 +595,7 @@ int main(void)
         by_both(held_requests_are_found_by_the_next),
         by_both(forgotten_log_is_a_fresh_one),
         by_both(log_of_another_form_is_refused),
+        by_both(log_is_not_read_past_its_end),
         by_both(log_of_another_ring_is_refused),
         by(log_with_nothing_in_flight_suits_any_split_ring, split),
         by_both(log_of_lies_is_survived),
