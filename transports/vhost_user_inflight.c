@@ -71,6 +71,11 @@ enum vu_verdict vu_get_inflight_fd(struct vu_session *session, struct vu_msg *ms
     return VU_REPLY;
 }
 
+/*
+ * Rings that are disabled, and no more than that, are started anew with the log that comes.
+ * Source: cloud-hypervisor v25.0, virtio-devices/src/vhost_user/vu_common_ctrl.rs,
+ * setup_vhost_user.
+ */
 enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *msg)
 {
     const struct vhost_user_inflight *inflight = &msg->payload.inflight;
@@ -87,6 +92,9 @@ enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *ms
                         "what came is %s; a log must be a memfd, or a file on tmpfs "
                         "or a local file system",
                         foreign->what);
+    }
+    if (device_rings_running(session->dev) > 0 && !vu_has_enabled_ring(session->dev)) {
+        return vu_wait_for_device(session, vu_set_all_up_anew);
     }
     return vu_verdict_of(device_inflight_open(session->dev, &log, foreign->fd, &session->err));
 }

@@ -38,8 +38,7 @@ bool vu_has_enabled_ring(const struct device *dev)
     return false;
 }
 
-/* They are all disabled; see set_up_anew in vhost_user_rings.c. */
-static enum vu_verdict set_all_up_anew(struct vu_session *session, struct vu_msg *msg)
+enum vu_verdict vu_set_all_up_anew(struct vu_session *session, struct vu_msg *msg)
 {
     for (unsigned i = 0; i < device_queues(session->dev); i++) {
         device_ring_renew(session->dev, i);
@@ -71,7 +70,7 @@ static enum vu_verdict set_features(struct vu_session *session, struct vu_msg *m
                             device_accepted(dev));
         }
         if (device_rings_running(dev) > 0) {
-            return vu_wait_for_device(session, set_all_up_anew);
+            return vu_wait_for_device(session, vu_set_all_up_anew);
         }
         if (device_set_features(dev, bits) < 0) {
             return vu_fault(session, VU_BAD, "0x%" PRIx64 " cannot be had", bits);

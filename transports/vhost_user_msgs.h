@@ -31,6 +31,9 @@ struct vu_handler {
 /* Of one that is disabled nothing is in flight, once that was answered. */
 bool vu_has_enabled_ring(const struct device *dev);
 
+/* They are all disabled, and drained: end them, and handle the message.  See set_up_anew. */
+enum vu_verdict vu_set_all_up_anew(struct vu_session *session, struct vu_msg *msg);
+
 /* Never NULL. */
 const struct vu_handler *vu_handler_of(uint32_t request);
 

@@ -213,6 +213,34 @@ static void log_is_handed_in_before_rings_run(void **state)
     close(fd);
 }
 
+/* cloud-hypervisor, when a guest's next driver begins: with a log of its own, or the same one. */
+static void log_may_come_while_all_rings_are_disabled(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vhost_user_inflight inflight;
+    int fd;
+    struct inflight_split *log = begin(b, &fd);
+    int other = get_log(b, PADDED_BYTES, &inflight);
+    struct inflight_split *next = map_log(other);
+
+    bench_share_memory(b);
+    bench_start_ring(b);
+    bench_offer(b);
+    bench_wait_used(b, 1);
+    assert_int_equal(bench_ack_state(b, VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
+    memset(b->mem + BENCH_DESC, 0, BENCH_USED + 0x1000 - BENCH_DESC);
+    assert_int_equal(set_log(b, &inflight, other), 0);
+    assert_int_equal(device_rings_running(&b->dev), 0);
+    bench_start_ring(b);
+    bench_offer(b);
+    bench_wait_used(b, 1);
+    bench_pump(b, 0);
+    assert_int_equal(next->used_idx, 1);
+    assert_int_equal(log->used_idx, 1);
+    end(next, other);
+    end(log, fd);
+}
+
 static void what_is_in_flight_stands_in_the_log(void **state)
 {
     struct vu_bench *b = *state;
@@ -396,6 +424,7 @@ int main(void)
         bench_test(log_that_cannot_be_one_is_refused),
         bench_test(log_must_lie_in_its_file),
         bench_test(log_is_handed_in_before_rings_run),
+        bench_test(log_may_come_while_all_rings_are_disabled),
         bench_test_slow(what_is_in_flight_stands_in_the_log),
         bench_test(what_another_left_is_tried_again),
         bench_test_slow(driver_that_kicks_for_what_is_tried_again_is_not_blind),
