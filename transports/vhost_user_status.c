@@ -7,6 +7,10 @@
  * where rings are, later afterwards.  So 0 stops rings that run, drained, and they keep where they
  * are; nothing that outlasts a stop is forgotten: memory, features, the log of a migration, what
  * the driver has said of its cache.
+ *
+ * QEMU 7.2 that connects again while its guest goes on may ask before it has accepted STATUS, by
+ * what it knows of the connection before; so both are served whenever they come.
+ *
  * Source: vhost-user, "VHOST_USER_SET_STATUS"; VIRTIO 1.2, 2.1 "Device Status Field"; QEMU 7.2 and
  * 10.0, hw/virtio/vhost-user.c, vhost_user_dev_start, vhost_user_reset_status.
  */
@@ -17,16 +21,6 @@
 #include "transports/vhost_user_msgs.h"
 
 #define RESET 0u
-
-static enum vu_verdict refuse_status(struct vu_session *session)
-{
-    return vu_fault(session, VU_BAD, "STATUS was not negotiated");
-}
-
-static bool has_status(const struct vu_session *session)
-{
-    return session->protocol_features & VHOST_USER_PROTOCOL_F_STATUS;
-}
 
 static enum vu_verdict reset(struct vu_session *session)
 {
@@ -43,9 +37,6 @@ enum vu_verdict vu_set_status(struct vu_session *session, struct vu_msg *msg)
 {
     uint64_t status = msg->payload.u64;
 
-    if (!has_status(session)) {
-        return refuse_status(session);
-    }
     if (status > UINT8_MAX) {
         return vu_fault(session, VU_BAD, "0x%" PRIx64 " has more than 8 bits", status);
     }
@@ -61,9 +52,6 @@ enum vu_verdict vu_set_status(struct vu_session *session, struct vu_msg *msg)
 
 enum vu_verdict vu_get_status(struct vu_session *session, struct vu_msg *msg)
 {
-    if (!has_status(session)) {
-        return refuse_status(session);
-    }
     return vu_reply_u64(
         msg, session->status |
                  (device_has_broken_ring(session->dev) ? VIRTIO_CONFIG_S_NEEDS_RESET : 0u));

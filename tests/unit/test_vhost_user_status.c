@@ -172,21 +172,17 @@ static void broken_ring_needs_a_reset(void **state)
     assert_int_equal(get_status(b), RUNS);
 }
 
-static void status_needs_its_protocol_feature(void **state)
+/* By what it knows of the connection before: QEMU 7.2 that meets `cont` as it connects again. */
+static void status_is_served_before_it_is_negotiated(void **state)
 {
     struct vu_bench *b = *state;
-    const uint64_t ack = VHOST_USER_PROTOCOL_F_REPLY_ACK;
-    const uint64_t status = 1;
+    const uint64_t status = ACKNOWLEDGED;
 
-    bench_negotiate(b);
-    bench_send(b, VHOST_USER_SET_PROTOCOL_FEATURES, 0, &ack, 8, NULL, 0);
-    assert_int_equal(set_status(b, status), 1);
-    bench_expect_closed(b);
-    bench_expect_log(b, "message 39 (SET_STATUS): STATUS was not negotiated");
-    again(b);
-    bench_send(b, VHOST_USER_GET_STATUS, 0, NULL, 0, NULL, 0);
-    bench_expect_closed(b);
-    bench_expect_log(b, "message 40 (GET_STATUS): STATUS was not negotiated");
+    assert_int_equal(get_status(b), 0);
+    bench_send(b, VHOST_USER_SET_STATUS, 0, &status, sizeof(status), NULL, 0);
+    assert_int_equal(get_status(b), ACKNOWLEDGED);
+    start(b);
+    expect_served(b);
 }
 
 static void status_of_more_than_a_byte_is_refused(void **state)
@@ -209,7 +205,7 @@ int main(void)
         bench_test_slow(reset_waits_for_what_is_in_flight),
         bench_test(stop_is_no_end_of_what_outlasts_it),
         bench_test(broken_ring_needs_a_reset),
-        bench_test(status_needs_its_protocol_feature),
+        bench_test(status_is_served_before_it_is_negotiated),
         bench_test(status_of_more_than_a_byte_is_refused),
     };
 
