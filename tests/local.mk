@@ -63,6 +63,7 @@ UNIT_TESTS = \
 	tests/unit/test_console \
 	tests/unit/test_control \
 	tests/unit/test_device \
+	tests/unit/test_device_inflight \
 	tests/unit/test_device_log \
 	tests/unit/test_dirty_log \
 	tests/unit/test_disk \
@@ -183,6 +184,8 @@ tests_unit_test_device_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
 
 tests_unit_test_dirty_log_SOURCES = tests/unit/test_dirty_log.c tests/unit/chance.h
+
+tests_unit_test_device_inflight_SOURCES = tests/unit/test_device_inflight.c $(DEVICE_GUEST)
 
 tests_unit_test_device_log_SOURCES = tests/unit/test_device_log.c tests/unit/chance.h $(GATE_IMAGE) \
 	$(IMAGE_WORLD)

@@ -262,6 +262,17 @@ void device_vouch(struct device *dev)
     device_unpark(dev);
 }
 
+/* Parked.  A driver that wants the other format of rings has begun anew. */
+static void change_features(struct device *dev, uint64_t features)
+{
+    bool is_other = (features ^ dev->view.blk.features) & BIT(VIRTIO_F_RING_PACKED);
+
+    dev->view.blk.features = features;
+    for (unsigned i = 0; is_other && i < dev->view.queues; i++) {
+        ring_setup_forget_inflight(&dev->ring[i]);
+    }
+}
+
 int device_set_features(struct device *dev, uint64_t features)
 {
     if (features & ~device_acceptable(dev)) {
@@ -271,7 +282,7 @@ int device_set_features(struct device *dev, uint64_t features)
         return -EBUSY;
     }
     device_park(dev);
-    dev->view.blk.features = features;
+    change_features(dev, features);
     device_unpark(dev);
     return 0;
 }

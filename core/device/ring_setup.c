@@ -329,6 +329,14 @@ static bool is_at(const struct ring_setup *r, uint32_t base)
     return r->queue->ring.is_started && ring_base(&r->queue->ring) == whole_base(r, base);
 }
 
+void ring_setup_forget_inflight(const struct ring_setup *r)
+{
+    if (r->has_started && !r->queue->ring.is_started &&
+        r->inflight.bytes >= ring_inflight_bytes(is_packed(r), 1)) {
+        ring_inflight_forget(&r->inflight);
+    }
+}
+
 /*
  * A ring that was stopped here and is to begin elsewhere is another one, as after a reset of its
  * queue: of that the log of requests in flight knows nothing.
@@ -337,11 +345,9 @@ static bool is_at(const struct ring_setup *r, uint32_t base)
 static void forget_other_ring(const struct ring_setup *r, uint32_t base)
 {
     uint32_t told = base <= UINT16_MAX ? UINT16_MAX : UINT32_MAX; /* see whole_base */
-    bool is_other = r->has_started && ((base ^ r->base) & told) != 0;
 
-    if (is_other && !r->queue->ring.is_started &&
-        r->inflight.bytes >= ring_inflight_bytes(is_packed(r), 1)) {
-        ring_inflight_forget(&r->inflight);
+    if (((base ^ r->base) & told) != 0) {
+        ring_setup_forget_inflight(r);
     }
 }
 

@@ -37,6 +37,9 @@ int ring_setup_addr(struct ring_setup *r, const struct ring_addr *addr, struct e
 int ring_setup_base(struct ring_setup *r, uint32_t base, struct err *err);
 int ring_setup_kick(struct ring_setup *r, int fd, struct err *err);
 
+/* What was in flight when it was stopped here is of a driver that is gone. */
+void ring_setup_forget_inflight(const struct ring_setup *r);
+
 /* See device_ring_set_log; a ring may run. */
 int ring_setup_log(struct ring_setup *r, bool on, uint64_t addr, struct err *err);
 
