@@ -206,9 +206,6 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = check_engine(&config->image, config->settings.engine, err);
     }
     if (ret == 0) {
-        ret = check_threads(config, config->settings.threads, err);
-    }
-    if (ret == 0) {
         ret = check_blocks(config, err);
     }
     if (ret == 0) {
@@ -221,7 +218,10 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = disk_limits_check(config, err);
     }
     if (ret == 0) {
-        ret = disk_pin_complete(config, err);
+        ret = disk_pin_complete(config, err); /* decides how many queues there are */
+    }
+    if (ret == 0) {
+        ret = check_threads(config, config->settings.threads, err);
     }
     if (ret == 0) {
         ret = check_size(config, err);

@@ -55,6 +55,9 @@ without() {
     run vblkctl add vdb "$E2E_DIR/vdb.img" --as-shown "$shown" --seg-max 7
     [ "$status" -eq 2 ]
     [[ "$output" = *"does not go with"* ]]
+    run vblkctl add vdb "$E2E_DIR/vdb.img" --as-shown "${shown/num_queues\":16/num_queues\":2}" --threads 3
+    [ "$status" -eq 2 ]
+    [[ "$output" = *"threads: 3 are more than the 2 queues"* ]]
     run vblkctl show vda --shown --json
     [ "$status" -eq 2 ]
     [ "$(vblkctl list --json | jq '.disks | length')" -eq 1 ]
