@@ -64,8 +64,8 @@ static int find_lost_ring(struct device *dev)
         struct ring_parts parts;
 
         if (ring->is_started && !ring->is_broken &&
-            ring_find(&parts, &dev->view.mem, &dev->ring[i].addr, dev->ring[i].size, false, NULL) ==
-                -EFAULT) {
+            ring_find(&parts, &dev->view.mem, &dev->ring[i].addr, dev->ring[i].size,
+                      ring->layout.is_packed, NULL) == -EFAULT) {
             return (int)i;
         }
     }

@@ -2170,6 +2170,29 @@ static void held_request_that_was_spoiled_breaks_its_ring(void **state)
     assert_int_equal(held(w), 0);
 }
 
+/* What its device writes is a word, and no more of it has to be in memory. */
+static void packed_ring_at_the_end_of_memory_is_not_lost(void **state)
+{
+    struct world *w = *state;
+    const struct arena *arena = &w->guest.arena;
+    const uintptr_t end = (uintptr_t)arena->host + arena->size;
+    const struct ring_addr addr = {
+        .desc = (uintptr_t)w->guest.ring[0].drv->desc, .avail = end - 8, .used = end - 4};
+
+    w->dev.view.blk.opts.shown.features |= 1ull << VIRTIO_F_RING_PACKED;
+    device_guest_share(&w->dev, &w->guest);
+    device_guest_accept(&w->dev, &w->guest, modern | 1ull << VIRTIO_F_RING_PACKED);
+    assert_int_equal(device_ring_set_size(&w->dev, 0, RING_SIZE, NULL), 0);
+    assert_int_equal(device_ring_set_addr(&w->dev, 0, &addr, NULL), 0);
+    assert_int_equal(device_ring_set_kick(&w->dev, 0, dup(w->guest.ring[0].fds->kick), NULL), 0);
+    assert_int_equal(device_rings_running(&w->dev), 1);
+    assert_int_equal(device_lost_ring(&w->dev), -1);
+    device_park(&w->dev);
+    device_memory_clear(&w->dev);
+    device_unpark(&w->dev);
+    assert_int_equal(device_lost_ring(&w->dev), 0);
+}
+
 static void holding_allocates_nothing(void **state)
 {
     struct world *w = *state;
@@ -2340,6 +2363,8 @@ int main(void)
         in_world(stopped_ring_finds_memory_that_has_moved),
         in_world(held_request_that_was_spoiled_breaks_its_ring),
         in_world(holding_allocates_nothing),
+        cmocka_unit_test_setup_teardown(packed_ring_at_the_end_of_memory_is_not_lost, bare_start,
+                                        world_stop),
         in_world(ten_thousand_requests_allocate_nothing),
         in_world(ten_thousand_requests_by_aio_allocate_nothing),
 #ifdef HAVE_LIBURING
