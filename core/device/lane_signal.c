@@ -15,6 +15,9 @@ void lane_publish(struct lane *lane)
     while (lane->unpublished) {
         struct queue *q = queue_take(lane->view, &lane->unpublished);
 
+        if (!ring_has_unpublished(&q->ring)) {
+            continue; /* all that is done waits for its turn */
+        }
         if (ring_publish(&q->ring)) {
             signal_ring(lane, q);
         } else {

@@ -323,6 +323,35 @@ static void expect_errors_in_order(struct world *w)
     assert_int_equal(errors, DEPTH / EVERY);
 }
 
+static uint64_t take_signals(const struct world *w)
+{
+    uint64_t count = 0;
+
+    (void)!read(w->guest.ring[0].fds->call, &count, sizeof(count));
+    return count;
+}
+
+/* The first is held, so there is nothing to be seen. */
+static void answers_that_wait_for_their_turn_interrupt_nobody(void **state)
+{
+    struct world *w = *state;
+
+    connect_guest(w, in_order, false);
+    (void)take_signals(w);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    put_all(w, 0);
+    run_until(w, held(w) == DEPTH / EVERY);
+    pause_drained(w, PAUSE_ADMIN);
+    assert_int_equal(answered(w, 0), 0);
+    assert_int_equal(take_signals(w), 0);
+    use_image(w, 0);
+    assert_true(device_retry(&w->dev));
+    device_resume(&w->dev, PAUSE_ADMIN);
+    run_until(w, answered(w, 0) == DEPTH);
+    reap_all(w, 0, true);
+    assert_in_range(take_signals(w), 1, 2);
+}
+
 static void held_requests_are_answered_in_order_where_there_is_no_log(void **state)
 {
     struct world *w = *state;
@@ -427,6 +456,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         in_world(held_requests_are_left_to_the_log),
         in_world(requests_that_wait_for_their_turn_are_left_to_the_log),
+        in_world(answers_that_wait_for_their_turn_interrupt_nobody),
         in_world(held_requests_are_answered_in_order_where_there_is_no_log),
         in_world(held_requests_are_answered_in_order_where_the_guest_moves),
         in_world(ring_that_goes_on_in_the_same_connection_finds_what_it_held),
