@@ -39,9 +39,9 @@ _Static_assert(sizeof(struct vu_record) == 96, "the record of version 1");
 void vu_record_make(struct vu_record *record, struct device *dev);
 
 /*
- * Can a guest that brings these `bytes` go on with the device?  What it would see otherwise, and
- * only when it starts anew, goes to `note` ("": nothing).
- * Returns 0, or -EINVAL (it is no such record), or -ESTALE (the disk is another one).
+ * Can a guest that brings these `count` bytes go on with the device?  What it would see otherwise,
+ * and only when it starts anew, goes to `note` ("": nothing). Returns 0, or -EINVAL (it is no such
+ * record), or -ESTALE (the disk is another one).
  */
-int vu_record_check(const void *record, size_t bytes, const struct device *dev, char *note,
+int vu_record_check(const void *bytes, size_t count, const struct device *dev, char *note,
                     size_t note_size, struct err *err);

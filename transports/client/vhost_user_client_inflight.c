@@ -26,8 +26,9 @@ void client_forget_inflight(struct vhost_user_client *client)
 static int get_region(struct vhost_user_client *client, struct err *err)
 {
     struct vhost_user_inflight *region = &client->inflight;
+    unsigned rings = min_of(client->opts.rings, client->max_rings);
     const struct vhost_user_inflight wish = {
-        .num_queues = (uint16_t)min_of(client->opts.rings, client->max_rings),
+        .num_queues = (uint16_t)rings,
         .queue_size = client->opts.ring_size,
     };
     const struct vhost_user_out out = {
