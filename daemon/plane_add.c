@@ -70,8 +70,9 @@ static int take_new_image(struct plane *plane, struct image *image, struct err *
     if (ret == 0) {
         ret = plane_set_threads(plane, err);
     }
-    if (ret == 0 && !plane->opts.is_incoming) {
-        ret = device_attach(plane->dev, image, err);
+    if (ret == 0) {
+        ret = plane->opts.is_incoming ? device_suits(plane->dev, image, err)
+                                      : device_attach(plane->dev, image, err);
     }
     if (ret < 0) {
         return ret;

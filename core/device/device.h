@@ -162,6 +162,9 @@ void device_set_throttle(struct device *dev, struct throttle *throttle);
  * any image when the guest was shown what is not served.
  */
 int device_attach(struct device *dev, struct image *image, struct err *err);
+
+/* Would that be refused for what the image is, or the guest was shown?  Returns 0 or the same. */
+int device_suits(const struct device *dev, const struct image *image, struct err *err);
 struct image *device_detach(struct device *dev);
 
 /* That is attached, NULL: none. */

@@ -46,9 +46,8 @@ static int check_shown(const struct device *dev, struct err *err)
     return -ENOTSUP;
 }
 
-int device_attach(struct device *dev, struct image *image, struct err *err)
+int device_suits(const struct device *dev, const struct image *image, struct err *err)
 {
-    uint64_t capacity = dev->view.blk.opts.capacity;
     int ret = check_shown(dev, err);
 
     if (ret < 0) {
@@ -57,6 +56,16 @@ int device_attach(struct device *dev, struct image *image, struct err *err)
     ret = device_check_image(dev, image_facts(image), err);
     if (ret < 0) {
         image_name_err(image, err);
+    }
+    return ret;
+}
+
+int device_attach(struct device *dev, struct image *image, struct err *err)
+{
+    uint64_t capacity = dev->view.blk.opts.capacity;
+    int ret = device_suits(dev, image, err);
+
+    if (ret < 0) {
         return ret;
     }
     device_park(dev);

@@ -52,6 +52,10 @@ without() {
     run vblkctl add vdb "$(image vdb 16M)" --as-shown "$(jq -c '.features += 32768' <<<"$shown")"
     [ "$status" -eq 1 ]
     [[ "$output" = *"that this vblkd does not serve: 0x8000 (lifetime)"* ]]
+    run vblkctl add vdb "$E2E_DIR/vdb.img" --incoming \
+        --as-shown "$(jq -c '.features += 32768' <<<"$shown")"
+    [ "$status" -eq 1 ]
+    [[ "$output" = *"that this vblkd does not serve: 0x8000 (lifetime)"* ]]
     run vblkctl add vdb "$E2E_DIR/vdb.img" --as-shown "$shown" --seg-max 7
     [ "$status" -eq 2 ]
     [[ "$output" = *"does not go with"* ]]

@@ -18,6 +18,7 @@
 
 #define DISK_BYTES (1u << 20)
 #define LONG_MS 60000
+#define UNSERVED 15 /* VIRTIO_BLK_F_LIFETIME, which headers of old lack */
 
 /* A disk on its own thread; the test's thread is control, the front-end and whoever else locks. */
 struct bench {
@@ -423,6 +424,26 @@ static void guest_that_has_gone_wants_no_image(void **state)
     write_byte(b, 7);
 }
 
+/* It is told to who adds the disk, and not to its guest when that has come. */
+static void incoming_disk_that_cannot_show_what_it_is_to_is_refused(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.is_pinned = true;
+    b->opts.geometry = (struct plane_geometry){
+        .logical_block = 512,
+        .physical_block = 4096,
+        .shown = {.features = BIT(UNSERVED) | BIT(VIRTIO_BLK_F_SEG_MAX), .seg_max = 1},
+    };
+    b->opts.is_incoming = true;
+    assert_int_equal(open_disk(b), -ENOTSUP);
+    assert_non_null(strstr(b->request[0].err.text, "does not serve: 0x8000"));
+    control_world_wait(&b->control, &b->has_ended);
+    free(b->plane);
+    b->plane = NULL;
+    expect_free(b);
+}
+
 static void size_is_what_it_is_when_the_image_is_taken(void **state)
 {
     struct bench *b = *state;
@@ -690,6 +711,7 @@ int main(void)
         bench_test(first_queue_takes_the_image),
         bench_test(guest_waits_for_who_has_the_image),
         bench_test(guest_that_has_gone_wants_no_image),
+        bench_test(incoming_disk_that_cannot_show_what_it_is_to_is_refused),
         bench_test(size_is_what_it_is_when_the_image_is_taken),
         bench_test(image_that_shrank_is_not_taken),
         bench_test(start_takes_the_image_without_a_guest),
