@@ -416,6 +416,47 @@ static void what_was_tried_again_goes_on_above_the_highest_counter(void **state)
     assert_int_equal(take_over(w), 3);
 }
 
+/* Of a request in flight, in the log. */
+static uint64_t *counter_of(struct world *w, unsigned id)
+{
+    struct inflight_packed *log = (struct inflight_packed *)w->log;
+    unsigned at = 0;
+
+    if (!w->is_packed) {
+        return &((struct inflight_split *)w->log)->desc[id].counter;
+    }
+    while (!log->desc[at].is_inflight || log->desc[at].id != id) {
+        assert_true(++at < SIZE);
+    }
+    return &log->desc[at].counter;
+}
+
+/* A disk that is started when the ring was taken over already, and nothing tried. */
+static void order_of_the_log_outlives_a_retry(void **state)
+{
+    struct world *w = *state;
+    unsigned first, second;
+
+    start(w);
+    assert_true(offer_one(w) >= 0 && pop_one(w));
+    assert_true(offer_one(w) >= 0 && pop_one(w));
+    first = w->popped[1]->id;
+    second = w->popped[0]->id;
+    assert_true(first > second);
+    *counter_of(w, second) = *counter_of(w, first) + 1;
+    ring_stop(&w->ring);
+    start(w);
+    ring_retry(&w->ring);
+    assert_true(pop_one(w) && pop_one(w));
+    assert_int_equal(w->popped[0]->id, first);
+    assert_int_equal(w->popped[1]->id, second);
+    assert_false(pop_one(w));
+    ring_hold(&w->ring, w->popped[1]);
+    assert_false(pop_one(w));
+    ring_retry(&w->ring);
+    assert_true(pop_one(w));
+}
+
 static void held_requests_are_found_by_the_next(void **state)
 {
     struct world *w = *state;
@@ -592,6 +633,7 @@ int main(void)
         by_both(fresh_log_starts_at_the_base),
         by_both(log_goes_before_the_base),
         by_both(what_was_tried_again_goes_on_above_the_highest_counter),
+        by_both(order_of_the_log_outlives_a_retry),
         by_both(held_requests_are_found_by_the_next),
         by_both(forgotten_log_is_a_fresh_one),
         by_both(log_of_another_form_is_refused),
