@@ -7,14 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/base/base.h"
 #include "core/base/text.h"
 
-/* What is looked for.  File systems have other numbers of devices here than there. */
+/* What is looked for.  Lines of locks have other numbers of devices than some file systems tell. */
 struct sought {
     char inode[32]; /* ":12 ", as it stands in a line of a lock */
+    struct stat st;
     int own_fd;
 };
 
@@ -39,6 +41,18 @@ static bool has_lock(const struct sought *sought, const char *path)
     return line && strstr(line, sought->inode);
 }
 
+/* A file of another file system may have the same number.  No server is asked, which may hang. */
+static bool is_it(const struct sought *sought, long pid, const char *fd)
+{
+    char path[64];
+    struct statx st;
+
+    (void)snprintf(path, sizeof(path), "/proc/%ld/fd/%.16s", pid, fd);
+    return statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, STATX_INO, &st) == 0 &&
+           makedev(st.stx_dev_major, st.stx_dev_minor) == sought->st.st_dev &&
+           st.stx_ino == sought->st.st_ino;
+}
+
 static bool holds_it(const struct sought *sought, long pid)
 {
     char path[64];
@@ -53,8 +67,8 @@ static bool holds_it(const struct sought *sought, long pid)
         long fd = strtol(entry->d_name, NULL, 10);
 
         (void)snprintf(path, sizeof(path), "/proc/%ld/fdinfo/%.16s", pid, entry->d_name);
-        holds =
-            entry->d_name[0] != '.' && !(is_own && fd == sought->own_fd) && has_lock(sought, path);
+        holds = entry->d_name[0] != '.' && !(is_own && fd == sought->own_fd) &&
+                has_lock(sought, path) && is_it(sought, pid, entry->d_name);
     }
     if (dir) {
         closedir(dir);
@@ -82,14 +96,14 @@ bool image_holder_find(int fd, char text[IMAGE_HOLDER_BYTES])
 {
     struct sought sought = {.own_fd = fd};
     struct dirent *entry;
-    struct stat st;
     bool is_found = false;
     DIR *dir;
 
-    if (fstat(fd, &st) < 0) {
+    if (fstat(fd, &sought.st) < 0) {
         return false;
     }
-    (void)snprintf(sought.inode, sizeof(sought.inode), ":%llu ", (unsigned long long)st.st_ino);
+    (void)snprintf(sought.inode, sizeof(sought.inode), ":%llu ",
+                   (unsigned long long)sought.st.st_ino);
     dir = opendir("/proc");
     while (dir && !is_found && (entry = readdir(dir))) { /* NOLINT: a DIR of our own */
         long pid = strtol(entry->d_name, NULL, 10);

@@ -464,6 +464,29 @@ make_anew() {
     [[ "$output" =~ "it is device 7:"[0-9]+", and was device 7:"[0-9]+ ]]
 }
 
+@test "who has an image is not who has a file of the same number elsewhere" {
+    local dir
+
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools mount
+    for dir in small leaky; do
+        mkdir "$E2E_DIR/$dir"
+        mount -t tmpfs -o size=2m none "$E2E_DIR/$dir" || skip "may not mount"
+        truncate -s 1M "$E2E_DIR/$dir/vda.img"
+    done
+    [ "$(stat -c %i "$E2E_DIR/small/vda.img")" = "$(stat -c %i "$E2E_DIR/leaky/vda.img")" ] ||
+        skip "files of two tmpfs have different numbers here"
+    # Processes are looked at in the order of their numbers, so this one comes first.
+    process_start other "$BATS_TEST_DIRNAME/lock_file.py" "$E2E_DIR/small/vda.img"
+    wait_until 10 grep -q locked "$E2E_DIR/other.log"
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/leaky/vda.img" --cache writeback
+    run vblkctl add vdb "$E2E_DIR/leaky/vda.img" --cache writeback
+    process_signal other TERM
+    [ "$status" -eq 1 ]
+    [[ "$output" = *"(pid $(cat "$E2E_DIR/vblkd.pid"))"* ]]
+}
+
 @test "a file is known when its file system comes back on another device" {
     local before after
 
