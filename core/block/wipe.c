@@ -128,21 +128,43 @@ static uint64_t allocated_bytes(int fd)
     return fstat(fd, &st) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+/* What takes no time may have had nothing to do, and a part of a piece says little. */
+static void learn_piece(struct wipe *wipe, uint64_t bytes, uint64_t took_ns)
+{
+    uint64_t most = WIPE_PIECE_BYTES >> wipe->halved;
+
+    if (took_ns > WIPE_SLOW_NS && most > WIPE_PIECE_MIN_BYTES) {
+        wipe->halved++;
+    } else if (took_ns < WIPE_SLOW_NS / 4 && bytes == most && wipe->halved > 0) {
+        wipe->halved--;
+    }
+}
+
+static int64_t do_piece(struct wipe *wipe, const struct io *io, uint64_t offset, uint64_t bytes)
+{
+    uint64_t began_ns = now_ns();
+    int64_t ret = go_best_way(wipe, ways_of(wipe, io), offset, bytes);
+
+    learn_piece(wipe, bytes, now_ns() - began_ns);
+    return ret;
+}
+
 int64_t wipe_piece(struct wipe *wipe, const struct io *io, uint64_t offset, uint64_t length,
                    uint64_t *freed)
 {
     bool gives_back = io->op == IO_DISCARD || (io->flags & IO_MAY_UNMAP);
-    uint64_t piece = min_of(length, WIPE_PIECE_BYTES - offset % WIPE_PIECE_BYTES);
+    uint64_t most = WIPE_PIECE_BYTES >> wipe->halved;
+    uint64_t piece = min_of(length, most - offset % most);
     uint64_t before, after;
     int64_t ret;
 
     if (!gives_back || wipe->image->shape.is_device) {
-        return go_best_way(wipe, ways_of(wipe, io), offset, piece);
+        return do_piece(wipe, io, offset, piece);
     }
     /* One of a file at a time, as its file system does it, or two would count the same bytes. */
     pthread_mutex_lock(wipe->image->wipe_lock);
     before = allocated_bytes(wipe->image->fd);
-    ret = go_best_way(wipe, ways_of(wipe, io), offset, piece);
+    ret = do_piece(wipe, io, offset, piece);
     after = allocated_bytes(wipe->image->fd);
     pthread_mutex_unlock(wipe->image->wipe_lock);
     *freed += before > after ? before - after : 0;

@@ -11,9 +11,14 @@
 
 /*
  * Bytes of a piece at most.  Meanwhile others wait for the file system's lock on the file, or for
- * the device; a piece ends where a multiple of it does.
+ * the device; a piece ends where a multiple of it does.  In a file of many extents it takes long:
+ * then they are smaller, a power of two of at least so many.
  */
 #define WIPE_PIECE_BYTES (32u << 20)
+#define WIPE_PIECE_MIN_BYTES (1u << 20)
+
+/* How long others may wait: what takes longer is halved, what takes a quarter of it doubled. */
+#define WIPE_SLOW_NS (8 * NS_PER_MS)
 
 /* Of one that is written. */
 #define WIPE_WRITE_BYTES (1u << 20)
@@ -23,6 +28,7 @@ struct image_file;
 struct wipe {
     const struct image_file *image; /* lent */
     unsigned lacks;                 /* bit = way that the host has not */
+    unsigned halved;                /* how often: pieces are as much smaller */
 };
 
 /*

@@ -231,7 +231,7 @@ is_stopped() {
     guest_bg_wait a discard
     [ "$(stat_of vda requests.discard.bytes requests.discard.errors)" = "100663296 0" ]
     guest_run a '/bin/blkdiscard /dev/vda'
-    grep -q "^fallocate 33554432 33554432$" "$E2E_DIR/slow_fs.log"
+    grep -q "^fallocate 33554432 " "$E2E_DIR/slow_fs.log" # of half the size, after one that took long
     guest_dmesg_clean a
 }
 

@@ -27,6 +27,8 @@ static struct {
     _Atomic int fdatasync_code;
     _Atomic unsigned syncs;
     unsigned threads_refused;
+    _Atomic unsigned fallocate_ms; /* how long each call takes */
+    _Atomic uint64_t last_bytes;   /* of a call */
 } host;
 
 static uint64_t freed;
@@ -45,6 +47,10 @@ int __wrap_fallocate(int fd, int mode, off_t offset, off_t len)
         errno = host.fallocate_code;
         return -1;
     }
+    if (host.fallocate_ms > 0) {
+        (void)usleep(host.fallocate_ms * 1000);
+    }
+    host.last_bytes = (uint64_t)len;
     return __real_fallocate(fd, mode, offset, len);
 }
 
@@ -237,6 +243,27 @@ static void sectors_within_blocks_are_zeroed_alone(void **state)
     assert_zeroes_are(w, 512, 1024);
     assert_int_equal(wipe(path, IO_ZERO, 0, 1024, BLOCK), 0);
     assert_zeroes_are(w, 512, 1024 + BLOCK);
+}
+
+/* Whoever reads waits for a piece. */
+static void pieces_are_smaller_while_they_take_long(void **state)
+{
+    struct image_world *w = *state;
+    struct path *path = open_full(w, CACHE_NONE);
+
+    if (!makes_holes(path)) {
+        skip();
+    }
+    host.fallocate_ms = 20;
+    for (unsigned i = 0; i < 6; i++) {
+        assert_int_equal(wipe(path, IO_DISCARD, 0, 0, 2 * MIB), 0);
+    }
+    assert_int_equal(host.last_bytes, MIB);
+    host.fallocate_ms = 0;
+    for (unsigned i = 0; i < 100 && host.last_bytes == MIB; i++) {
+        assert_int_equal(wipe(path, IO_DISCARD, 0, 0, 2 * MIB), 0);
+    }
+    assert_int_equal(host.last_bytes, 2 * MIB);
 }
 
 static void a_short_one_does_not_wait_for_a_long_one(void **state)
@@ -457,6 +484,7 @@ int main(void)
         for_uring(wiper_tests) in_world(zeroes_are_written_as_the_last_resort),
         in_world(a_discard_that_cannot_be_done_changes_nothing),
         in_world(sectors_within_blocks_are_zeroed_alone),
+        in_world(pieces_are_smaller_while_they_take_long),
         in_world(a_short_one_does_not_wait_for_a_long_one),
         in_world(discards_are_left_off_when_somebody_has_waited),
         in_world(zeroes_are_stable_where_that_is_asked_for),
