@@ -8,6 +8,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/base/fds.h"
+
 static const char *const names[] = {
     [VHOST_USER_GET_FEATURES] = "GET_FEATURES",
     [VHOST_USER_SET_FEATURES] = "SET_FEATURES",
@@ -83,37 +85,6 @@ static int wait_for(struct vhost_user_link *link, short events, uint64_t deadlin
     return -ETIMEDOUT;
 }
 
-static void attach_fds(struct msghdr *msg, const int *fds, unsigned count)
-{
-    struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
-
-    cmsg->cmsg_level = SOL_SOCKET;
-    cmsg->cmsg_type = SCM_RIGHTS;
-    cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
-    memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * count);
-    msg->msg_controllen = CMSG_SPACE(sizeof(int) * count);
-}
-
-/* What can be sent at once; the fds go with the first byte.  Bytes or -errno. */
-static ssize_t send_some(int sock, const uint8_t *bytes, size_t len, const int *fds, unsigned count)
-{
-    struct iovec iov = {.iov_base = (void *)bytes, .iov_len = len};
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int) * VHOST_USER_MAX_FDS)];
-    } control = {0};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t sent;
-
-    if (count > 0) {
-        msg.msg_control = control.bytes;
-        msg.msg_controllen = sizeof(control.bytes);
-        attach_fds(&msg, fds, count);
-    }
-    sent = sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return sent < 0 ? -errno : sent;
-}
-
 static int send_all(struct vhost_user_link *link, const struct vhost_user_out *out, uint32_t flags,
                     uint64_t deadline_ns)
 {
@@ -129,8 +100,8 @@ static int send_all(struct vhost_user_link *link, const struct vhost_user_out *o
         memcpy(msg.payload, out->payload, out->len);
     }
     while (done < len) {
-        ssize_t sent = send_some(link->sock, (const uint8_t *)&msg + done, len - done, out->fds,
-                                 done == 0 ? out->fd_count : 0);
+        ssize_t sent = fds_send(link->sock, (const uint8_t *)&msg + done, len - done, out->fds,
+                                done == 0 ? out->fd_count : 0);
 
         if (sent == -EAGAIN) {
             int ret = wait_for(link, POLLOUT, deadline_ns);
@@ -138,9 +109,9 @@ static int send_all(struct vhost_user_link *link, const struct vhost_user_out *o
             if (ret < 0) {
                 return ret;
             }
-        } else if (sent < 0 && sent != -EINTR) {
+        } else if (sent < 0) {
             return (int)sent;
-        } else if (sent > 0) {
+        } else {
             done += (size_t)sent;
         }
     }
