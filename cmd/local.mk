@@ -10,8 +10,10 @@ vblkctl_SOURCES = \
 	cmd/ctl/help.c cmd/ctl/help.h \
 	cmd/ctl/hint.c cmd/ctl/hint.h \
 	cmd/ctl/image.c cmd/ctl/image.h \
+	cmd/ctl/list.c cmd/ctl/list.h \
 	cmd/ctl/options.c cmd/ctl/options.h \
 	cmd/ctl/print.c cmd/ctl/print.h \
+	cmd/ctl/rows.c cmd/ctl/rows.h \
 	cmd/ctl/set.c cmd/ctl/set.h \
 	cmd/ctl/shape.c cmd/ctl/shape.h \
 	cmd/ctl/show.c cmd/ctl/show.h \

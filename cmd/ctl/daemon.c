@@ -8,9 +8,9 @@
 #include <stdio.h>
 
 #include "cmd/common/answer.h"
-#include "cmd/ctl/print.h"
 #include "cmd/common/rpc.h"
-#include "cmd/ctl/show.h"
+#include "cmd/ctl/list.h"
+#include "cmd/ctl/print.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "daemon/protocol.h"
@@ -32,7 +32,7 @@ void daemon_print_ping(const json_t *result, const struct args *args)
 
     printf("vblkd, process %" PRIu64 ", answers on %s\n", print_number_of(result, "pid"),
            text_safe(args->control, path, sizeof(path)));
-    show_warnings(result, "warning");
+    list_warnings(result, "warning");
 }
 
 static void print_ended(const json_t *result, const struct args *args)

@@ -8,6 +8,7 @@
 
 #include "cmd/ctl/attach.h"
 #include "cmd/ctl/daemon.h"
+#include "cmd/ctl/list.h"
 #include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
@@ -77,7 +78,7 @@ const struct command commands[] = {
         .method = "disk.list",
         .help = "all disks, a line each",
         .wait_ms = WAIT_MS,
-        .print = show_list,
+        .print = list_show,
     },
     {
         .name = "show",

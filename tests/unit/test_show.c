@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cmd/ctl/list.h"
 #include "cmd/ctl/show.h"
 
 /* What is printed of an answer that is as `json` says.  To be freed. */
@@ -126,7 +127,7 @@ static void disk_that_is_being_added_has_no_size(void **state)
     char list[sizeof(disk) + 32];
 
     (void)snprintf(list, sizeof(list), "{\"disks\": [%s]}", disk);
-    expect_printed(show_list, list, "\nvda   opening     -  -          0/0");
+    expect_printed(list_show, list, "\nvda   opening     -  -          0/0");
     expect_shown(disk, "\nsize:           -\n");
 }
 
@@ -141,7 +142,7 @@ static void warnings_are_shown_with_the_state(void **state)
 
 static void warnings_follow_the_list_with_the_names_of_disks(void **state)
 {
-    expect_printed(show_list,
+    expect_printed(list_show,
                    "{\"disks\": [{\"name\": \"a\", \"state\": \"running\", \"warnings\": []},"
                    "{\"name\": \"the-other-disk1\", \"state\": \"running\", \"warnings\":"
                    "[{\"code\": \"flush_failed\", \"text\": \"a flush failed\"}]}]}",
