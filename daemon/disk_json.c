@@ -289,6 +289,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     json_t *object = disk_json_list(disk, info);
     json_auto_t *warnings = daemon_warnings(&disk->registry->keeper);
 
+    disk_warnings_of_config(json_object_get(object, "warnings"), config);
     (void)json_array_extend(json_object_get(object, "warnings"), warnings);
     set_rest(object, disk_params, config);
     set_shape(object, "logical_block_size", geometry->logical_block, is_known);

@@ -6,6 +6,7 @@
 #include "core/block/image_sync.h"
 #include "core/virtio/mem.h"
 #include "daemon/call.h"
+#include "daemon/disk_config.h"
 #include "daemon/keeper.h"
 #include "daemon/plane.h"
 
@@ -119,6 +120,17 @@ json_t *disk_warnings(const char *path, const struct plane_info *info)
     add_blind(list, info);
     add_broken(list, info);
     return list;
+}
+
+void disk_warnings_of_config(json_t *list, const struct disk_config *config)
+{
+    enum cache_mode mode;
+
+    if (!config->readonly && cache_mode_parse(config->image.cache, &mode) && mode == CACHE_UNSAFE) {
+        add(list, "cache_unsafe",
+            "cache is unsafe: what the guest flushes is not stable before the disk is stopped or "
+            "removed, and a power cut, or a crash of this host, may cost its file systems");
+    }
 }
 
 void disk_warnings_of_new(json_t *list, const struct plane_info *info)

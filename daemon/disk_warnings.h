@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+struct disk_config;
 struct keeper;
 struct plane_info;
 
@@ -17,6 +18,9 @@ struct plane_info;
  * image's.
  */
 json_t *disk_warnings(const char *path, const struct plane_info *info);
+
+/* Append what of its options is a danger, to be told to who looks at it alone. */
+void disk_warnings_of_config(json_t *list, const struct disk_config *config);
 
 /* Append what is said once, when the disk is added. */
 void disk_warnings_of_new(json_t *list, const struct plane_info *info);

@@ -154,6 +154,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .limits = opts->limits,
         .is_readonly = opts->image.is_readonly,
         .is_writethrough = cache_is_writethrough(opts->image.cache),
+        .is_unsafe = opts->image.cache == CACHE_UNSAFE,
         .has_config_wce = opts->has_config_wce,
     };
     int ret = 0;

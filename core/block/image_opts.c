@@ -4,11 +4,9 @@
 #include <string.h>
 
 const char *const cache_mode_names[] = {
-    [CACHE_NONE] = "none",
-    [CACHE_DIRECTSYNC] = "directsync",
-    [CACHE_WRITEBACK] = "writeback",
-    [CACHE_WRITETHROUGH] = "writethrough",
-    NULL,
+    [CACHE_NONE] = "none",           [CACHE_DIRECTSYNC] = "directsync",
+    [CACHE_WRITEBACK] = "writeback", [CACHE_WRITETHROUGH] = "writethrough",
+    [CACHE_UNSAFE] = "unsafe",       NULL,
 };
 
 const char *const engine_names[] = {

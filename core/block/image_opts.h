@@ -13,6 +13,7 @@ enum cache_mode {
     CACHE_DIRECTSYNC,   /* O_DIRECT, every write is stable before it is answered */
     CACHE_WRITEBACK,    /* host page cache, guest flushes */
     CACHE_WRITETHROUGH, /* host page cache, every write is stable before it is answered */
+    CACHE_UNSAFE,       /* host page cache, what the guest flushes is answered and not done */
 };
 
 /* What hands the operations on a file to the kernel. */

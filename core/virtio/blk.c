@@ -224,7 +224,7 @@ static enum blk_verdict parse_in(struct blk *blk, struct request *request, uint6
 
 static uint16_t flags_of_write(const struct blk *blk)
 {
-    return blk_is_writeback(blk) ? 0 : IO_FUA;
+    return blk->opts.is_unsafe || blk_is_writeback(blk) ? 0 : IO_FUA;
 }
 
 static enum blk_verdict parse_out(struct blk *blk, struct request *request, uint64_t sector,
@@ -265,13 +265,16 @@ static enum blk_verdict parse_ranges(struct blk *blk, struct request *request, s
     return request->io.result < 0 ? refuse_request(request, REFUSAL_RANGES, stats) : BLK_ANSWERED;
 }
 
-/* A read-only image has nothing to flush, and the host may refuse to. */
+/*
+ * A read-only image has nothing to flush, and the host may refuse to; of one that is unsafe nobody
+ * wants to wait for it.
+ */
 static enum blk_verdict parse_flush(struct blk *blk, struct request *request)
 {
     if (blk_is_in_doubt(blk)) {
         blk_trust(blk);
     }
-    if (blk->opts.is_readonly) {
+    if (blk->opts.is_readonly || blk->opts.is_unsafe) {
         return answer_request(request, 1);
     }
     request->io.op = IO_FLUSH;

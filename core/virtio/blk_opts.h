@@ -123,6 +123,7 @@ struct blk_opts {
     unsigned seg_max; /* where nothing was shown yet */
     bool is_readonly;
     bool is_writethrough; /* whatever the driver says */
+    bool is_unsafe;       /* nothing that the driver does need be stable, whatever it says */
     bool has_config_wce;  /* the driver may choose, unless it is read-only or writethrough */
     char serial[BLK_SERIAL_BYTES + 1];
 };

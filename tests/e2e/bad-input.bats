@@ -232,8 +232,8 @@ misused() {
     misused "--queue-size: 100" add vda null:1G --queue-size 100
     misused "--queue-size: 1" add vda null:1G --queue-size 1
     misused "--queue-size: 65536" add vda null:1G --queue-size 65536
-    misused '--cache: "unsafe" is not allowed, must be one of "none", "directsync"' \
-        add vda "$E2E_DIR/x" --cache unsafe
+    misused '--cache: "fast" is not allowed, must be one of "none", "directsync"' \
+        add vda "$E2E_DIR/x" --cache fast
     misused "--poll-us: 1001 is out of range" add vda null:1G --poll-us 1001
     misused "--poll-cpu: 0 is out of range" add vda null:1G --poll-cpu 0
     misused '--engine: "native" is not allowed, must be one of "auto", "aio", "io_uring"' \

@@ -335,6 +335,22 @@ flushes_fail_for_good() {
     wait_until 5 has_warning vda ""
 }
 
+@test "of a disk with --cache unsafe no flush of the guest goes to the image, and that of a stop does" {
+    slow_image 8
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/slow/disk" --cache unsafe --threads 2
+    vblkctl show vda | grep -q "warning: *cache is unsafe: what the guest flushes is not stable"
+    has_warning vda ""
+    order fsync
+    without_bats timeout "$(deadline 20)" "$top_builddir/vblkbench" "$(socket_of vda)" --rw flush --runtime 0.2
+    run is_held fsync
+    [ "$status" -eq 1 ]
+    hangs_in fsync stopper stop vda
+    release fsync
+    wait_until 5 process_ended stopper
+    state_is vda stopped
+}
+
 @test "start goes on while the flush of a stop is under way; the next stop flushes anew" {
     slow_disk
     hangs_in fsync stopper stop vda

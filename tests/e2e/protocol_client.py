@@ -271,7 +271,7 @@ def try_names_are_told():
             ('disk.add', {'name': 'a', 'image': {**image, 'colour': 1}}, '"colour"'),
             ('disk.add', {'name': 'a', 'image': {**image, 'size': 1.5}}, 'image.size:'),
             ('disk.add', {'name': 'a', 'image': {**image, 'size': -512}}, 'image.size:'),
-            ('disk.add', {'name': 'a', 'image': {**image, 'cache': 'unsafe'}}, 'image.cache:'),
+            ('disk.add', {'name': 'a', 'image': {**image, 'cache': 'fast'}}, 'image.cache:'),
             ('disk.add', {'name': 'a', 'image': image, 'queues': 0}, 'queues:'),
             ('disk.add', {'name': 'a', 'image': image, 'queues': 65}, 'queues:'),
             ('disk.add', {'name': 'a', 'image': image, 'queue_size': 100}, 'queue_size:'),

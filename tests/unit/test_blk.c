@@ -344,6 +344,27 @@ static void writethrough_disk_writes_through(void **state)
     assert_true(w->request->io.flags & IO_FUA);
 }
 
+/* As when a driver has switched to writethrough, or knows no flushes. */
+static void unsafe_disk_makes_nothing_stable(void **state)
+{
+    struct world *w = *state;
+    struct blk_opts opts = default_opts;
+
+    opts.is_unsafe = true;
+    opts.has_config_wce = true;
+    with_opts(w, &opts);
+    assert_int_equal(parse(w, VIRTIO_BLK_T_FLUSH, 0, 0, false), BLK_ANSWERED);
+    assert_int_equal(w->request->io.result, 0);
+    assert_int_equal(w->request->kind, STATS_FLUSH);
+    blk_set_writeback(&w->blk, false);
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_false(w->request->io.flags & IO_FUA);
+    blk_set_writeback(&w->blk, true);
+    w->blk.features = 0;
+    parse(w, VIRTIO_BLK_T_OUT, 0, 512, false);
+    assert_false(w->request->io.flags & IO_FUA);
+}
+
 /* VIRTIO 1.2, 5.2.6.2: without FLUSH the driver relies on writethrough. */
 static void driver_without_flush_gets_writethrough(void **state)
 {
@@ -1707,6 +1728,7 @@ int main(void)
         in_world(write_goes_to_the_image),
         in_world(failed_io_says_ioerr),
         in_world(writethrough_disk_writes_through),
+        in_world(unsafe_disk_makes_nothing_stable),
         in_world(driver_without_flush_gets_writethrough),
         in_world(driver_switches_between_writeback_and_writethrough),
         in_world(driver_in_doubt_writes_through_until_it_flushes),

@@ -31,17 +31,18 @@ static void cache_modes_have_names_both_ways(void **state)
     enum cache_mode mode;
     unsigned i;
 
-    for (i = CACHE_NONE; i <= CACHE_WRITETHROUGH; i++) {
+    for (i = CACHE_NONE; i <= CACHE_UNSAFE; i++) {
         assert_true(cache_mode_parse(cache_mode_names[i], &mode));
         assert_int_equal(mode, i);
     }
     assert_null(cache_mode_names[i]);
-    assert_false(cache_mode_parse("unsafe", &mode));
+    assert_false(cache_mode_parse("fast", &mode));
     assert_false(cache_mode_parse("", &mode));
     assert_true(cache_is_direct(CACHE_NONE) && cache_is_direct(CACHE_DIRECTSYNC));
     assert_false(cache_is_direct(CACHE_WRITEBACK) || cache_is_direct(CACHE_WRITETHROUGH));
     assert_true(cache_is_writethrough(CACHE_DIRECTSYNC));
     assert_false(cache_is_writethrough(CACHE_NONE));
+    assert_false(cache_is_direct(CACHE_UNSAFE) || cache_is_writethrough(CACHE_UNSAFE));
 }
 
 static void engines_are_asked_for_by_name(void **state)
