@@ -27,4 +27,5 @@ struct method {
     size_t target_size; /* of the struct that params_read fills */
     const char *help;
     void (*run)(struct methods *methods, struct call *call, const void *target);
+    const struct param *fixed; /* rows that it has no more, as they are settled; NULL: none */
 };

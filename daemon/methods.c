@@ -78,6 +78,25 @@ static const struct method *find_method(const char *name)
     return NULL;
 }
 
+/* Of what is no parameter here, the first that is one elsewhere and cannot be changed. */
+static int refuse_fixed(const struct method *method, const json_t *params, struct err *err)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)params, name, value)
+    {
+        if (method->fixed && params_know(method->fixed, name) &&
+            !params_know(method->params, name)) {
+            return err_say(err, -EINVAL,
+                           "%s: is fixed when the disk is added: remove it, then add it with "
+                           "another",
+                           name);
+        }
+    }
+    return 0;
+}
+
 static void run_method(struct methods *methods, const struct method *method, struct call *call,
                        const json_t *params)
 {
@@ -87,7 +106,8 @@ static void run_method(struct methods *methods, const struct method *method, str
     if (!target) {
         (void)err_set(&err, -ENOMEM, "%s", method->name);
         call_refuse(call, &err);
-    } else if (params_read(params, method->params, "", target, &err) < 0) {
+    } else if (refuse_fixed(method, params, &err) < 0 ||
+               params_read(params, method->params, "", target, &err) < 0) {
         call_error(call, RPC_INVALID_PARAMS, err.text);
     } else {
         method->run(methods, call, target);

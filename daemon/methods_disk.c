@@ -262,6 +262,6 @@ const struct method disk_methods[] = {
     {"disk.stop", stop_params, sizeof(struct target),
      "take no more requests, answer those in flight, flush and close the image", run_stop},
     {"disk.set", set_params, sizeof(struct target), "change settings, all of those given or none",
-     run_set},
+     run_set, disk_params},
     {NULL},
 };

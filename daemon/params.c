@@ -50,7 +50,7 @@ static bool has_type(const json_t *value, const struct param *param)
 
 /* ---- read ---- */
 
-static bool is_known(const struct param *table, const char *name)
+bool params_know(const struct param *table, const char *name)
 {
     struct param_walk at = param_walk(table);
 
@@ -70,7 +70,7 @@ static int refuse_unknown(const json_t *object, const struct param *table, const
 
     json_object_foreach((json_t *)object, name, value)
     {
-        if (!is_known(table, name)) {
+        if (!params_know(table, name)) {
             return err_say(err, -EINVAL, "%s%sunknown member \"%.64s\"", where,
                            where[0] ? ": " : "", name);
         }

@@ -43,5 +43,8 @@ bool params_merge(const struct param *table, void *target, const void *change);
 /* For a log line: "poll-us 100, engine auto". */
 void params_say(const struct param *table, const void *target, char *text, size_t size);
 
+/* Has it a row of that name? */
+bool params_know(const struct param *table, const char *name);
+
 /* The table itself, for people and tests: an array of objects. */
 json_t *params_describe(const struct param *table);

@@ -235,7 +235,8 @@ tests_unit_test_show_SOURCES = tests/unit/test_show.c cmd/ctl/show.c cmd/ctl/sho
 	cmd/ctl/list.c cmd/ctl/list.h cmd/ctl/rows.c cmd/ctl/rows.h \
 	cmd/ctl/print.c cmd/ctl/print.h cmd/ctl/shape.c cmd/ctl/shape.h
 tests_unit_test_show_LDADD = cmd/common/libcommon.a daemon/libdaemon.a core/block/libblock.a core/base/libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
-tests_unit_test_options_SOURCES = tests/unit/test_options.c cmd/ctl/options.c cmd/ctl/options.h
+tests_unit_test_options_SOURCES = tests/unit/test_options.c cmd/ctl/options.c cmd/ctl/options.h \
+	cmd/ctl/fixed.c cmd/ctl/fixed.h
 tests_unit_test_options_LDADD = $(tests_unit_test_show_LDADD)
 tests_unit_test_size_SOURCES = tests/unit/test_size.c
 tests_unit_test_state_SOURCES = tests/unit/test_state.c $(CONTROL_WORLD) \

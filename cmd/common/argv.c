@@ -62,8 +62,7 @@ static const struct option *find_longer(const struct option *list, const char *n
     return longer;
 }
 
-/* What was most likely meant, NULL: nothing that we know. */
-static const struct option *guess(const struct option *list, const char *name, size_t len)
+const struct option *argv_guess(const struct option *list, const char *name, size_t len)
 {
     const struct option *best = find_longer(list, name, len);
     unsigned least = DISTANCE_MAX + 1;
@@ -89,7 +88,7 @@ static int refuse_unknown(const struct option *list, const char *word, struct er
     const struct option *meant = find(list, word + hyphens, len);
 
     if (!meant) {
-        meant = guess(list, word + hyphens, len);
+        meant = argv_guess(list, word + hyphens, len);
     }
     (void)err_say(err, -EINVAL, "unknown option %.*s", (int)(hyphens + len), word);
     if (meant) {

@@ -17,3 +17,6 @@
  */
 int argv_check(int argc, char *const *argv, const struct option *list, bool ends_at_operand,
                struct err *err);
+
+/* The option that `name`, of `len` bytes, most likely stands for; NULL: none that is known. */
+const struct option *argv_guess(const struct option *list, const char *name, size_t len);

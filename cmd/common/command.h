@@ -57,6 +57,7 @@ struct command {
     const char *help;
     struct arg operands[COMMAND_OPERANDS + 1];
     const struct param *settings; /* KEY=VALUE, NULL: none */
+    const struct param *fixed;    /* whose other rows cannot be set, NULL: none */
     const struct param *params;   /* whose rows are options as well, NULL: none */
     struct arg options[COMMAND_OPTIONS + 1];
     unsigned wait_ms; /* for the answer, beyond a timeout_ms that is asked for */

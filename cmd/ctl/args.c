@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cmd/common/argv.h"
+#include "cmd/ctl/fixed.h"
 #include "cmd/ctl/help.h"
 #include "cmd/ctl/hint.h"
 #include "cmd/ctl/image.h"
@@ -160,12 +161,16 @@ static const char *value_of_option(char **word, const char *otherwise)
 static void explain_settings(const struct command *command, char **words, struct err *err)
 {
     for (; *words && strcmp(*words, "--") != 0; words++) {
+        const char *name = *words + strspn(*words, "-");
         const struct arg *setting = setting_of_option(command, *words);
 
         if (setting) {
             (void)err_say(err, -EINVAL,
                           "unknown option --%s; settings are given as KEY=VALUE: %s=%s",
                           setting->option, setting->option, value_of_option(words, setting->word));
+            return;
+        }
+        if (name != *words && fixed_refuse(command->fixed, "", name, err) < 0) {
             return;
         }
     }
@@ -217,18 +222,40 @@ static const char *find_setting(const struct command *command, const char *text,
     return *setting && text[len] == '=' ? text + len + 1 : NULL;
 }
 
+/* The setting that was most likely meant, or all that there are. */
+static void hint_setting(const struct command *command, const char *text, struct err *err)
+{
+    const struct arg *settings = settings_of(command);
+    struct option list[LIST_MAX] = {{0}};
+    const struct option *meant;
+
+    assert(count_args(settings) < LIST_MAX);
+    fill_list(list, settings, 0);
+    meant = strchr(text, '=') ? argv_guess(list, text, strcspn(text, "=")) : NULL;
+    if (meant) {
+        err_hint(err, "did you mean %s=%s?", meant->name, settings[meant->val].word);
+        return;
+    }
+    for (const struct arg *arg = settings; arg->kind != ARG_END; arg++) {
+        size_t used = strlen(err->text);
+
+        (void)snprintf(err->text + used, sizeof(err->text) - used, "%s%s=%s",
+                       arg == settings ? "; there are " : ", ", arg->option, arg->word);
+    }
+}
+
 static int refuse_setting(const struct args *args, const char *text, struct err *err)
 {
-    char known[256] = "";
-    size_t used = 0;
+    const char *disk = json_string_value(json_object_get(args->params, "name"));
+    bool is_known = find_name(settings_of(args->command), text, strcspn(text, "="));
 
-    for (const struct arg *arg = settings_of(args->command);
-         arg->kind != ARG_END && used < sizeof(known); arg++) {
-        used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s=%s", used ? ", " : "",
-                                 arg->option, arg->word);
+    if (!is_known && fixed_refuse(args->command->fixed, disk ? disk : "", text, err) < 0) {
+        return -EINVAL;
     }
-    return err_say(err, -EINVAL, "\"%s\" is %s; there are %s", text,
-                   strchr(text, '=') ? "no setting" : "not of the form KEY=VALUE", known);
+    (void)err_say(err, -EINVAL, "\"%s\" is %s", text,
+                  strchr(text, '=') ? "no setting" : "not of the form KEY=VALUE");
+    hint_setting(args->command, text, err);
+    return -EINVAL;
 }
 
 static int read_setting(struct args *args, const char *text, struct err *err)

@@ -150,6 +150,7 @@ const struct command commands[] = {
                       .is_optional = true,
                       .is_repeated = true}},
         .settings = settings_params,
+        .fixed = disk_params,
         .wait_ms = WAIT_SET_MS,
         .run = set_run,
     },

@@ -294,12 +294,16 @@ misused() {
     before=$(snapshot)
     misused "NAME is missing" set
     misused '"engine" is not of the form KEY=VALUE; there are poll-us=N, ' set vda engine
+    misused '"pol-us=9" is no setting; did you mean poll-us=N?' set vda pol-us=9
+    misused 'vda: serial is fixed at add: remove the disk, then add it with --serial B' set vda serial=B
+    misused 'serial is fixed at add: remove the disk, then add it with --serial TEXT' set vda --serial B
+    misused 'vda: size is fixed at add: remove the disk, then add it with --size 2M' set vda size=2M
     misused '"speed=9" is no setting; there are poll-us=N, poll-cpu=N, batch=N, huge-bounce=WHEN' \
         set vda speed=9
     misused '"poll_us=9" is no setting' set vda poll_us=9
     misused 'detect-zeroes: "yes" is not allowed, must be one of "off", "on", "unmap"' \
         set vda detect-zeroes=yes
-    misused '"config-wce=off" is no setting' set vda config-wce=off
+    misused 'vda: config-wce is fixed at add: ' set vda config-wce=off
     misused '"=aio" is no setting' set vda =aio
     misused 'engine: "" is no value for it; ENGINE: ' set vda engine=
     misused "engine: is given twice" set vda engine=auto engine=auto

@@ -347,6 +347,9 @@ def try_each_parameter_is_checked():
                     count += 1
             refused_params(client, method['name'], {**valid, 'colour': 1},
                            'unknown member "colour"')
+        for name in 'serial', 'readonly', 'image':
+            refused_params(client, 'disk.set', {'name': 'vda', name: 1},
+                           f'{name}: is fixed when the disk is added')
         assert count > 200, count
         assert client.call('disk.show', {'name': 'vda'}) == before
         assert len(client.call('disk.list')['disks']) == 1

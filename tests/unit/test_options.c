@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "cmd/ctl/fixed.h"
 #include "cmd/ctl/options.h"
+#include "daemon/disk_params.h"
 
 /* What a daemon with more in its tables than ours would have. */
 struct target {
@@ -118,12 +122,79 @@ static void answers_have_values_within_objects(void **state)
     assert_null(options_value(before, &setting[1]));
 }
 
+static void assert_fixed(const struct param *table, const char *name, const char *key,
+                         const char *text)
+{
+    struct err err = {0};
+
+    assert_int_equal(fixed_refuse(table, name, key, &err), -EINVAL);
+    assert_string_equal(err.text, text);
+}
+
+static void what_is_fixed_is_told_with_the_words_of_add(void **state)
+{
+    struct err err = {0};
+
+    assert_fixed(rows, "vda", "queue-size=8",
+                 "vda: queue-size is fixed at add: remove the disk, then add it with "
+                 "--queue-size 8");
+    assert_fixed(rows, "vda", "queue-size=",
+                 "vda: queue-size is fixed at add: remove the disk, then add it with "
+                 "--queue-size N");
+    assert_fixed(rows, "", "fast=no",
+                 "fast is fixed at add: remove the disk, then add it with --fast, or without");
+    assert_fixed(rows, "vda", "image",
+                 "vda: image is fixed at add: remove the disk, then add it with another image");
+    assert_fixed(rows, "vda", "size=3",
+                 "vda: size is fixed at add: remove the disk, then add it with --size 3");
+    assert_fixed(rows, "vda", "delay=3",
+                 "vda: delay is fixed at add: remove the disk, then add it with null:...,delay=3");
+    for (const char *const *key =
+             (const char *const[]){"", "=", "path=/a", "kind=null", "queue_size=8", "limits=1",
+                                   "queue-siz=8", "nothing", NULL};
+         *key; key++) {
+        assert_int_equal(fixed_refuse(rows, "vda", *key, &err), 0);
+    }
+    assert_int_equal(fixed_refuse(NULL, "vda", "fast", &err), 0);
+}
+
+/* Whatever rows there are by now: what add takes, set takes or explains. */
+static void each_option_of_a_disk_can_be_set_or_is_told_to_be_fixed(void **state)
+{
+    static const struct command add_disk = {.name = "add", .params = disk_params};
+    static const struct command set_disk = {.name = "set", .settings = settings_params};
+    unsigned fixed = 0, set_too = 0;
+
+    for (const struct arg *arg = options_of(&add_disk); arg->kind != ARG_END; arg++) {
+        const struct arg *setting = settings_of(&set_disk);
+        struct err err = {0};
+        char how[PARAM_OPTION_BYTES + 8];
+
+        while (setting->kind != ARG_END && strcmp(setting->option, arg->option) != 0) {
+            setting++;
+        }
+        if (setting->kind != ARG_END) {
+            set_too++;
+            continue;
+        }
+        (void)snprintf(how, sizeof(how), "add it with --%s", arg->option);
+        assert_int_equal(fixed_refuse(disk_params, "vda", arg->option, &err), -EINVAL);
+        assert_non_null(strstr(err.text, "is fixed at add: remove the disk, then "));
+        assert_non_null(strstr(err.text, how));
+        fixed++;
+    }
+    assert_true(fixed > 20);
+    assert_true(set_too >= 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_are_options_and_what_is_required_is_none),
         cmocka_unit_test(settings_are_options_under_the_same_names),
         cmocka_unit_test(answers_have_values_within_objects),
+        cmocka_unit_test(what_is_fixed_is_told_with_the_words_of_add),
+        cmocka_unit_test(each_option_of_a_disk_can_be_set_or_is_told_to_be_fixed),
     };
 
     return unit_run(tests);
