@@ -281,6 +281,9 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     opts->is_incoming = config->incoming;
     opts->geometry.logical_block = (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
+    opts->geometry.alignment = (uint32_t)config->alignment_offset;
+    opts->geometry.min_io = (uint32_t)config->min_io;
+    opts->geometry.opt_io = (uint32_t)config->opt_io;
     (void)blk_chs_parse(config->geometry, &opts->geometry.chs); /* else it is guessed */
     opts->geometry.discard_block = disk_limits_discard_block(config);
     opts->geometry.zeroes = is_on(config->write_zeroes) ? BLK_ZEROES_UNMAP : BLK_ZEROES_OFF;

@@ -43,6 +43,9 @@ static int check_whole_blocks(const struct disk_config *config, struct err *err)
         const char *name;
         int64_t bytes;
     } sizes[] = {
+        {"alignment_offset", config->alignment_offset},
+        {"min_io", config->min_io},
+        {"opt_io", config->opt_io},
         {"size_max", config->size_max},
         {"discard_granularity", config->discard_granularity},
         {"max_discard", config->max_discard},

@@ -35,6 +35,9 @@ struct disk_config {
     int64_t queue_size;
     int64_t logical_block_size;  /* 0: as the image suggests */
     int64_t physical_block_size; /* 0: as the image suggests */
+    int64_t alignment_offset;    /* bytes; 0: as the image suggests */
+    int64_t min_io;              /* bytes; 0: as the image suggests */
+    int64_t opt_io;              /* bytes; 0: as the image suggests */
     int64_t seg_max;
     int64_t size_max;            /* bytes; 0: nothing is said */
     int64_t discard_granularity; /* bytes; 0: as the image suggests */

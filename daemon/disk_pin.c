@@ -205,6 +205,9 @@ static int refuse_both(const struct disk_config *config, struct err *err)
 {
     static const char *const names[] = {"logical_block_size",
                                         "physical_block_size",
+                                        "alignment_offset",
+                                        "min_io",
+                                        "opt_io",
                                         "seg_max",
                                         "size_max",
                                         "geometry",

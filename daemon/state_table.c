@@ -126,6 +126,12 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         (config->physical_block_size && config->physical_block_size != record->physical_block)) {
         return err_say(err, -EINVAL, "geometry: its block sizes are not those of config");
     }
+    if ((config->alignment_offset && config->alignment_offset != record->alignment) ||
+        (config->min_io && config->min_io != record->min_io) ||
+        (config->opt_io && config->opt_io != record->opt_io)) {
+        return err_say(err, -EINVAL,
+                       "geometry: its alignment_offset and I/O sizes are not those of config");
+    }
     if (config->discard_granularity && config->discard_granularity != record->discard_block) {
         return err_say(err, -EINVAL, "geometry: its discard_block_size is not that of config");
     }

@@ -69,22 +69,60 @@ static bool is_alignment_good(uint32_t alignment, const struct blk_opts *opts)
     return alignment < opts->physical_block && fits_blocks(alignment, opts, MAX_ALIGNMENT_BLOCKS);
 }
 
+/* The most of whole logical blocks that the config space has room for. */
+static uint64_t most_bytes(const struct blk_opts *opts, uint32_t blocks)
+{
+    return (uint64_t)blocks * opts->logical_block;
+}
+
+static int check_min_io(const struct blk_opts *opts, struct err *err)
+{
+    if (!opts->min_io || is_min_io_good(opts->min_io, opts)) {
+        return 0;
+    }
+    err_say(err, -EINVAL,
+            "the smallest I/O size %u has to be whole logical blocks of %u, from the physical "
+            "block size %u to %llu",
+            opts->min_io, opts->logical_block, opts->physical_block,
+            (unsigned long long)most_bytes(opts, MAX_MIN_IO_BLOCKS));
+    err_hint(err, "use another --min-io, or leave it out");
+    return -EINVAL;
+}
+
+static int check_alignment(const struct blk_opts *opts, struct err *err)
+{
+    uint64_t below = opts->physical_block - opts->logical_block;
+
+    if (is_alignment_good(opts->alignment, opts)) {
+        return 0;
+    }
+    err_say(err, -EINVAL,
+            "the alignment offset %u has to be whole logical blocks of %u, below the physical "
+            "block size %u, and %llu at most",
+            opts->alignment, opts->logical_block, opts->physical_block,
+            (unsigned long long)min_of(below, most_bytes(opts, MAX_ALIGNMENT_BLOCKS)));
+    err_hint(err, "use another --alignment-offset, or leave it out");
+    return -EINVAL;
+}
+
 static int check_topology(const struct blk_opts *opts, struct err *err)
 {
-    if (opts->min_io && !is_min_io_good(opts->min_io, opts)) {
-        return err_say(err, -EINVAL,
-                       "the smallest I/O size %u is below the physical block size %u, in no whole "
-                       "logical blocks of %u, or in more than %u",
-                       opts->min_io, opts->physical_block, opts->logical_block, MAX_MIN_IO_BLOCKS);
+    int ret = check_min_io(opts, err);
+
+    return ret < 0 ? ret : check_alignment(opts, err);
+}
+
+/* What the image has is cut to whole blocks, and what somebody asks for is not. */
+static int check_opt_io(const struct blk_opts *opts, struct err *err)
+{
+    if (is_aligned(opts->opt_io, opts->logical_block)) {
+        return 0;
     }
-    if (!is_alignment_good(opts->alignment, opts)) {
-        return err_say(err, -EINVAL,
-                       "the alignment offset %u is not below the physical block size %u, in no "
-                       "whole logical blocks of %u, or in more than %u",
-                       opts->alignment, opts->physical_block, opts->logical_block,
-                       MAX_ALIGNMENT_BLOCKS);
-    }
-    return 0;
+    err_say(err, -EINVAL, "the best I/O size %u has to be whole logical blocks of %u, up to %u",
+            opts->opt_io, opts->logical_block,
+            UINT32_MAX / opts->logical_block * opts->logical_block);
+    err_hint(err, "use another --opt-io, or leave it out");
+    return -EINVAL;
 }
 
 /* Digits alone, up to `most`; moves behind them. */
@@ -243,14 +281,28 @@ static void choose_blocks(struct blk_opts *opts, const struct node_facts *image)
     }
 }
 
-/* What cannot be told is as if the image knew nothing: a hint that is wrong does harm. */
-static void choose_topology(struct blk_opts *opts, const struct node_facts *image)
+/*
+ * What the image has and cannot be told is as if it knew nothing: a hint that is wrong does harm.
+ * What was asked for is told, or refused.
+ */
+static int choose_topology(struct blk_opts *opts, const struct node_facts *image, struct err *err)
 {
     uint32_t alignment = image->alignment % opts->physical_block;
+    int ret = check_opt_io(opts, err);
 
-    opts->alignment = is_alignment_good(alignment, opts) ? alignment : 0;
-    opts->min_io = is_min_io_good(image->min_io, opts) ? image->min_io : opts->physical_block;
-    opts->opt_io = image->opt_io;
+    if (ret == 0) {
+        ret = check_topology(opts, err);
+    }
+    if (!opts->alignment) {
+        opts->alignment = is_alignment_good(alignment, opts) ? alignment : 0;
+    }
+    if (!opts->min_io) {
+        opts->min_io = is_min_io_good(image->min_io, opts) ? image->min_io : opts->physical_block;
+    }
+    if (!opts->opt_io) {
+        opts->opt_io = image->opt_io;
+    }
+    return ret;
 }
 
 /* As an ATA disk has it, whose cylinders say no more of a larger one. */
@@ -338,7 +390,10 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
         return -EINVAL;
     }
     opts->capacity = image->size;
-    choose_topology(opts, image);
+    ret = choose_topology(opts, image, err);
+    if (ret < 0) {
+        return ret;
+    }
     if (!opts->chs.heads) {
         opts->chs = guess_chs(image);
     }

@@ -57,6 +57,10 @@ static inline unsigned blk_seg_max(unsigned queue_size)
 /* The config space has 32 bits for them, in sectors. */
 #define BLK_SECTORS_MAX_BYTES ((uint64_t)UINT32_MAX * SECTOR_SIZE)
 
+/* In bytes, with the largest blocks: 8 and 16 bits of the config space. */
+#define BLK_ALIGNMENT_MAX (255u * 32768)
+#define BLK_MIN_IO_MAX (65535u * 32768)
+
 /* For discard_block: as the image has it. */
 #define BLK_DISCARD_BLOCK_ANY UINT32_MAX
 
@@ -129,12 +133,12 @@ struct blk_opts {
 };
 
 /*
- * Take the capacity from the image, the topology as far as the config space has room for it, and
- * the block sizes and geometry where `opts` has 0; refuse what the image cannot do: blocks smaller
- * than its own, a size that is no multiple of the block, limits of what it has not.  Discards and
- * zeroes are as the image has them, but no more than `opts` has, whose discard_block may be
- * BLK_DISCARD_BLOCK_ANY.  Returns 0 or -EINVAL; the caller knows the image's name and
- * puts it before the error.
+ * Take the capacity from the image, and where `opts` has 0 the block sizes, the geometry, and the
+ * topology as far as the config space has room for it; refuse what the image cannot do: blocks
+ * smaller than its own, a size that is no multiple of the block, limits of what it has not.
+ * Discards and zeroes are as the image has them, but no more than `opts` has, whose discard_block
+ * may be BLK_DISCARD_BLOCK_ANY.  Returns 0 or -EINVAL; the caller knows the image's name and puts
+ * it before the error.
  */
 int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, struct err *err);
 

@@ -257,6 +257,32 @@ misused() {
     misused "--serial: is 21 bytes long" add vda null:1G --serial 012345678901234567890
 }
 
+@test "topology that a guest cannot be told" {
+    local device option
+
+    for option in --alignment-offset --min-io --opt-io; do
+        misused "$option: \"0\" is no size" add vda null:1G "$option" 0
+        misused "$option: 1000 bytes are not whole blocks of 512 bytes; the next that are: 1024" \
+            add vda null:1G "$option" 1000
+    done
+    misused "--alignment-offset: 8388608 is out of range, 0 to 8355840 are allowed" \
+        add vda null:1G --alignment-offset 8M
+    misused "--min-io: 4294967296 is out of range" add vda null:1G --min-io 4G
+    misused "--opt-io: 4294967296 is out of range" add vda null:1G --opt-io 4G
+    device=$(image vda 1M)
+    refused "image $device: the smallest I/O size 2048 has to be whole logical blocks of 512, from the physical block size 4096 to 33553920; use another --min-io" \
+        add vda "$device" --min-io 2K
+    refused "image $device: the alignment offset 4096 has to be whole logical blocks of 512, below the physical block size 4096, and 3584 at most" \
+        add vda "$device" --alignment-offset 4K
+    misused "--opt-io: 6144 bytes are not whole blocks of 4096 bytes; the next that are: 8192" \
+        add vda "$device" --opt-io 6K --logical-block-size 4K
+    vblkctl add vda "$device" --min-io 64K --opt-io 1M --alignment-offset 3584
+    [ "$(field vda alignment_offset min_io_size opt_io_size)" = "3584 65536 1048576" ]
+    before=$(snapshot)
+    misused "--min-io: does not go with" add vdb null:1M --min-io 64K \
+        --as-shown "$(vblkctl show vda --shown)"
+}
+
 @test "limits of discards and zeroes that no disk can have, each by name" {
     local option
 

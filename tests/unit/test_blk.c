@@ -1523,6 +1523,53 @@ static void topology_suits_blocks_that_were_asked_for(void **state)
     assert_topology(&shifted, (struct blk_opts){.physical_block = 1 << 20}, 0, 1 << 20);
 }
 
+static void topology_that_was_asked_for_is_told(void **state)
+{
+    struct world *w = *state;
+    struct node_facts raid = image;
+    struct blk_opts opts = {.queues = 1,
+                            .alignment = 255 * 512,
+                            .physical_block = 1 << 17,
+                            .min_io = 65535 * 512,
+                            .opt_io = UINT32_MAX - 511};
+    struct virtio_blk_config config;
+
+    raid.alignment = 7 * 512;
+    raid.min_io = 65536;
+    raid.opt_io = 262144;
+    assert_int_equal(blk_opts_resolve(&opts, &raid, NULL), 0);
+    with_opts(w, &opts);
+    blk_config_read(&w->blk, 0, &config, sizeof(config));
+    assert_int_equal(config.alignment_offset, 255);
+    assert_int_equal(config.min_io_size, 65535);
+    assert_int_equal(config.opt_io_size, UINT32_MAX / 512);
+}
+
+static void assert_topology_refused(struct blk_opts opts, const char *why)
+{
+    struct err err = {0};
+
+    assert_int_equal(blk_opts_resolve(&opts, &image, &err), -EINVAL);
+    assert_non_null(strstr(err.text, why));
+}
+
+/* What was asked for is told, or the disk is not there: it is never left out, or cut. */
+static void topology_that_was_asked_for_and_cannot_be_told_is_refused(void **state)
+{
+    assert_topology_refused((struct blk_opts){.min_io = 2048},
+                            "smallest I/O size 2048 has to be whole logical blocks of 512, from "
+                            "the physical block size 4096 to 33553920");
+    assert_topology_refused((struct blk_opts){.min_io = 65536 * 512}, "to 33553920");
+    assert_topology_refused((struct blk_opts){.alignment = 4096},
+                            "alignment offset 4096 has to be whole logical blocks of 512, below "
+                            "the physical block size 4096, and 3584 at most");
+    assert_topology_refused((struct blk_opts){.alignment = 256 * 512, .physical_block = 1 << 20},
+                            "and 130560 at most");
+    assert_topology_refused((struct blk_opts){.opt_io = 4608, .logical_block = 4096},
+                            "best I/O size 4608 has to be whole logical blocks of 4096, up to "
+                            "4294963200");
+}
+
 static void assert_chs(struct node_facts facts, unsigned cylinders, unsigned heads,
                        unsigned sectors)
 {
@@ -1806,6 +1853,8 @@ int main(void)
         cmocka_unit_test(geometry_of_which_parts_are_missing_is_refused),
         cmocka_unit_test(topology_that_cannot_be_told_is_not),
         cmocka_unit_test(topology_suits_blocks_that_were_asked_for),
+        in_world(topology_that_was_asked_for_is_told),
+        cmocka_unit_test(topology_that_was_asked_for_and_cannot_be_told_is_refused),
         cmocka_unit_test(topology_that_cannot_be_is_refused),
         cmocka_unit_test(resolve_keeps_blocks_that_were_asked_for),
         cmocka_unit_test(large_logical_block_raises_the_physical_one),
