@@ -242,6 +242,24 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     return ret;
 }
 
+/* Its lock is free while the guest writes elsewhere, so nothing tells when that has ended. */
+int disk_config_check_new(const struct disk_config *config, struct err *err)
+{
+    enum cache_mode mode;
+
+    if (!config->incoming || !config->image.shareable ||
+        !cache_mode_parse(config->image.cache, &mode) || cache_is_direct(mode)) {
+        return 0;
+    }
+    (void)err_say(
+        err, -EINVAL,
+        "incoming: does not go with shareable and --cache %s: the page cache of this host "
+        "may be read before that of the other is written out",
+        config->image.cache);
+    err_hint(err, "use --cache none on both hosts");
+    return -EINVAL;
+}
+
 /*
  * A change is refused at once, not by the next start.  disk_config_complete does not ask, as a
  * disk that another build was told to serve so has to come back, if only as failed.

@@ -23,6 +23,11 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
  */
 void disk_config_default_serial(struct disk_config *config, unsigned attempt);
 
+/*
+ * -EINVAL when a disk must not begin so, although one may become so: its guest may have left.
+ */
+int disk_config_check_new(const struct disk_config *config, struct err *err);
+
 /* -EINVAL when the change asks for what a disk of this kind does not have. */
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err);

@@ -27,6 +27,7 @@ static struct image_opts image_opts(const struct plane *plane)
 
     assert(is_known); /* the table of settings allows no other */
     (void)is_known;
+    opts.owner = plane->opts.name;
     opts.max_inflight = min_of(plane->opts.queues * plane->opts.queue_size, MAX_INFLIGHT);
     return opts;
 }

@@ -242,6 +242,9 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
     int ret = disk_config_complete(config, registry->opts.socket_dir, err);
 
     if (ret == 0) {
+        ret = disk_config_check_new(config, err);
+    }
+    if (ret == 0) {
         ret = registry_refuse_taken(registry, config, err);
     }
     if (ret == 0 && !has_serial) {

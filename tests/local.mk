@@ -83,6 +83,7 @@ UNIT_TESTS = \
 	tests/unit/test_keeper \
 	tests/unit/test_image_fate \
 	tests/unit/test_image_id \
+	tests/unit/test_image_lock \
 	tests/unit/test_image_random \
 	tests/unit/test_image_sync \
 	tests/unit/test_image_zoned \
@@ -165,6 +166,8 @@ tests_unit_test_image_SOURCES = tests/unit/test_image.c $(IMAGE_WORLD) \
 	tests/unit/node_count.c tests/unit/node_count.h
 tests_unit_test_image_fate_SOURCES = tests/unit/test_image_fate.c $(IMAGE_WORLD)
 tests_unit_test_image_id_SOURCES = tests/unit/test_image_id.c $(IMAGE_WORLD)
+tests_unit_test_image_lock_SOURCES = tests/unit/test_image_lock.c $(IMAGE_WORLD)
+tests_unit_test_image_lock_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_sync_SOURCES = tests/unit/test_image_sync.c $(IMAGE_WORLD)
 tests_unit_test_node_SOURCES = tests/unit/test_node.c $(IMAGE_WORLD) \
 	tests/unit/node_count.c tests/unit/node_count.h
@@ -368,7 +371,7 @@ EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.ba
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
-	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
+	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
 	tests/e2e/recover.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh

@@ -10,6 +10,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "core/base/file_lock.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_loop.h"
 #include "core/base/sysfs.h"
@@ -107,6 +108,8 @@ static int claim_below(struct claimant *c, dev_t dev, const struct loop_info64 *
 {
     dev_t whole;
 
+    c->use.is_part |= !image_range_is_whole(&c->use.range);
+    c->use.range = (struct image_range){0};
     if (find_whole(dev, &whole)) {
         c->use.is_part = true;
         return claim_device(c, whole, -1);
@@ -169,9 +172,28 @@ int image_claim_open(struct image_claim *claim, int fd, const struct image_use *
     return ret;
 }
 
+/* Another one that tries is no reason. */
+int image_claim_try(const char *path, struct err *err)
+{
+    unsigned tries = 0;
+    int fd;
+
+    do {
+        fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NOCTTY);
+    } while (fd < 0 && errno == EBUSY && file_lock_again(&tries));
+    if (fd < 0) {
+        int ret = err_set(err, -errno, "cannot claim image %s", path);
+
+        err_hint(err, "the device is mounted, claimed by another driver, or another disk's alone");
+        return ret;
+    }
+    close(fd);
+    return 0;
+}
+
 void image_claim_close(struct image_claim *claim)
 {
     while (claim->count > 0) {
-        close(claim->fd[--claim->count]);
+        image_lock_close(claim->fd[--claim->count]);
     }
 }

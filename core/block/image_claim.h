@@ -27,4 +27,11 @@ struct image_claim {
  */
 int image_claim_open(struct image_claim *claim, int fd, const struct image_use *use,
                      struct err *err);
+
+/*
+ * A device that is to be written, and not by one alone, so that it cannot be claimed for good: has
+ * anything else in this host's kernel claimed it, as a mount does?  Returns 0 or -errno.
+ */
+int image_claim_try(const char *path, struct err *err);
+
 void image_claim_close(struct image_claim *claim);

@@ -128,6 +128,17 @@ static int open_failed(int code, const struct image_opts *opts, struct err *err)
     return code;
 }
 
+static bool must_be_claimed(const struct image_opts *opts)
+{
+    return !opts->is_readonly && !opts->is_look;
+}
+
+/* Others may write to it as well, which a claim would forbid. */
+static bool has_company(const struct image_opts *opts)
+{
+    return opts->is_shareable || !image_range_is_whole(&opts->range);
+}
+
 /*
  * Look before opening: opening a FIFO or a terminal may block or do harm.  Returns the flags
  * that the kind of file asks for beside ours, or -errno.
@@ -144,7 +155,7 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     }
     if (S_ISBLK(st.st_mode)) {
         /* The kernel's own claim: refused while the device is mounted. */
-        return opts->is_readonly || opts->is_look ? 0 : O_EXCL;
+        return must_be_claimed(opts) && !has_company(opts) ? O_EXCL : 0;
     }
     if (!S_ISREG(st.st_mode)) {
         return err_say(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
@@ -279,9 +290,23 @@ static int open_sync(struct image_file *image, struct err *err)
 static int lock_all(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
     const struct image_use use = {
-        .image = opts->path, .is_readonly = opts->is_readonly, .is_retry = opts->is_retry};
-    int ret = image_lock(image->fd, opts->path, &use, err);
+        .image = opts->path,
+        .owner = opts->owner,
+        .range = opts->range,
+        .is_readonly = opts->is_readonly,
+        .is_shareable = opts->is_shareable,
+        .is_retry = opts->is_retry,
+    };
+    struct stat st;
+    int ret = 0;
 
+    if (must_be_claimed(opts) && has_company(opts) && fstat(image->fd, &st) == 0 &&
+        S_ISBLK(st.st_mode)) {
+        ret = image_claim_try(opts->path, err);
+    }
+    if (ret == 0) {
+        ret = image_lock(image->fd, opts->path, &use, err);
+    }
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
     if (ret == 0) {
         ret = image_claim_open(&image->claim, image->fd, &use, err);
@@ -351,7 +376,7 @@ void image_file_close(struct image_file *image)
         image_sync_close(image->sync);
     }
     if (image->fd >= 0) {
-        close(image->fd);
+        image_lock_close(image->fd);
     }
     image_claim_close(&image->claim);
     if (image->wipe_lock) {

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,15 @@
 
 #include "core/base/base.h"
 #include "core/base/text.h"
+#include "core/block/image_owner.h"
 
 /* What is looked for.  Lines of locks have other numbers of devices than some file systems tell. */
 struct sought {
     char inode[32]; /* ":12 ", as it stands in a line of a lock */
     struct stat st;
+    const struct image_lock_span *span;
     int own_fd;
+    int found_fd; /* the one that has it, in its process */
 };
 
 static size_t read_text(const char *path, char *text, size_t size)
@@ -32,13 +36,33 @@ static size_t read_text(const char *path, char *text, size_t size)
     return len > 0 ? (size_t)len : 0;
 }
 
+/* Behind the inode a line has the first and the last byte, or "EOF". */
+static bool is_in_span(const struct image_lock_span *span, const char *bytes)
+{
+    char *end;
+    long long first = strtoll(bytes, &end, 10);
+    long long last = strtoll(end, &end, 10);
+
+    if (strncmp(end, " EOF", 4) == 0) {
+        last = INT64_MAX;
+    }
+    return span->len == 0 || (first < span->first + span->len && last >= span->first);
+}
+
 /* Source: proc_pid_fdinfo(5), "lock". */
 static bool has_lock(const struct sought *sought, const char *path)
 {
-    char text[2048];
+    char text[4096];
     const char *line = read_text(path, text, sizeof(text)) > 0 ? strstr(text, "lock:") : NULL;
+    const char *inode = line;
 
-    return line && strstr(line, sought->inode);
+    while (inode && (inode = strstr(inode, sought->inode))) {
+        inode += strlen(sought->inode);
+        if (is_in_span(sought->span, inode)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* A file of another file system may have the same number.  No server is asked, which may hang. */
@@ -53,7 +77,7 @@ static bool is_it(const struct sought *sought, long pid, const char *fd)
            st.stx_ino == sought->st.st_ino;
 }
 
-static bool holds_it(const struct sought *sought, long pid)
+static bool holds_it(struct sought *sought, long pid)
 {
     char path[64];
     struct dirent *entry;
@@ -69,6 +93,7 @@ static bool holds_it(const struct sought *sought, long pid)
         (void)snprintf(path, sizeof(path), "/proc/%ld/fdinfo/%.16s", pid, entry->d_name);
         holds = entry->d_name[0] != '.' && !(is_own && fd == sought->own_fd) &&
                 has_lock(sought, path) && is_it(sought, pid, entry->d_name);
+        sought->found_fd = (int)fd;
     }
     if (dir) {
         closedir(dir);
@@ -76,7 +101,7 @@ static bool holds_it(const struct sought *sought, long pid)
     return holds;
 }
 
-static void say_holder(long pid, char text[IMAGE_HOLDER_BYTES])
+static void say_process(long pid, char text[IMAGE_HOLDER_BYTES])
 {
     char path[64];
     char name[32];
@@ -92,9 +117,20 @@ static void say_holder(long pid, char text[IMAGE_HOLDER_BYTES])
     (void)snprintf(text, IMAGE_HOLDER_BYTES, "%s (pid %ld)", shown[0] ? shown : "a process", pid);
 }
 
-bool image_holder_find(int fd, char text[IMAGE_HOLDER_BYTES])
+static void say_holder(const struct sought *sought, long pid, char text[IMAGE_HOLDER_BYTES])
 {
-    struct sought sought = {.own_fd = fd};
+    char owner[IMAGE_OWNER_BYTES];
+
+    if (pid == (long)getpid() && image_owner_find(sought->found_fd, owner)) {
+        (void)snprintf(text, IMAGE_HOLDER_BYTES, "%s, a disk of this vblkd", owner);
+    } else {
+        say_process(pid, text);
+    }
+}
+
+bool image_holder_find(int fd, const struct image_lock_span *span, char text[IMAGE_HOLDER_BYTES])
+{
+    struct sought sought = {.own_fd = fd, .span = span};
     struct dirent *entry;
     bool is_found = false;
     DIR *dir;
@@ -110,7 +146,7 @@ bool image_holder_find(int fd, char text[IMAGE_HOLDER_BYTES])
 
         is_found = pid > 0 && holds_it(&sought, pid);
         if (is_found) {
-            say_holder(pid, text);
+            say_holder(&sought, pid, text);
         }
     }
     if (dir) {

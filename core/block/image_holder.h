@@ -10,10 +10,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define IMAGE_HOLDER_BYTES 96
+#include <sys/types.h>
+
+#define IMAGE_HOLDER_BYTES 112
+
+/* Bytes that are locked. */
+struct image_lock_span {
+    off_t first;
+    off_t len; /* 0: any */
+};
 
 /*
- * "qemu-system-x86 (pid 123)": a process that has locked bytes of the file that is open as `fd`, by
- * another fd.  Returns false when none is seen: it is another host's, or another user's process.
+ * "qemu-system-x86 (pid 123)" or "vda, a disk of this vblkd": who has locked any of these bytes of
+ * the file that is open as `fd`, by another fd.  Returns false when none is seen: it is another
+ * host's, or another user's process.
  */
-bool image_holder_find(int fd, char text[IMAGE_HOLDER_BYTES]);
+bool image_holder_find(int fd, const struct image_lock_span *span, char text[IMAGE_HOLDER_BYTES]);

@@ -3,11 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "core/base/file_lock.h"
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "core/block/image_holder.h"
+#include "core/block/image_owner.h"
 
 /*
  * QEMU's layout: somebody who uses a permission holds a shared lock on byte 100 + its number,
@@ -31,93 +35,222 @@ enum permission {
 #define PART_USED 300
 #define PART_WRITTEN 301
 
-static int lock_byte(int fd, off_t byte)
+/* Our own as well: somebody reads while others write, whom an exclusive writer would not see. */
+#define LOOKED_ON 302
+
+/*
+ * Of a range, a byte for each sector: far behind what any file has.  All of it is shared locks, as
+ * those of QEMU are.
+ */
+#define RANGE_WRITTEN ((off_t)1 << 60)
+#define RANGE_UNSHARED (RANGE_WRITTEN + RANGE_SECTORS)
+#define RANGE_LOOKED_ON (RANGE_UNSHARED + RANGE_SECTORS)
+#define RANGE_SECTORS ((off_t)1 << 55)
+
+/* Where it is said who writes, who does not want others to, and who bears that others do. */
+struct lock_places {
+    off_t written, unshared, looked_on;
+    off_t len;
+};
+
+static const struct lock_places whole_places = {
+    .written = USED_BASE + PERM_WRITE,
+    .unshared = UNSHARED_BASE + PERM_WRITE,
+    .looked_on = LOOKED_ON,
+    .len = 1,
+};
+
+/* One who tries, and at last whose lock is in the way. */
+struct attempt {
+    int fd;
+    const struct image_use *use;
+    struct image_lock_span found;
+};
+
+static struct lock_places places_of(const struct image_range *range)
 {
-    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    off_t first = (off_t)(range->offset / SECTOR_SIZE);
+    off_t end = range->length
+                    ? (off_t)((range->offset + range->length + SECTOR_SIZE - 1) / SECTOR_SIZE)
+                    : RANGE_SECTORS;
+
+    return (struct lock_places){
+        .written = RANGE_WRITTEN + first,
+        .unshared = RANGE_UNSHARED + first,
+        .looked_on = RANGE_LOOKED_ON + first,
+        .len = end - first,
+    };
+}
+
+static int lock_bytes(int fd, off_t first, off_t len)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = len};
 
     return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
 }
 
-static bool is_locked_by_others(int fd, off_t byte)
+static bool find_other(struct attempt *attempt, off_t first, off_t len)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = len};
 
-    return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+    attempt->found = (struct image_lock_span){.first = first, .len = len};
+    return fcntl(attempt->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-static int lock_whole(int fd, bool is_readonly)
-{
-    int ret = lock_byte(fd, USED_BASE + PERM_CONSISTENT_READ);
+/* ---- lock ---- */
 
-    if (ret == 0 && !is_readonly) {
-        ret = lock_byte(fd, USED_BASE + PERM_WRITE);
+static int lock_places(const struct attempt *attempt, const struct lock_places *at)
+{
+    const struct image_use *use = attempt->use;
+    int ret = 0;
+
+    if (!use->is_readonly) {
+        ret = lock_bytes(attempt->fd, at->written, at->len);
     }
-    if (ret == 0) {
-        ret = lock_byte(fd, UNSHARED_BASE + PERM_WRITE);
+    if (ret == 0 && !use->is_shareable) {
+        ret = lock_bytes(attempt->fd, at->unshared, at->len);
     }
-    if (ret == 0) {
-        ret = lock_byte(fd, UNSHARED_BASE + PERM_RESIZE);
+    if (ret == 0 && use->is_shareable && use->is_readonly) {
+        ret = lock_bytes(attempt->fd, at->looked_on, at->len);
     }
     return ret;
 }
 
-static int lock_part(int fd, bool is_readonly)
+static int lock_part(const struct attempt *attempt)
 {
-    int ret = lock_byte(fd, PART_USED);
+    int ret = lock_bytes(attempt->fd, PART_USED, 1);
 
-    return ret == 0 && !is_readonly ? lock_byte(fd, PART_WRITTEN) : ret;
+    return ret == 0 && !attempt->use->is_readonly ? lock_bytes(attempt->fd, PART_WRITTEN, 1) : ret;
+}
+
+/*
+ * One of a range looks like one of the whole to QEMU, but for the byte that says that it reads: all
+ * others have that, so whoever finds it knows that not all is others' ranges.
+ */
+static int lock_all_places(const struct attempt *attempt)
+{
+    const struct image_range *range = &attempt->use->range;
+    const struct lock_places places = places_of(range);
+    bool is_whole = image_range_is_whole(range);
+    int ret = is_whole ? lock_bytes(attempt->fd, USED_BASE + PERM_CONSISTENT_READ, 1)
+                       : lock_places(attempt, &places);
+
+    if (ret == 0) {
+        ret = lock_places(attempt, &whole_places);
+    }
+    return ret == 0 ? lock_bytes(attempt->fd, UNSHARED_BASE + PERM_RESIZE, 1) : ret;
+}
+
+/* ---- look ---- */
+
+static bool is_place_taken(struct attempt *attempt, const struct lock_places *at)
+{
+    const struct image_use *use = attempt->use;
+    bool writes = !use->is_readonly;
+    bool shares = use->is_shareable && !use->is_part; /* whose part it is, no lock of it tells */
+
+    return (writes && find_other(attempt, at->unshared, at->len)) ||
+           (!shares && find_other(attempt, at->written, at->len)) ||
+           (writes && !shares && find_other(attempt, at->looked_on, at->len)) ||
+           (!writes && shares && find_other(attempt, at->unshared, at->len) &&
+            find_other(attempt, at->written, at->len));
+}
+
+static bool is_range_taken(struct attempt *attempt)
+{
+    const struct lock_places places = places_of(&attempt->use->range);
+
+    return (find_other(attempt, USED_BASE + PERM_CONSISTENT_READ, 1) &&
+            is_place_taken(attempt, &whole_places)) ||
+           is_place_taken(attempt, &places);
 }
 
 /* Whom neither the whole of it nor a part may be used beside. */
-static bool is_whole_taken(int fd, bool is_readonly)
+static bool is_whole_taken(struct attempt *attempt)
 {
-    return is_locked_by_others(fd, UNSHARED_BASE + PERM_CONSISTENT_READ) ||
-           (!is_readonly && is_locked_by_others(fd, UNSHARED_BASE + PERM_WRITE)) ||
-           is_locked_by_others(fd, USED_BASE + PERM_WRITE) ||
-           is_locked_by_others(fd, USED_BASE + PERM_RESIZE);
+    return find_other(attempt, UNSHARED_BASE + PERM_CONSISTENT_READ, 1) ||
+           find_other(attempt, USED_BASE + PERM_RESIZE, 1) ||
+           (image_range_is_whole(&attempt->use->range) ? is_place_taken(attempt, &whole_places)
+                                                       : is_range_taken(attempt));
 }
 
-static bool is_part_taken(int fd, bool is_readonly)
+static bool is_part_taken(struct attempt *attempt)
 {
-    return is_locked_by_others(fd, PART_WRITTEN) ||
-           (!is_readonly && is_locked_by_others(fd, PART_USED));
+    return find_other(attempt, PART_WRITTEN, 1) ||
+           (!attempt->use->is_readonly && find_other(attempt, PART_USED, 1));
 }
 
-static int refuse_lock(int fd, const char *path, const struct image_use *use, struct err *err)
+/* First lock, then look: of two that come at once at least one sees the other. */
+static int try_use(struct attempt *attempt)
 {
-    char quoted[TEXT_QUOTED_BYTES];
-    char holder[IMAGE_HOLDER_BYTES];
-    const char *what = use->is_readonly ? "writes it" : "reads or writes it";
-    bool is_seen = !use->is_retry && image_holder_find(fd, holder);
+    bool is_part = attempt->use->is_part;
+    int ret = is_part ? lock_part(attempt) : lock_all_places(attempt);
 
-    if (path == use->image) {
-        err_say(err, -EBUSY, "image %s is in use by another disk or program that %s%s%s", path,
-                what, is_seen ? ": " : "", is_seen ? holder : "");
-    } else {
-        err_say(err, -EBUSY,
-                "image %s lies on %s, which is in use by another disk or program that %s%s%s",
-                use->image, path, what, is_seen ? ": " : "", is_seen ? holder : "");
+    if (ret == -EAGAIN || ret == -EACCES) {
+        attempt->found = (struct image_lock_span){.len = 0};
+        return -EBUSY;
     }
+    if (ret == 0 && (is_whole_taken(attempt) || (!is_part && is_part_taken(attempt)))) {
+        return -EBUSY;
+    }
+    return ret;
+}
+
+/* ---- refuse ---- */
+
+static void hint_others(const struct attempt *attempt, const char *path, bool is_seen,
+                        struct err *err)
+{
+    const struct image_use *use = attempt->use;
+    char quoted[TEXT_QUOTED_BYTES];
+
     if (!is_seen && !use->is_retry) {
         err_hint(err, "it may be another host's");
     }
     err_hint(err, "see who has it open with: fuser -v %s", text_quote(path, quoted));
-    return -EBUSY;
+    if (!use->is_part) {
+        err_hint(err,
+                 use->is_shareable
+                     ? "the other one has to share it, too: --shareable, share-rw=on of QEMU"
+                     : "guests that share it by a cluster file system need --shareable, all of "
+                       "them");
+    }
 }
 
-/* First lock, then look: of two that come at once at least one sees the other. */
-static int try_use(int fd, const struct image_use *use)
+/* " (bytes 1048576 to 2097151 of it)" */
+static const char *say_range(const struct image_use *use, char *text, size_t size)
 {
-    int ret = use->is_part ? lock_part(fd, use->is_readonly) : lock_whole(fd, use->is_readonly);
+    const struct image_range *range = &use->range;
 
-    if (ret == -EAGAIN || ret == -EACCES) {
-        return -EBUSY;
+    text[0] = '\0';
+    if (range->length) {
+        (void)snprintf(text, size, " (bytes %" PRIu64 " to %" PRIu64 " of it)", range->offset,
+                       range->offset + range->length - 1);
+    } else if (range->offset) {
+        (void)snprintf(text, size, " (of it, what is behind byte %" PRIu64 ")", range->offset);
     }
-    if (ret == 0 && (is_whole_taken(fd, use->is_readonly) ||
-                     (!use->is_part && is_part_taken(fd, use->is_readonly)))) {
-        return -EBUSY;
+    return text;
+}
+
+static int refuse_lock(const struct attempt *attempt, const char *path, struct err *err)
+{
+    const struct image_use *use = attempt->use;
+    char holder[IMAGE_HOLDER_BYTES];
+    char range[96];
+    const char *what = use->is_readonly ? "writes it" : "reads or writes it";
+    bool is_seen = !use->is_retry && image_holder_find(attempt->fd, &attempt->found, holder);
+
+    (void)say_range(use, range, sizeof(range));
+    if (path == use->image) {
+        err_say(err, -EBUSY, "image %s%s is in use by another disk or program that %s%s%s", path,
+                range, what, is_seen ? ": " : "", is_seen ? holder : "");
+    } else {
+        err_say(err, -EBUSY,
+                "image %s%s lies on %s, which is in use by another disk or program that %s%s%s",
+                use->image, range, path, what, is_seen ? ": " : "", is_seen ? holder : "");
     }
-    return ret;
+    hint_others(attempt, path, is_seen, err);
+    return -EBUSY;
 }
 
 /*
@@ -126,18 +259,26 @@ static int try_use(int fd, const struct image_use *use)
  */
 int image_lock(int fd, const char *path, const struct image_use *use, struct err *err)
 {
+    struct attempt attempt = {.fd = fd, .use = use};
     unsigned tries = 0;
-    int ret = try_use(fd, use);
+    int ret = try_use(&attempt);
 
     while (ret == -EBUSY && file_lock_again(&tries)) {
-        ret = try_use(fd, use);
+        ret = try_use(&attempt);
     }
     if (ret == -EBUSY) {
-        return refuse_lock(fd, path, use, err);
+        return refuse_lock(&attempt, path, err);
     }
     if (ret < 0) {
         log_warn("%s: the file system has no locks: nothing keeps other programs off the image",
                  path);
     }
+    image_owner_set(fd, use->owner);
     return 0;
+}
+
+void image_lock_close(int fd)
+{
+    image_owner_set(fd, NULL);
+    close(fd);
 }

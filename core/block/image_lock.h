@@ -10,13 +10,20 @@
 
 #include "core/base/base.h"
 #include "core/base/err.h"
+#include "core/block/image_opts.h"
 
-/* What a disk does with a file, and for the sake of which image. */
+/*
+ * What a disk does with a file, and for the sake of which image.  Two of them may be there at once
+ * when neither writes, when both share it, or when their ranges have no sector in common.
+ */
 struct image_use {
     const char *image; /* path */
+    const char *owner; /* the disk's name, by which others are told of it; NULL: it has none */
+    struct image_range range;
     bool is_readonly;
-    bool is_part;  /* with a part of it, as a partition is of a device */
-    bool is_retry; /* who has it was told, so it is not looked for */
+    bool is_shareable; /* others may write as well, if they share it, too */
+    bool is_part;      /* with a part of it, as a partition is of a device; whole in `range` */
+    bool is_retry;     /* who has it was told, so it is not looked for */
 };
 
 /*
@@ -25,3 +32,6 @@ struct image_use {
  * A file system without locks is no error: it is logged.
  */
 int image_lock(int fd, const char *path, const struct image_use *use, struct err *err);
+
+/* Close what image_lock was asked for, and give up its locks. */
+void image_lock_close(int fd);

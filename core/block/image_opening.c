@@ -13,6 +13,7 @@ struct image_opening {
     struct image_opts opts;
     char *type; /* owned, as are those that may be NULL */
     char *path;
+    char *owner;
     image_opened *opened;
     void *arg;
     struct image *image; /* NULL: `err` says why */
@@ -28,6 +29,7 @@ static void release_opening(struct image_opening *opening)
 {
     free(opening->type);
     free(opening->path);
+    free(opening->owner);
     free(opening);
 }
 
@@ -76,9 +78,13 @@ static int copy_opts(struct image_opening *opening, const struct image_opts *opt
     if (ret == 0) {
         ret = copy_text(&opening->path, opts->path);
     }
+    if (ret == 0) {
+        ret = copy_text(&opening->owner, opts->owner);
+    }
     opening->opts = *opts;
     opening->opts.type = opening->type;
     opening->opts.path = opening->path;
+    opening->opts.owner = opening->owner;
     return ret;
 }
 

@@ -34,6 +34,17 @@ enum detect_zeroes {
     DETECT_UNMAP, /* it is zeroed, and may be given back */
 };
 
+/* Which bytes of a file are the disk's; all 0: all of them. */
+struct image_range {
+    uint64_t offset;
+    uint64_t length; /* 0: to the end, wherever that will be */
+};
+
+static inline bool image_range_is_whole(const struct image_range *range)
+{
+    return range->offset == 0 && range->length == 0;
+}
+
 struct image_opts {
     const char *type;      /* "file" or "null" */
     const char *path;      /* file: lent for the time of the call */
@@ -44,8 +55,11 @@ struct image_opts {
     bool holds_errors;     /* null: who asks waits for a person then, instead of an answer */
     unsigned max_inflight; /* how many requests at once are worth preparing for */
     enum cache_mode cache;
-    enum io_engine engine; /* file */
+    enum io_engine engine;    /* file */
+    struct image_range range; /* file */
+    const char *owner;        /* file: see struct image_use; lent for the time of the call */
     bool is_readonly;
+    bool is_shareable; /* file: see struct image_use */
     bool is_new;  /* the disk is being added: its geometry is guessed, and hints may tell options */
     bool create;  /* file: it must not exist; made sparse, `size` bytes long */
     bool probe;   /* file: refuse what looks like another format than raw */

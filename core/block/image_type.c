@@ -26,6 +26,8 @@ static const struct param file_params[] = {
     {"size", PARAM_BYTES, MEMBER(size), .max = INT64_MAX,
      .help = "how large the new file is, with --create"},
     {CACHE_ROW, .is_told = true},
+    {"shareable", PARAM_BOOL, MEMBER(shareable), .is_told = true,
+     .help = "other disks and programs may write to it as well, if they share it, too"},
     {"create", PARAM_BOOL, MEMBER(create), .help = "make the file; it must not exist"},
     {.name = NULL},
 };
@@ -49,6 +51,7 @@ static int file_check(const struct image_config *config, struct err *err)
 static void file_fill(const struct image_config *config, struct image_opts *opts)
 {
     opts->create = config->create;
+    opts->is_shareable = config->shareable;
     opts->probe = config->format[0] == '\0';
 }
 

@@ -31,6 +31,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_loss.h \
 	core/block/image_opening.c core/block/image_opening.h \
 	core/block/image_opts.c core/block/image_opts.h \
+	core/block/image_owner.c core/block/image_owner.h \
 	core/block/image_shape.c core/block/image_shape.h \
 	core/block/image_sync.c core/block/image_sync.h \
 	core/block/image_type.c core/block/image_type.h \
