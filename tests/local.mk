@@ -71,6 +71,7 @@ UNIT_TESTS = \
 	tests/unit/test_device_long \
 	tests/unit/test_engine \
 	tests/unit/test_err \
+	tests/unit/test_errors \
 	tests/unit/test_foreign \
 	tests/unit/test_gate \
 	tests/unit/test_glance \
@@ -179,6 +180,7 @@ tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 
 tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVICE_GUEST)
 
+tests_unit_test_errors_SOURCES = tests/unit/test_errors.c $(DEVICE_GUEST)
 tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)
 
 tests_unit_test_device_SOURCES = tests/unit/test_device.c $(GATE_IMAGE) $(DEVICE_GUEST) \

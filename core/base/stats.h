@@ -43,6 +43,7 @@ struct stats {
     uint64_t merged;                /* requests that went along with a neighbour's operation */
     uint64_t bounced;               /* of the operations: through huge pages of ours */
     uint64_t turned;                /* of the writes: into zeroings, as their data were zeroes */
+    uint64_t ignored;               /* failures that the guest was not told of, as was asked for */
     uint64_t freed;                 /* bytes that discards and zeroes gave the file system back */
 };
 

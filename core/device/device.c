@@ -48,6 +48,7 @@ int device_init(struct device *dev, uv_loop_t *loop, const struct device_opts *o
         mem_guard_watch(NULL);
         return err_set(err, ret, "%s: event loop", dev->view.name);
     }
+    dev->lanes.failed = device_on_failed;
     dev->lanes.first.tid = gettid();
     ringer_start(&dev->lanes.first.ringer);
     device_set_poll(dev, &poll);
@@ -191,25 +192,6 @@ void device_resume(struct device *dev, enum pause_reason reason)
     device_unpark(dev);
 }
 
-bool device_retry(struct device *dev)
-{
-    bool has_any = false;
-
-    device_park(dev);
-    for (unsigned i = 0; i < dev->view.queues; i++) {
-        struct queue *q = &dev->queue[i];
-
-        if (q->ring.held_count > 0) {
-            ring_retry(&q->ring);
-            memset(q->lane->errnos_told, 0, sizeof(q->lane->errnos_told));
-            lane_look(q->lane, q->index);
-            has_any = true;
-        }
-    }
-    device_unpark(dev);
-    return has_any;
-}
-
 uint64_t device_accepted(const struct device *dev)
 {
     return dev->view.blk.features;
@@ -293,6 +275,7 @@ void device_memory_changed(struct device *dev)
     for (unsigned i = 0; i < dev->view.queues; i++) {
         ring_setup_remap(&dev->ring[i]);
     }
+    device_end_error(dev);
     device_unpark(dev);
 }
 
@@ -302,6 +285,7 @@ static void forget_rings(struct device *dev)
     for (unsigned i = 0; i < dev->view.queues; i++) {
         ring_setup_reset(&dev->ring[i]);
     }
+    device_end_error(dev);
     device_log_end(dev); /* rings have answered what they held, and that is marked */
     dev->view.blk.features = 0;
     blk_trust(&dev->view.blk);

@@ -18,22 +18,15 @@
 #include "core/block/image_opts.h"
 #include "core/device/device_choice.h"
 #include "core/device/drain.h"
+#include "core/device/error_policy.h"
+#include "core/device/held.h"
+#include "core/device/pause.h"
 #include "core/virtio/blk_opts.h"
 #include "core/virtio/layout.h"
 
 struct device;
 struct image;
 struct throttle;
-
-/* Why a device takes no requests.  Reasons do not undo each other. */
-enum pause_reason {
-    PAUSE_ADMIN = 1 << 0,   /* vblkctl stop: until start */
-    PAUSE_MESSAGE = 1 << 1, /* a message that changes memory or rings: until it is answered */
-    PAUSE_GONE = 1 << 2,    /* the front-end is going: until the next one */
-    PAUSE_EXIT = 1 << 3,    /* removal, shutdown: for good */
-    PAUSE_MOVE = 1 << 4,    /* rings go to other threads: until they are there */
-    PAUSE_IMAGE = 1 << 5,   /* the image gets another root, or size: until it has it */
-};
 
 struct device_opts {
     const char *name; /* lent for the device's life, for log lines */
@@ -96,6 +89,7 @@ struct device_info {
     bool has_lost_memory;
     bool has_oldest;
     struct device_oldest oldest;
+    struct held held; /* of all rings, the first of them the one that failed first */
     struct stats stats;
     unsigned lane_count;
     struct device_lane_info lane[LANES_MAX];
@@ -149,6 +143,9 @@ void device_set_huge(struct device *dev, enum huge_use use);
 /* What becomes of writes of zeroes from the next one on.  DETECT_OFF is the default. */
 void device_set_detect_zeroes(struct device *dev, enum detect_zeroes detect);
 
+/* What becomes of requests that fail from the next one on.  ERROR_REPORT is the default. */
+void device_set_errors(struct device *dev, const struct error_policy *policy);
+
 /*
  * Who is asked when requests may go, NULL: nobody; lent until another is set.  Rings that wait ask
  * at once: called again with the same by who now says otherwise.
@@ -177,10 +174,16 @@ void device_pause(struct device *dev, enum pause_reason reason, struct drain *dr
 void device_resume(struct device *dev, enum pause_reason reason);
 
 /*
- * Try again what failed and is held.  Returns false when nothing is.  Whoever changes what a disk
- * does but for a start leaves it alone.
+ * Try again what failed and is held, and go on where that had paused the device.  Returns false
+ * when nothing is held.  Whoever changes what a disk does but for a start leaves it alone.
  */
 bool device_retry(struct device *dev);
+
+/*
+ * Answer what is held with errors, also where a log of requests in flight would have it tried again
+ * (paused and drained): the disk is being removed.
+ */
+void device_fail_held(struct device *dev);
 
 /* A waiter that no longer waits.  Nothing happens when it is not waiting. */
 void device_drain_cancel(struct device *dev, struct drain *drain);

@@ -211,6 +211,7 @@ void device_info(struct device *dev, struct device_info *info)
     fill_lanes(dev, info);
     fill_memory(dev, info);
     fill_rings(dev, info);
+    device_sum_held(dev, &info->held);
     info->has_oldest = find_oldest(dev, &info->oldest);
     lanes_stats(&dev->lanes, &info->stats);
     device_unpark(dev);

@@ -111,6 +111,7 @@ void device_ring_renew(struct device *dev, unsigned index)
 {
     device_park(dev);
     ring_setup_renew(&dev->ring[index]);
+    device_end_error(dev);
     device_unpark(dev);
 }
 
@@ -118,6 +119,7 @@ uint32_t device_ring_stop(struct device *dev, unsigned index)
 {
     device_park(dev);
     ring_setup_renew(&dev->ring[index]);
+    device_end_error(dev);
     queue_set_call(&dev->queue[index], -1);
     device_unpark(dev);
     return dev->ring[index].base;

@@ -53,6 +53,15 @@ void device_inflight_forget(struct device *dev);
 /* Give it up as it is.  Parked, and no ring runs. */
 void device_inflight_close(struct device *dev);
 
+/* A lane has found a failure for which the disk is to pause.  Parked. */
+void device_on_failed(struct lanes *lanes);
+
+/* Rings may have ended: with what they held a pause for it ends, too.  Parked. */
+void device_end_error(struct device *dev);
+
+/* All that is held, in figures.  Parked. */
+void device_sum_held(const struct device *dev, struct held *sum);
+
 /* Has the driver accepted packed rings? */
 bool device_is_packed(const struct device *dev);
 

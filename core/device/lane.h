@@ -26,6 +26,7 @@
 #include "core/virtio/blk.h"
 #include "core/virtio/mem.h"
 #include "core/device/batch.h"
+#include "core/device/error_policy.h"
 #include "core/device/spin.h"
 #include "core/base/stats.h"
 #include "core/base/watch.h"
@@ -51,6 +52,7 @@ struct lane_view {
     struct throttle *throttle; /* lent, NULL: nothing is limited */
     unsigned parked; /* calls of lanes_park that were not undone yet; no lane looks at it */
     enum detect_zeroes detect_zeroes;
+    struct error_policy errors;
     bool logs_data; /* what requests store is marked in the log, which there is */
     struct blk blk;
     struct mem mem;
@@ -93,6 +95,7 @@ struct lane {
     bool has_turn_work;   /* the check phase has something to do */
     bool image_goes_on;   /* it was still at work when the last submit came back */
     bool holds_errors;    /* as its image has it */
+    bool has_failed;      /* what is held for a person; until the disk's thread has been told */
     bool has_found_loss;  /* of memory; until the disk's thread has been told */
     struct spin spin;
     struct batch batch;

@@ -9,8 +9,19 @@
 #include "core/device/queue.h"
 #include "core/virtio/blk_ranges.h"
 
+static const char *what_follows(const struct lane *lane, enum error_action action)
+{
+    if (lane->holds_errors) {
+        return "the guest waits, for this and others like it, until the disk is started again";
+    }
+    return action == ERROR_IGNORE
+               ? "the guest is told that all went well, later ones like it are only counted"
+               : "the guest gets an I/O error, later ones like it are only counted";
+}
+
 /* Each errno is told once while the image is open; the statistics count them all. */
-static void tell_io_error(struct lane *lane, const struct request *request)
+static void tell_io_error(struct lane *lane, const struct request *request,
+                          enum error_action action)
 {
     static const char *const verb[] = {"read", "write", "flush", "discard", "zeroing"};
     unsigned code = min_of((unsigned)-request->io.result, 191u);
@@ -23,9 +34,7 @@ static void tell_io_error(struct lane *lane, const struct request *request)
     log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64 " failed: %s; %s", lane->view->name,
               verb[request->io.op], request->io.length, request->io.offset,
               code == ENODATA ? "the image ends before that, it was shrunk" : strerror((int)code),
-              lane->holds_errors
-                  ? "the guest waits, for this and others like it, until the disk is started again"
-                  : "the guest gets an I/O error, later ones like it are only counted");
+              what_follows(lane, action));
 }
 
 /* The status, and mark it and what was read, if so wanted, before the driver is shown anything. */
@@ -51,10 +60,27 @@ void lane_finish(struct request *request)
     lane->flight.guest--;
 }
 
+static void count_held(struct queue *q, const struct request *request)
+{
+    q->held.count[request->kind]++;
+    if (q->held.first.code == 0) {
+        q->held.first = (struct held_failure){
+            .code = (int)request->io.result,
+            .kind = request->kind,
+            .ring = q->index,
+            .offset = request->io.offset,
+            .length = request->io.length,
+            .since_ns = q->lane->now_ns,
+        };
+    }
+}
+
 /* It is no longer in flight: whoever waits for that does not wait for a person. */
 static void hold_request(struct request *request)
 {
     struct queue *q = request->queue;
+
+    count_held(q, request);
 
     if (q->view->logs_data) {
         blk_mark_data(request, &q->view->mem); /* of a read that failed, a part */
@@ -72,20 +98,6 @@ static bool is_written_after_all(struct lane *lane, struct request *request)
     lane_zeroes_turn_back(request);
     path_start(lane->path, &request->io);
     return true;
-}
-
-/* Apart, as what it needs would be made ready for those that succeed, too. */
-static __attribute__((noinline)) void end_failed(struct lane *lane, struct request *request)
-{
-    if (is_written_after_all(lane, request)) {
-        return;
-    }
-    tell_io_error(lane, request);
-    if (lane->holds_errors) {
-        hold_request(request);
-    } else {
-        lane_finish(request);
-    }
 }
 
 /* A discard of many segments does them one after the other; what was begun before is submitted. */
@@ -106,6 +118,55 @@ static bool goes_on_with_ranges(struct request *request)
     }
     path_start(lane->path, &request->io);
     return true;
+}
+
+/* The disk's thread is told at the end of the turn. */
+static void hold_and_pause(struct lane *lane, struct request *request)
+{
+    hold_request(request);
+    request->queue->held.pauses = true;
+    lane->has_failed = true;
+}
+
+/* A guest that is told that it has read something must not see what lay in its memory, or a part.
+ */
+static void ignore_failure(struct lane *lane, struct request *request)
+{
+    const struct io *io = &request->io;
+
+    for (unsigned i = 0; io->op == IO_READ && i < io->iov_count; i++) {
+        memset(io->iov[i].iov_base, 0, io->iov[i].iov_len);
+    }
+    lane->stats.ignored++;
+    request->io.result = 0;
+    if (!goes_on_with_ranges(request)) {
+        lane_finish(request);
+    }
+}
+
+/* Apart, as what it needs would be made ready for those that succeed, too. */
+static __attribute__((noinline)) void end_failed(struct lane *lane, struct request *request)
+{
+    enum error_action action;
+
+    if (is_written_after_all(lane, request)) {
+        return;
+    }
+    action =
+        error_policy_of(&lane->view->errors, &request->io, node_loss(lane->path->node).code < 0);
+    if (lane->holds_errors) {
+        tell_io_error(lane, request, action);
+        hold_request(request);
+    } else if (action == ERROR_STOP) {
+        hold_and_pause(lane, request);
+    } else {
+        tell_io_error(lane, request, action);
+        if (action == ERROR_IGNORE) {
+            ignore_failure(lane, request);
+        } else {
+            lane_finish(request);
+        }
+    }
 }
 
 void lane_on_io_done(struct io *io)

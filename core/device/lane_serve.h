@@ -35,9 +35,15 @@ static inline bool lane_has_array(const struct lane *lane)
     return lane->aside && slots_has_free(&lane->arrays);
 }
 
+/* The disk is to pause as soon as one of its lanes has found a reason. */
+static inline bool lane_is_paused(const struct lane *lane)
+{
+    return lane->view->pause_mask || lane->has_failed;
+}
+
 static inline bool lane_has_ready(const struct lane *lane)
 {
-    return (lane->ready || lane_has_array(lane)) && !lane->view->pause_mask;
+    return (lane->ready || lane_has_array(lane)) && !lane_is_paused(lane);
 }
 
 /* A batch of each ring that has something, or as many as are to be given to the image at once. */

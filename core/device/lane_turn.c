@@ -78,7 +78,7 @@ static bool look_at_rings(struct lane *lane)
 {
     uint64_t used = lane->used & ~lane_resting_rings(lane);
 
-    if (lane->view->pause_mask) {
+    if (lane_is_paused(lane)) {
         return false;
     }
     while (used) {
@@ -112,7 +112,7 @@ static void count_spin(struct lane *lane, uint64_t spun_ns, enum spin_result res
 /* May there be any?  Rings that are paused or gated wait for the image and for nothing else. */
 static bool may_find_work(const struct lane *lane)
 {
-    return lane->flight.guest > 0 || ((lane->used & ~lane->gated) && !lane->view->pause_mask);
+    return lane->flight.guest > 0 || ((lane->used & ~lane->gated) && !lane_is_paused(lane));
 }
 
 /*

@@ -143,10 +143,25 @@ static void spread_loss(struct lanes *lanes)
     }
 }
 
+/* What one lane holds for a person has all of them wait. */
+static void spread_failures(struct lanes *lanes)
+{
+    bool has_any = false;
+
+    for (unsigned i = 0; i < lanes->count; i++) {
+        has_any |= lanes->lane[i]->has_failed;
+        lanes->lane[i]->has_failed = false;
+    }
+    if (has_any) {
+        lanes->failed(lanes);
+    }
+}
+
 static void look_at_lanes(struct lanes *lanes)
 {
     lanes_park(lanes);
     spread_loss(lanes);
+    spread_failures(lanes);
     run_drains(lanes);
     lanes_unpark(lanes);
 }
@@ -192,7 +207,7 @@ static bool may_end_drain(const struct lane *lane)
 
 static void on_turned(struct lane *lane)
 {
-    if (!lane->has_found_loss && !may_end_drain(lane)) {
+    if (!lane->has_found_loss && !lane->has_failed && !may_end_drain(lane)) {
         return;
     }
     if (lane->index == 0) {

@@ -28,6 +28,9 @@ struct lanes {
     struct drain *drains; /* waiting */
     struct stats past;    /* of lanes that are gone */
     struct message tell;
+
+    /* A lane holds a request for which the disk is to pause.  Parked. */
+    void (*failed)(struct lanes *lanes);
     uint8_t apart[CACHE_LINE]; /* from here on, what threads write in their turns */
     _Atomic bool is_telling;   /* `tell` is on its way to the disk's thread */
     struct lane first;         /* on the disk's own thread */

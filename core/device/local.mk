@@ -7,6 +7,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/device.c core/device/device.h \
 	core/device/device_change.c core/device/device_change.h \
 	core/device/device_choice.h \
+	core/device/device_error.c \
 	core/device/device_image.c \
 	core/device/device_info.c \
 	core/device/device_inflight.c \
@@ -15,6 +16,8 @@ core_device_libdevice_a_SOURCES = \
 	core/device/device_state.h \
 	core/device/device_sync.c core/device/device_sync.h \
 	core/device/drain.h \
+	core/device/error_policy.c core/device/error_policy.h \
+	core/device/held.h \
 	core/device/lane.h \
 	core/device/lane_finish.c core/device/lane_finish.h \
 	core/device/lane_gate.c core/device/lane_gate.h \
@@ -29,6 +32,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/lane_way.c core/device/lane_way.h \
 	core/device/lane_zeroes.c core/device/lane_zeroes.h \
 	core/device/lanes.c core/device/lanes.h \
+	core/device/pause.h \
 	core/device/queue.c core/device/queue.h \
 	core/device/queue_blind.c \
 	core/device/queue_signal.c \

@@ -17,6 +17,7 @@ void queue_stop(struct queue *q)
 {
     lane_forget(q->lane, q->index);
     ring_stop(&q->ring);
+    q->held = (struct held){0};
 }
 
 void queue_close_kick(struct queue *q)

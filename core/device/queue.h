@@ -7,6 +7,7 @@
  * Owned by the device.  Its lane's thread, or the disk's own while that one is parked.
  */
 
+#include "core/device/held.h"
 #include "core/device/lane.h"
 #include "core/virtio/ring.h"
 
@@ -19,6 +20,7 @@ struct queue {
     int err_fd;         /* owned, -1: none */
     unsigned index;
     uint64_t gate_ns; /* of a ring that is gated: until then */
+    struct held held;
     bool is_enabled;
     bool is_paused; /* by device_ring_pause */
     bool is_told;   /* size and addresses: it runs when there are memory and a kick fd */

@@ -46,18 +46,15 @@ static bool is_held_known(const struct ring_setup *r)
     return r->queue->ring.layout.inflight.at && !r->queue->view->mem.log.bits;
 }
 
-/*
- * Nobody will ask for what it holds: whoever serves it next goes on behind that.  So the guest is
- * told, if its memory is still there, which may have moved since the ring was looked at last.
- */
-static void fail_held(struct ring_setup *r)
+/* Its memory may have moved since the ring was looked at last. */
+void ring_setup_fail_held(struct ring_setup *r)
 {
     struct queue *q = r->queue;
     unsigned count = q->ring.held_count;
     struct ring_parts parts;
     bool has_memory;
 
-    if (count == 0 || q->ring.is_broken || is_held_known(r)) {
+    if (count == 0 || q->ring.is_broken) {
         return;
     }
     has_memory = find_parts(r, &parts, NULL) == 0;
@@ -75,7 +72,9 @@ static void fail_held(struct ring_setup *r)
 static void end_ring(struct ring_setup *r)
 {
     if (r->queue->ring.is_started) {
-        fail_held(r);
+        if (!is_held_known(r)) {
+            ring_setup_fail_held(r);
+        }
         r->base = ring_base(&r->queue->ring);
         r->has_base = true;
     }

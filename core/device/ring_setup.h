@@ -50,5 +50,11 @@ int ring_setup_check_log(const struct ring_setup *r, const struct dirty_log *log
 /* There is another log, or none. */
 void ring_setup_use_log(struct ring_setup *r);
 
+/*
+ * Nobody will ask for what it holds: whoever serves it next goes on behind that.  So the guest is
+ * told, if its memory is still there.  Nothing of it is in flight, and it ends next.
+ */
+void ring_setup_fail_held(struct ring_setup *r);
+
 /* End it, and its kicks: it starts with a new kick fd.  Nothing of it is in flight. */
 void ring_setup_renew(struct ring_setup *r);

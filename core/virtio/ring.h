@@ -336,6 +336,13 @@ void ring_hold(struct ring *ring, struct chain *chain);
 /* Offer what is held to ring_pop, once each: what is held again waits for the next call. */
 void ring_retry(struct ring *ring);
 
+/* What was offered so and not popped yet is offered no longer, and waits for the next ring_retry.
+ */
+static inline void ring_retry_end(struct ring *ring)
+{
+    ring->is_retrying = false;
+}
+
 /* How many wait for ring_retry; while it goes on, for people, none. */
 static inline unsigned ring_waiting(const struct ring *ring)
 {

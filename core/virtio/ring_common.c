@@ -223,11 +223,10 @@ void ring_hold(struct ring *ring, struct chain *chain)
 /* Of what was found in the log, and not tried yet, the order stays. */
 void ring_retry(struct ring *ring)
 {
-    if (ring->again_count > 0 && ring->again_at == 0) {
-        return;
+    if (ring->again_count == 0 || ring->again_at > 0) {
+        ring->again_count = 0;
+        ring->retry_at = 0;
     }
-    ring->again_count = 0;
-    ring->retry_at = 0;
     ring->is_retrying = ring->held_count > 0;
 }
 

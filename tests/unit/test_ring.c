@@ -1363,6 +1363,23 @@ static void what_is_held_again_waits_for_the_next_retry(void **state)
     assert_nothing_to_pop(w);
 }
 
+static void retry_that_was_ended_begins_anew(void **state)
+{
+    struct world *w = *state;
+
+    hold_one(w);
+    hold_one(w);
+    ring_retry(&w->ring);
+    ring_hold(&w->ring, pop(w));
+    ring_retry_end(&w->ring);
+    assert_int_equal(ring_waiting(&w->ring), 2);
+    assert_nothing_to_pop(w);
+    ring_retry(&w->ring);
+    ring_push(&w->ring, pop(w), 1);
+    ring_push(&w->ring, pop(w), 1);
+    assert_int_equal(w->ring.held_count, 0);
+}
+
 static void retry_with_nothing_held_offers_nothing(void **state)
 {
     struct world *w = *state;
@@ -1881,6 +1898,7 @@ int main(void)
         in_world(held_chains_come_again_before_new_ones),
         in_world(new_chains_do_not_wait_for_held_ones),
         in_world(what_is_held_again_waits_for_the_next_retry),
+        in_world(retry_that_was_ended_begins_anew),
         in_world(retry_with_nothing_held_offers_nothing),
         in_world(held_chain_is_gathered_anew),
         in_world(held_chain_outlives_other_memory),

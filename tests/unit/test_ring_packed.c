@@ -795,6 +795,25 @@ static void held_chains_come_again_before_new_ones(void **state)
     assert_int_equal(pop(w)->id, 5);
 }
 
+static void retry_that_was_ended_begins_anew(void **state)
+{
+    struct world *w = *state;
+
+    offer(w, 5);
+    offer(w, 1);
+    ring_hold(&w->ring, pop(w));
+    ring_hold(&w->ring, pop(w));
+    ring_retry(&w->ring);
+    ring_hold(&w->ring, pop(w));
+    ring_retry_end(&w->ring);
+    assert_int_equal(ring_waiting(&w->ring), 2);
+    assert_empty(w);
+    ring_retry(&w->ring);
+    assert_int_equal(pop(w)->id, 1);
+    assert_int_equal(pop(w)->id, 5);
+    assert_empty(w);
+}
+
 static void whole_ring_can_be_held(void **state)
 {
     struct world *w = *state;
@@ -1025,6 +1044,7 @@ int main(void)
         in_world(held_chain_keeps_what_it_was_made_of),
         in_world(id_that_is_held_may_not_be_offered_again),
         in_world(held_chains_come_again_before_new_ones),
+        in_world(retry_that_was_ended_begins_anew),
         in_world(whole_ring_can_be_held),
         in_world(first_publish_signals_whatever_the_driver_asked),
         in_world(flag_is_obeyed_anew_each_time),
