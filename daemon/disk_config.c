@@ -44,17 +44,25 @@ static int check_engine(const struct image_config *image, const char *engine, st
     return 0;
 }
 
-/* `threads` may be absent.  A thread without a queue would have nothing to do. */
-static int check_threads(const struct disk_config *config, int64_t threads, struct err *err)
+/* A thread without a queue would have nothing to do. */
+static int check_threads(const struct disk_config *config, const struct settings *settings,
+                         struct err *err)
 {
-    if (threads <= config->queues) {
-        return 0;
+    struct err why = {0};
+    struct lane_map map;
+
+    if (settings->threads > config->queues) {
+        (void)err_say(err, -EINVAL, "threads: %d are more than the %d queue%s of the disk",
+                      (int)settings->threads, (int)config->queues, config->queues == 1 ? "" : "s");
+        err_hint(err, "each serves one queue at least: up to %d are of use",
+                 (int)min_of(config->queues, (int64_t)LANES_MAX));
+        return -EINVAL;
     }
-    (void)err_say(err, -EINVAL, "threads: %d are more than the %d queue%s of the disk",
-                  (int)threads, (int)config->queues, config->queues == 1 ? "" : "s");
-    err_hint(err, "each serves one queue at least: up to %d are of use",
-             (int)min_of(config->queues, (int64_t)LANES_MAX));
-    return -EINVAL;
+    if (lane_map_parse(&map, settings->queue_threads, (unsigned)settings->threads,
+                       (unsigned)config->queues, &why) < 0) {
+        return err_say(err, -EINVAL, "queue_threads: %s", why.text);
+    }
+    return 0;
 }
 
 /* What no image can make right; the rest is seen when it is open. */
@@ -221,7 +229,7 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = disk_pin_complete(config, err); /* decides how many queues there are */
     }
     if (ret == 0) {
-        ret = check_threads(config, config->settings.threads, err);
+        ret = check_threads(config, &config->settings, err);
     }
     if (ret == 0) {
         ret = check_size(config, err);
@@ -277,15 +285,17 @@ static int check_build(const char *engine, struct err *err)
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err)
 {
+    struct settings settings = config->settings;
     int ret = check_engine(&config->image, change->engine, err);
 
+    (void)settings_apply(&settings, change);
     if (ret == 0) {
         ret = check_build(change->engine, err);
     }
     if (ret == 0) {
         ret = check_detect(config, change->detect_zeroes, err);
     }
-    return ret < 0 ? ret : check_threads(config, change->threads, err);
+    return ret < 0 ? ret : check_threads(config, &settings, err);
 }
 
 void disk_config_to_plane(const struct disk_config *config, struct plane_opts *opts)

@@ -47,7 +47,7 @@ static void on_late(struct plane *plane, struct plane_request *request)
     plane_late_answer(plane, request);
 }
 
-void plane_move(struct plane *plane, struct plane_request *request)
+void plane_move(struct plane *plane, struct plane_request *request, unsigned lanes)
 {
     if (plane->moving) {
         (void)err_say(&request->err, -EBUSY, "%s: threads: they are being changed already",
@@ -56,8 +56,7 @@ void plane_move(struct plane *plane, struct plane_request *request)
         return;
     }
     plane->moving = request;
-    plane->move_drain =
-        (struct drain){.done = on_drained, .own_below = plane_set_lanes(plane, &request->change)};
+    plane->move_drain = (struct drain){.done = on_drained, .own_below = lanes};
     plane_wait(plane, request, on_late);
     device_pause(plane->dev, PAUSE_MOVE, &plane->move_drain);
 }

@@ -9,8 +9,11 @@
 
 #include "daemon/plane.h"
 
-/* Answers the request when it is done, cannot be done, or takes too long. */
-void plane_move(struct plane *plane, struct plane_request *request);
+/*
+ * Answers the request when it is done, cannot be done, or takes too long.  There are to be `lanes`
+ * threads afterwards.
+ */
+void plane_move(struct plane *plane, struct plane_request *request, unsigned lanes);
 
 /* Wait no longer, and go on as before; the request is still waiting.  Nothing: no harm. */
 void plane_move_cancel(struct plane *plane);

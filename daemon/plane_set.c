@@ -53,28 +53,39 @@ void plane_set_zeroes(struct plane *plane)
     device_set_detect_zeroes(plane->dev, detect);
 }
 
-unsigned plane_set_lanes(const struct plane *plane, const struct settings *change)
-{
-    struct settings settings = plane->settings;
-
-    (void)settings_apply(&settings, change);
-    return (unsigned)settings.threads;
-}
-
-bool plane_set_moves(const struct plane *plane, const struct settings *change)
-{
-    return plane_set_lanes(plane, change) != device_lane_count(plane->dev);
-}
-
-static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
+static int read_map(const struct plane *plane, const struct settings *settings,
+                    struct lane_map *map, struct err *err)
 {
     struct err why = {0};
-    int ret;
+    int ret = lane_map_parse(map, settings->queue_threads, (unsigned)settings->threads,
+                             device_queues(plane->dev), &why);
 
-    if (threads == device_lane_count(plane->dev)) {
-        return 0;
+    return ret < 0 ? err_say(err, ret, "%s: queue_threads: %s", plane->opts.name, why.text) : 0;
+}
+
+/* What cannot be read is refused when it is to be set, and moves nothing. */
+bool plane_set_moves(const struct plane *plane, const struct settings *change, unsigned *lanes)
+{
+    struct settings settings = plane->settings;
+    struct lane_map map;
+
+    (void)settings_apply(&settings, change);
+    *lanes = (unsigned)settings.threads;
+    return read_map(plane, &settings, &map, NULL) == 0 &&
+           !device_has_lanes(plane->dev, *lanes, &map);
+}
+
+static int set_lanes(struct plane *plane, const struct settings *settings, struct err *err)
+{
+    unsigned threads = (unsigned)settings->threads;
+    struct err why = {0};
+    struct lane_map map;
+    int ret = read_map(plane, settings, &map, err);
+
+    if (ret < 0 || device_has_lanes(plane->dev, threads, &map)) {
+        return ret;
     }
-    ret = device_set_lanes(plane->dev, threads, &why);
+    ret = device_set_lanes(plane->dev, threads, &map, &why);
     if (ret < 0) {
         (void)err_say(err, ret, "%s: threads: %u cannot be had: %s", plane->opts.name, threads,
                       why.text);
@@ -85,7 +96,7 @@ static int set_lanes(struct plane *plane, unsigned threads, struct err *err)
 
 int plane_set_threads(struct plane *plane, struct err *err)
 {
-    return set_lanes(plane, (unsigned)plane->settings.threads, err);
+    return set_lanes(plane, &plane->settings, err);
 }
 
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
@@ -98,7 +109,7 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
     *has_changed = settings_apply(&settings, change);
     ret = check_engine(plane, settings.engine, err);
     if (ret == 0) {
-        ret = set_lanes(plane, (unsigned)settings.threads, err);
+        ret = set_lanes(plane, &settings, err);
     }
     if (ret < 0) {
         *has_changed = false;

@@ -16,14 +16,11 @@
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err);
 
-/* How many threads there are to be after it. */
-unsigned plane_set_lanes(const struct plane *plane, const struct settings *change);
-
 /*
  * Does it move rings to other threads?  Then it needs the disk drained, with PAUSE_MOVE, and no I/O
- * of our own on threads that end.
+ * of our own on threads that end, from `*lanes` on.
  */
-bool plane_set_moves(const struct plane *plane, const struct settings *change);
+bool plane_set_moves(const struct plane *plane, const struct settings *change, unsigned *lanes);
 
 /*
  * As many threads as the settings say.  The device is drained and paused.  After an error it

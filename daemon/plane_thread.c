@@ -34,8 +34,10 @@ static void run_hurry(struct plane *plane, struct plane_request *request)
 
 static void run_set(struct plane *plane, struct plane_request *request)
 {
-    if (plane_set_moves(plane, &request->change)) {
-        plane_move(plane, request);
+    unsigned lanes;
+
+    if (plane_set_moves(plane, &request->change, &lanes)) {
+        plane_move(plane, request, lanes);
         return;
     }
     (void)plane_set(plane, &request->change, &request->has_changed, &request->err);

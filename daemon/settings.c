@@ -27,6 +27,9 @@ const struct param settings_params[] = {
      .word = "ENGINE", .help = "how the image is accessed"},
     {"threads", PARAM_INTEGER, .offset = offsetof(struct settings, threads), .value = 1, .min = 1,
      .max = LANES_MAX, .help = "threads that serve the queues"},
+    {"queue_threads", PARAM_STRING, .offset = offsetof(struct settings, queue_threads),
+     .size = sizeof(((struct settings *)NULL)->queue_threads), .text = LANE_MAP_AUTO,
+     .word = "LIST", .help = "which of them serves which queue, as 0,0,1,1"},
     {.name = NULL},
 };
 

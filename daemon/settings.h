@@ -12,6 +12,7 @@
  */
 
 #include "core/base/param.h"
+#include "core/device/lane_map.h"
 
 struct settings {
     int64_t poll_us;
@@ -21,6 +22,7 @@ struct settings {
     char huge_bounce[8];
     char detect_zeroes[8];
     char engine[16]; /* asked for; taken up when the image is opened */
+    char queue_threads[LANE_MAP_TEXT_BYTES];
 };
 
 extern const struct param settings_params[];

@@ -88,6 +88,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_random \
 	tests/unit/test_image_sync \
 	tests/unit/test_image_zoned \
+	tests/unit/test_lane_map \
 	tests/unit/test_lane_refusal \
 	tests/unit/test_lane_zeroes \
 	tests/unit/test_lanes \

@@ -108,9 +108,15 @@ void device_unpark(struct device *dev)
     lanes_unpark(&dev->lanes);
 }
 
-int device_set_lanes(struct device *dev, unsigned count, struct err *err)
+int device_set_lanes(struct device *dev, unsigned count, const struct lane_map *map,
+                     struct err *err)
 {
-    return parked(dev, lanes_set_count(&dev->lanes, count, err));
+    return parked(dev, lanes_set(&dev->lanes, count, map, err));
+}
+
+bool device_has_lanes(const struct device *dev, unsigned count, const struct lane_map *map)
+{
+    return lanes_are(&dev->lanes, count, map);
 }
 
 void device_stats(struct device *dev, struct stats *stats)

@@ -26,6 +26,7 @@
 
 struct device;
 struct image;
+struct lane_map;
 struct throttle;
 
 struct device_opts {
@@ -108,11 +109,15 @@ void device_free(struct device *dev);
 
 /*
  * Serve the rings on `count` threads, the disk's own among them: 1 to LANES_MAX, and no
- * more than there are rings; ring i goes to the (i % count)th.  Paused and drained, by a drain that
- * waits for I/O of our own on threads that end.
+ * more than there are rings; each by the one that `map` names, NULL: in turn.  Paused and drained,
+ * by a drain that waits for I/O of our own on threads that end.
  * After an error (no thread, no AIO context) all is as it was.
  */
-int device_set_lanes(struct device *dev, unsigned count, struct err *err);
+int device_set_lanes(struct device *dev, unsigned count, const struct lane_map *map,
+                     struct err *err);
+
+/* Is it so already? */
+bool device_has_lanes(const struct device *dev, unsigned count, const struct lane_map *map);
 
 /*
  * Keep the other threads between two turns, so that all of them and their rings can be looked

@@ -362,12 +362,14 @@ static void stop_lanes(struct lanes *lanes, unsigned count)
 }
 
 /* All rings get their new kick watches, or none does. */
-static int open_kicks(struct lanes *lanes, unsigned count, struct watch **kicks, struct err *err)
+static int open_kicks(struct lanes *lanes, const struct lane_map *map, struct watch **kicks,
+                      struct err *err)
 {
     int ret = 0;
 
     for (unsigned i = 0; ret == 0 && i < lanes->view->queues; i++) {
-        ret = queue_open_moved_kick(&lanes->view->queue[i], lanes->lane[i % count], &kicks[i], err);
+        ret = queue_open_moved_kick(&lanes->view->queue[i], lanes->lane[map->lane[i]], &kicks[i],
+                                    err);
     }
     for (unsigned i = 0; ret < 0 && i < lanes->view->queues; i++) {
         watch_close(kicks[i]);
@@ -375,13 +377,13 @@ static int open_kicks(struct lanes *lanes, unsigned count, struct watch **kicks,
     return ret;
 }
 
-static int move_rings(struct lanes *lanes, unsigned count, struct err *err)
+static int move_rings(struct lanes *lanes, const struct lane_map *map, struct err *err)
 {
     struct watch *kicks[BLK_MAX_QUEUES] = {NULL};
-    int ret = open_kicks(lanes, count, kicks, err);
+    int ret = open_kicks(lanes, map, kicks, err);
 
     for (unsigned i = 0; ret == 0 && i < lanes->view->queues; i++) {
-        queue_move(&lanes->view->queue[i], lanes->lane[i % count], kicks[i]);
+        queue_move(&lanes->view->queue[i], lanes->lane[map->lane[i]], kicks[i]);
     }
     return ret;
 }
@@ -399,7 +401,8 @@ static void keep_maximum(struct lanes *lanes)
 }
 
 /* New lanes come first: should one not be had, nothing has changed yet. */
-static int change_lanes(struct lanes *lanes, unsigned count, struct err *err)
+static int change_lanes(struct lanes *lanes, unsigned count, const struct lane_map *map,
+                        struct err *err)
 {
     unsigned before = lanes->count;
     int ret = 0;
@@ -408,7 +411,7 @@ static int change_lanes(struct lanes *lanes, unsigned count, struct err *err)
         ret = start_lane(lanes, err);
     }
     if (ret == 0) {
-        ret = move_rings(lanes, count, err);
+        ret = move_rings(lanes, map, err);
     }
     if (ret == 0) {
         keep_maximum(lanes);
@@ -417,19 +420,33 @@ static int change_lanes(struct lanes *lanes, unsigned count, struct err *err)
     return ret;
 }
 
-int lanes_set_count(struct lanes *lanes, unsigned count, struct err *err)
+int lanes_set(struct lanes *lanes, unsigned count, const struct lane_map *map, struct err *err)
 {
+    struct lane_map in_turn;
+
     assert(lanes->view->parked > 0);
     if (count < 1 || count > min_of(lanes->view->queues, (unsigned)LANES_MAX)) {
         return err_say(err, -EINVAL, "there are %u queues", lanes->view->queues);
     }
-    return change_lanes(lanes, count, err);
+    in_turn = lane_map_in_turn(count);
+    return change_lanes(lanes, count, map ? map : &in_turn, err);
+}
+
+bool lanes_are(const struct lanes *lanes, unsigned count, const struct lane_map *map)
+{
+    bool are_same = lanes->count == count;
+
+    for (unsigned i = 0; are_same && i < lanes->view->queues; i++) {
+        are_same = lanes->view->queue[i].lane->index == map->lane[i];
+    }
+    return are_same;
 }
 
 /* Rings go to the one that stays, as people may ask for them until the end. */
 void lanes_close(struct lanes *lanes)
 {
-    int ret = move_rings(lanes, 1, NULL);
+    const struct lane_map all_first = lane_map_in_turn(1);
+    int ret = move_rings(lanes, &all_first, NULL);
 
     assert(lanes->view->parked > 0);
     assert(ret == 0); /* they were reset, so no kick is to be watched on another loop */

@@ -18,6 +18,7 @@
 #include "core/block/image.h"
 #include "core/device/device_choice.h"
 #include "core/device/drain.h"
+#include "core/device/lane_map.h"
 #include "core/device/queue.h"
 
 struct lanes {
@@ -47,8 +48,9 @@ void lanes_unpark(struct lanes *lanes);
 /* End all but the first. */
 void lanes_close(struct lanes *lanes);
 
-/* See device_set_lanes and device_stats. */
-int lanes_set_count(struct lanes *lanes, unsigned count, struct err *err);
+/* See device_set_lanes, device_has_lanes and device_stats. */
+int lanes_set(struct lanes *lanes, unsigned count, const struct lane_map *map, struct err *err);
+bool lanes_are(const struct lanes *lanes, unsigned count, const struct lane_map *map);
 void lanes_stats(struct lanes *lanes, struct stats *stats);
 
 /* As device_attach and device_detach; that the image fits is known. */

@@ -22,6 +22,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/lane_finish.c core/device/lane_finish.h \
 	core/device/lane_gate.c core/device/lane_gate.h \
 	core/device/lane_life.c core/device/lane_life.h \
+	core/device/lane_map.c core/device/lane_map.h \
 	core/device/lane_mark.c core/device/lane_mark.h \
 	core/device/lane_refusal.c core/device/lane_refusal.h \
 	core/device/lane_serve.c core/device/lane_serve.h \

@@ -87,6 +87,52 @@ print(*[(ring["index"], ring["thread"]) for ring in disk["rings"]])')" = \
     [[ "$(thread_names)" != *vda/1* ]]
 }
 
+# map_of DISK: which thread serves each of its queues.
+map_of() {
+    vblkctl --json show "$1" | python3 -c '
+import json, sys
+print(*[ring["thread"] for ring in json.load(sys.stdin)["rings"]], sep=",")'
+}
+
+@test "queues are served by the threads that a list names, and move under load" {
+    start_vblkd
+    add_disk vda 16M --threads 2 --queue-threads 0,0,1,1
+    load_start vda
+    [ "$(map_of vda)" = 0,0,1,1 ]
+    for move in "queue-threads=1,0" "threads=3 queue-threads=2,1,1,0" "queue-threads=0,1,2,2" \
+        "threads=4 queue-threads=auto" "threads=1 queue-threads=0" "threads=2 queue-threads=0,0,1,1"; do
+        # shellcheck disable=SC2086 # words
+        vblkctl set vda $move
+        continues vda
+        case $move in
+            *=1,0) [ "$(map_of vda)" = 1,0,1,0 ] ;;
+            *=auto) [ "$(map_of vda)" = 0,1,2,3 ] ;;
+            *=0) [ "$(map_of vda)" = 0,0,0,0 ] ;;
+            *) [ "$(map_of vda)" = "${move##*=}" ] ;;
+        esac
+    done
+    run vblkctl set vda threads=3
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"queue_threads: thread 2 of 3 would serve no queue; "* ]]
+    run vblkctl set vda queue-threads=0,2
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"queue 1 is to be served by thread 2, and there are 2, counted from 0; "* ]]
+    vblkctl stop vda
+    vblkctl set vda queue-threads=1,1,0,0
+    vblkctl start vda
+    continues vda
+    [ "$(map_of vda)" = 1,1,0,0 ]
+    load_counts vda
+    process_signal vblkd KILL
+    wait_until 10 process_ended vblkd
+    start_vblkd
+    load_start vda
+    [ "$(field vda queue_threads)" = 1,1,0,0 ]
+    [ "$(map_of vda)" = 1,1,0,0 ]
+    run vblkctl add vdb null:1G --queues 2 --queue-threads 0,0,0
+    [[ "$output" == *"--queue-threads: \"0,0,0\" has more numbers than the 2 queues of the disk"* ]]
+}
+
 @test "stop, start and a removal by force with four threads under load" {
     start_vblkd
     add_disk vda 16M --threads 4

@@ -186,7 +186,7 @@ static void start_guest(struct world *w, bool has_event_idx)
 static void set_lanes(struct world *w, unsigned count)
 {
     pause_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, count, NULL), 0);
+    assert_int_equal(device_set_lanes(&w->dev, count, NULL, NULL), 0);
     device_resume(&w->dev, PAUSE_MOVE);
 }
 

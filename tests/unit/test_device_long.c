@@ -682,7 +682,7 @@ static void ring_that_waits_breaks(void **state)
 static void set_lanes(struct world *w, unsigned lanes)
 {
     wait_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, lanes, &w->err), 0);
+    assert_int_equal(device_set_lanes(&w->dev, lanes, NULL, &w->err), 0);
     for (unsigned i = 0; i < RINGS; i++) {
         assert_ptr_equal(w->dev.queue[i].ring.layout.arrays, &w->dev.queue[i].lane->arrays);
     }

@@ -613,7 +613,7 @@ static void new_policy_counts_from_the_next_failure(void **state)
 static void use_lanes(struct world *w, unsigned count)
 {
     pause_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, count, NULL), 0);
+    assert_int_equal(device_set_lanes(&w->dev, count, NULL, NULL), 0);
     device_resume(&w->dev, PAUSE_MOVE);
 }
 

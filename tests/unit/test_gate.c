@@ -695,7 +695,7 @@ static void held_requests_wait_likewise(void **state)
 static void set_lanes(struct world *w, unsigned lanes)
 {
     wait_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, lanes, NULL), 0);
+    assert_int_equal(device_set_lanes(&w->dev, lanes, NULL, NULL), 0);
     device_resume(&w->dev, PAUSE_MOVE);
 }
 

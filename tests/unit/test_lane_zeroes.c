@@ -532,7 +532,7 @@ static void several_threads_turn_each_its_own(void **state)
 
     ram.is_late = true;
     pause_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, 2, NULL), 0);
+    assert_int_equal(device_set_lanes(&w->dev, 2, NULL, NULL), 0);
     device_resume(&w->dev, PAUSE_MOVE);
     for (unsigned i = 0; i < 50; i++) {
         pthread_mutex_lock(&ram.lock);

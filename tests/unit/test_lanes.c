@@ -19,6 +19,7 @@
 #include "core/block/node_null.h"
 #include "core/device/device_change.h"
 #include "core/device/device_state.h"
+#include "core/device/lane_map.h"
 #include "tests/unit/count_alloc.h"
 #include "tests/unit/device_guest.h"
 #include "tests/unit/gate_image.h"
@@ -48,7 +49,8 @@ struct world {
     struct drain ring_drain[RINGS];
     unsigned times_drained;
     bool is_closed;
-    unsigned lanes; /* asked for next by on_move_drained */
+    unsigned lanes; /* asked for next by on_move_drained, as is: */
+    const struct lane_map *map;
     unsigned moves;
     struct device_change change;
     unsigned changes; /* since the last one began */
@@ -195,7 +197,7 @@ static int world_stop(void **state)
 static void set_lanes(struct world *w, unsigned lanes)
 {
     wait_drained(w, PAUSE_MOVE);
-    assert_int_equal(device_set_lanes(&w->dev, lanes, &w->err), 0);
+    assert_int_equal(device_set_lanes(&w->dev, lanes, NULL, &w->err), 0);
     device_resume(&w->dev, PAUSE_MOVE);
 }
 
@@ -441,9 +443,19 @@ static void on_move_drained(struct drain *drain)
 {
     struct world *w = containerof(drain, struct world, drain);
 
-    assert_int_equal(device_set_lanes(&w->dev, w->lanes, &w->err), 0);
+    assert_int_equal(device_set_lanes(&w->dev, w->lanes, w->map, &w->err), 0);
     device_resume(&w->dev, PAUSE_MOVE);
     w->moves++;
+}
+
+static void move_to(struct world *w, unsigned lanes, const struct lane_map *map)
+{
+    unsigned before = w->moves;
+
+    w->lanes = lanes;
+    w->map = map;
+    device_pause(&w->dev, PAUSE_MOVE, &w->drain);
+    run_until(w, (step(w), w->moves > before));
 }
 
 static void rings_move_while_the_guest_works(void **state)
@@ -452,10 +464,42 @@ static void rings_move_while_the_guest_works(void **state)
 
     w->drain.done = on_move_drained;
     for (unsigned i = 0; i < 60; i++) {
-        w->lanes = 1 + (i * 7 + 3) % RINGS;
-        device_pause(&w->dev, PAUSE_MOVE, &w->drain);
-        run_until(w, (step(w), w->moves > i));
+        move_to(w, 1 + (i * 7 + 3) % RINGS, NULL);
         for (unsigned j = 0; j < 5; j++) {
+            step(w);
+        }
+    }
+    finish_load(w);
+    w->drain.done = on_drained;
+    assert_all_counted(w);
+}
+
+/* With as many threads as before, or more or less, and whether in turn or not. */
+static void rings_go_to_other_threads_while_the_guest_works(void **state)
+{
+    static const struct {
+        unsigned lanes;
+        const char *map;
+    } moves[] = {{2, "0,0,1,1"}, {2, "1,1,0,0"}, {2, "auto"},    {2, "1,0"},
+                 {4, "3,2,1,0"}, {3, "0,1,1,2"}, {3, "2,1,0,0"}, {3, "2,1,0,1"},
+                 {1, "0"},       {4, "auto"},    {4, "0,1,3,2"}, {2, "0,1,1,1"}};
+    struct world *w = *state;
+    struct device_info info;
+
+    w->drain.done = on_move_drained;
+    for (unsigned i = 0; i < 5 * ARRAY_SIZE(moves); i++) {
+        unsigned lanes = moves[i % ARRAY_SIZE(moves)].lanes;
+        struct lane_map map;
+
+        assert_int_equal(lane_map_parse(&map, moves[i % ARRAY_SIZE(moves)].map, lanes, RINGS, NULL),
+                         0);
+        w->drain.own_below = lanes;
+        move_to(w, lanes, &map);
+        assert_true(device_has_lanes(&w->dev, lanes, &map));
+        device_info(&w->dev, &info);
+        assert_int_equal(info.lane_count, lanes);
+        for (unsigned j = 0; j < RINGS; j++) {
+            assert_int_equal(info.ring[j].lane, map.lane[j]);
             step(w);
         }
     }
@@ -527,7 +571,7 @@ static void image_is_opened_anew_on_all_threads(void **state)
         wait_drained(w, PAUSE_ADMIN);
         detach(w);
         if (i % 2 == 0) {
-            assert_int_equal(device_set_lanes(&w->dev, 1 + i % RINGS, &w->err), 0);
+            assert_int_equal(device_set_lanes(&w->dev, 1 + i % RINGS, NULL, &w->err), 0);
         }
         attach(w, open_file(w));
         device_resume(&w->dev, PAUSE_ADMIN);
@@ -580,13 +624,13 @@ static bool more_threads_fail(struct world *w, rlim_t fds)
 
     wait_drained(w, PAUSE_MOVE);
     before = limit_fds(fds);
-    ret = device_set_lanes(&w->dev, RINGS, &w->err);
+    ret = device_set_lanes(&w->dev, RINGS, NULL, &w->err);
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     if (ret < 0) {
         assert_int_equal(w->dev.lanes.count, 2);
         assert_string_not_equal(w->err.text, "");
     } else {
-        assert_int_equal(device_set_lanes(&w->dev, 2, &w->err), 0);
+        assert_int_equal(device_set_lanes(&w->dev, 2, NULL, &w->err), 0);
     }
     device_resume(&w->dev, PAUSE_MOVE);
     return ret < 0;
@@ -792,7 +836,7 @@ static void lanes_end_when_their_own_work_has(void **state)
     assert_int_equal(w->times_drained, before);
     end_own(&goes);
     run_until(w, w->times_drained > before);
-    assert_int_equal(device_set_lanes(&w->dev, 2, &w->err), 0);
+    assert_int_equal(device_set_lanes(&w->dev, 2, NULL, &w->err), 0);
     device_resume(&w->dev, PAUSE_MESSAGE);
     device_resume(&w->dev, PAUSE_MOVE);
     load(w, 100);
@@ -1793,12 +1837,15 @@ static void threads_are_named_by_disk_and_number(void **state)
 #define with_uring(test) with_engine(test, uring)
 #define engine_tests(with)                                                                      \
     with(every_number_of_threads_serves_all_rings), with(no_request_allocates),                 \
-        with(rings_move_while_the_guest_works), with(image_is_opened_anew_on_all_threads),      \
+        with(rings_move_while_the_guest_works),                                                 \
+        with(rings_go_to_other_threads_while_the_guest_works),                                  \
+        with(image_is_opened_anew_on_all_threads),                                              \
         with(held_requests_outlive_moves_and_other_images),                                     \
         with(filters_come_and_go_while_the_guest_works), with(image_changes_at_random_moments), \
         with(disk_moves_to_another_file_while_the_guest_works),                                 \
         with(held_requests_outlive_a_change_of_the_root), with(drains_hurry_all_threads),       \
         with(drains_of_rings_and_device_all_end), with(reset_amid_requests_and_start_again)
+
 #ifdef HAVE_LIBURING
 #define uring_tests engine_tests(with_uring),
 #else

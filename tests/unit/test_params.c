@@ -691,9 +691,38 @@ static void changes_are_checked_against_the_disk(void **state)
                                   "one queue at least: up to 2 are of use");
 }
 
+/* By what there will be, whichever of the two is changed. */
+static void map_of_queues_is_checked_against_threads_and_queues(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+    struct err err;
+
+    assert_disk_refused("{\"name\":\"a\",\"threads\":2,\"queue_threads\":\"0\"" NULL_IMAGE,
+                        "queue_threads: thread 1 of 2 would serve no queue");
+    assert_disk_refused("{\"name\":\"a\",\"queue_threads\":\"0,1\"" NULL_IMAGE,
+                        "queue_threads: queue 1 is to be served by thread 1");
+    assert_disk_refused("{\"name\":\"a\",\"queue_threads\":\"\"" NULL_IMAGE,
+                        "queue_threads: is empty");
+    assert_int_equal(complete("{\"name\":\"a\",\"threads\":2,\"queue_threads\":\"1,0\"" NULL_IMAGE,
+                              &config, &err),
+                     0);
+    change.threads = 3;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "queue_threads: thread 2 of 3 would serve no queue"));
+    (void)snprintf(change.queue_threads, sizeof(change.queue_threads), "0,1,2");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+    change.threads = PARAM_ABSENT;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    (void)snprintf(change.queue_threads, sizeof(change.queue_threads), "auto");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(map_of_queues_is_checked_against_threads_and_queues),
         cmocka_unit_test(absent_members_have_their_defaults),
         cmocka_unit_test(given_members_are_read),
         cmocka_unit_test(unknown_members_are_named),

@@ -217,6 +217,7 @@ static int bench_start(void **state)
                      .poll_cpu = 100,
                      .engine = "auto",
                      .huge_bounce = "auto",
+                     .queue_threads = "auto",
                      .detect_zeroes = "off",
                      .threads = 1},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES},

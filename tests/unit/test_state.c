@@ -132,6 +132,8 @@ static struct disk_record record_of(const char *name)
     record.config.alignment_offset = 512;
     record.config.min_io = 8192;
     record.config.opt_io = 65536;
+    (void)snprintf(record.config.settings.queue_threads,
+                   sizeof(record.config.settings.queue_threads), "1,0,0");
     record.config.seg_max = 12;
     record.config.size_max = 65536;
     record.config.discard_granularity = 4096;
@@ -599,6 +601,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_int_equal(count, 1);
     assert_string_equal(records[0].config.settings.engine, "auto");
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
+    assert_string_equal(records[0].config.settings.queue_threads, "auto");
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.config_wce, "on");
     assert_string_equal(records[0].config.in_order, "off");
