@@ -144,15 +144,12 @@ static int hand_on_loss(const struct node *before, struct node *node, struct err
 }
 
 /* The count that the image has of the one goes to the caller, as the other's goes to the image. */
-static int change_root(struct image *image, struct node **node, image_reopen *reopen, void *arg,
-                       struct err *err)
+int image_exchange(struct image *image, struct node **node, image_reopen *reopen, void *arg,
+                   struct err *err)
 {
     struct node *before = image->root;
-    int ret = hand_on_loss(before, *node, err);
+    int ret;
 
-    if (ret < 0) {
-        return ret;
-    }
     image->root = *node;
     ret = reopen(arg, err);
     if (ret < 0) {
@@ -168,7 +165,10 @@ int image_swap(struct image *image, struct node **node, image_reopen *reopen, vo
 {
     int ret = check_fit(image, *node, err);
 
-    return ret < 0 ? ret : change_root(image, node, reopen, arg, err);
+    if (ret == 0) {
+        ret = hand_on_loss(image->root, *node, err);
+    }
+    return ret < 0 ? ret : image_exchange(image, node, reopen, arg, err);
 }
 
 int image_insert(struct image *image, struct node **node, image_reopen *reopen, void *arg,

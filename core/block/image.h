@@ -59,6 +59,13 @@ int image_remove(struct image *image, struct node **node, image_reopen *reopen, 
 int image_swap(struct image *image, struct node **node, image_reopen *reopen, void *arg,
                struct err *err);
 
+/*
+ * The same for another medium, of any size; what the one before has lost is no matter of its.  That
+ * it can be written if the root can, is for the caller to see to.
+ */
+int image_exchange(struct image *image, struct node **node, image_reopen *reopen, void *arg,
+                   struct err *err);
+
 /* What has become of the image's syncs.  Thread: the disk's, as its root may be another next. */
 struct image_loss image_lost(const struct image *image);
 

@@ -169,6 +169,9 @@ int device_attach(struct device *dev, struct image *image, struct err *err);
 int device_suits(const struct device *dev, const struct image *image, struct err *err);
 struct image *device_detach(struct device *dev);
 
+/* What the disk is to have when it is attached the next time; none is now. */
+void device_set_capacity(struct device *dev, uint64_t bytes);
+
 /* That is attached, NULL: none. */
 struct image *device_image(const struct device *dev);
 

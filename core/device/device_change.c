@@ -16,6 +16,20 @@ static int reopen_ways(void *arg, struct err *err)
     return ret < 0 ? ret : lanes_reattach(&dev->lanes, err);
 }
 
+/* The disk has the new medium's size while its fit is looked at. */
+static int change_medium(struct device *dev, struct device_change *change)
+{
+    const uint64_t before = dev->view.blk.opts.capacity;
+    int ret;
+
+    blk_set_capacity(&dev->view.blk, change->node->facts.size);
+    ret = image_exchange(dev->lanes.image, &change->node, reopen_ways, dev, &change->err);
+    if (ret < 0) {
+        blk_set_capacity(&dev->view.blk, before);
+    }
+    return ret;
+}
+
 /* What was resized beside I/O, and is told of here, has to be what the guest has. */
 static int set_size(struct device *dev, struct node *node, uint64_t size, struct err *err)
 {
@@ -50,6 +64,8 @@ static int make_change(struct device *dev, struct device_change *change)
         return image_remove(image, &change->node, reopen_ways, dev, err);
     case CHANGE_SWAP:
         return image_swap(image, &change->node, reopen_ways, dev, err);
+    case CHANGE_MEDIUM:
+        return change_medium(dev, change);
     case CHANGE_SIZE:
     default:
         return set_size(dev, change->node, change->size_bytes, err);

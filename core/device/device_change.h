@@ -25,6 +25,8 @@ enum device_change_kind {
     CHANGE_INSERT, /* see image_insert */
     CHANGE_REMOVE, /* see image_remove */
     CHANGE_SWAP,   /* see image_swap */
+    CHANGE_MEDIUM, /* see image_exchange; the disk has its size then, and the driver has to be told
+                    */
     CHANGE_SIZE,   /* see node_set_size; the driver has to be told */
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/device/device.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -85,6 +86,14 @@ struct image *device_detach(struct device *dev)
 
     device_change_end(dev, -ECANCELED, "the image was closed before it was changed");
     return image;
+}
+
+void device_set_capacity(struct device *dev, uint64_t bytes)
+{
+    assert(!dev->lanes.image);
+    device_park(dev);
+    blk_set_capacity(&dev->view.blk, bytes);
+    device_unpark(dev);
 }
 
 struct image *device_image(const struct device *dev)

@@ -1490,6 +1490,42 @@ static void disk_has_another_size_under_its_guest(void **state)
     assert_int_equal(device_capacity(&w->dev), IMAGE_BYTES);
 }
 
+static int change_medium_to(struct world *w, struct node **node)
+{
+    assert_int_equal(begin_change(w, CHANGE_MEDIUM, *node), 0);
+    run_until(w, w->changes == 1);
+    *node = w->change.node;
+    return w->change.err.code;
+}
+
+static void another_medium_may_have_another_size(void **state)
+{
+    struct world *w = *state;
+    struct image_opts opts = image_world_opts(w->image, w->image->other, CACHE_WRITEBACK);
+    const struct image_opts nothing = {.type = "null"};
+    struct node *node;
+
+    set_lanes(w, 2);
+    load(w, 100);
+    assert_int_equal(node_open(&node, &node_null_ops, NULL, &nothing, &w->err), 0);
+    assert_int_equal(change_medium_to(w, &node), 0);
+    node_put(node);
+    assert_int_equal(device_capacity(&w->dev), 0);
+    assert_int_equal(read_at(w, 0), VIRTIO_BLK_S_IOERR);
+    image_world_make(w->image->other, IMAGE_BYTES / 2 + 100);
+    assert_int_equal(node_open(&node, &node_file_ops, NULL, &opts, &w->err), 0);
+    assert_int_equal(change_medium_to(w, &node), -EINVAL);
+    assert_int_equal(device_capacity(&w->dev), 0);
+    node_put(node);
+    assert_int_equal(truncate(w->image->other, IMAGE_BYTES / 2), 0);
+    assert_int_equal(node_open(&node, &node_file_ops, NULL, &opts, &w->err), 0);
+    assert_int_equal(change_medium_to(w, &node), 0);
+    node_put(node);
+    assert_int_equal(device_capacity(&w->dev), IMAGE_BYTES / 2);
+    assert_int_equal(read_at(w, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(read_at(w, IMAGE_BYTES / 2), VIRTIO_BLK_S_IOERR);
+}
+
 /* ---- fds ---- */
 
 static void kick_and_call_fds_are_replaced_while_the_ring_runs(void **state)
@@ -1873,6 +1909,7 @@ int main(void)
         in_world(root_has_blocks_of_any_size_that_the_guest_can_use),
         in_world(size_of_what_is_no_longer_the_root_is_not_the_disks),
         in_world(disk_has_another_size_under_its_guest),
+        in_world(another_medium_may_have_another_size),
         in_world(drain_waits_for_all_threads),
         in_world(lanes_end_when_their_own_work_has),
         in_world(ring_that_rests_is_drained_at_once),
