@@ -18,6 +18,7 @@
 #include "core/block/image_fate.h"
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
+#include "core/block/image_stable.h"
 #include "core/block/image_sync.h"
 #include "core/block/image_zoned.h"
 
@@ -58,14 +59,14 @@ static bool hint_link(const char *path, struct err *err)
 
 static void hint_missing(const struct image_opts *opts, struct err *err)
 {
-    if (opts->is_new && hint_link(opts->path, err)) {
+    if ((opts->is_new || opts->is_other) && hint_link(opts->path, err)) {
         return;
     }
     if (opts->create) {
         err_hint(err, "make its directory first");
     } else if (opts->is_new) {
         err_hint(err, "to make a new one, use --create --size SIZE");
-    } else {
+    } else if (!opts->is_other) {
         err_hint(err, "put it back, or a symbolic link to where it is now");
     }
 }
@@ -139,6 +140,14 @@ static bool has_company(const struct image_opts *opts)
     return opts->is_shareable || !image_range_is_whole(&opts->range);
 }
 
+/* While it is open nothing else has its number. */
+static bool is_ours(const struct image_id *ours, const struct stat *st)
+{
+    return S_ISBLK(st->st_mode)
+               ? ours->inode == 0 && ours->device != 0 && ours->device == st->st_rdev
+               : ours->inode != 0 && ours->inode == st->st_ino && ours->device == st->st_dev;
+}
+
 /*
  * Look before opening: opening a FIFO or a terminal may block or do harm.  Returns the flags
  * that the kind of file asks for beside ours, or -errno.
@@ -152,6 +161,9 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     }
     if (stat(opts->path, &st) < 0) {
         return open_failed(-errno, opts, err);
+    }
+    if (is_ours(&opts->ours, &st)) {
+        return err_say(err, -EALREADY, "image %s is the one that the disk has open", opts->path);
     }
     if (S_ISBLK(st.st_mode)) {
         /* The kernel's own claim: refused while the device is mounted. */
@@ -331,6 +343,15 @@ static void forget_pages(const struct image_file *image, const struct image_opts
     }
 }
 
+static int make_stable(const struct image_file *image, struct err *err)
+{
+    int ret = image_stable_make(image->fd, image->path);
+
+    return ret < 0 ? err_set(err, ret, "image %s: what it has cannot be written to stable storage",
+                             image->path)
+                   : 0;
+}
+
 /* Open: is it what is wanted, and free? */
 static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
@@ -357,7 +378,7 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     if (ret == 0 && !image->is_direct && !opts->is_readonly && !opts->is_look) {
         ret = open_sync(image, err);
     }
-    return ret;
+    return ret == 0 && opts->is_copy ? make_stable(image, err) : ret;
 }
 
 int image_file_inherit(struct image_file *image, const struct image_loss *loss, struct err *err)

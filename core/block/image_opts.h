@@ -6,6 +6,7 @@
  */
 
 #include "core/base/base.h"
+#include "core/block/image_id.h"
 
 /* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
 enum cache_mode {
@@ -66,6 +67,10 @@ struct image_opts {
     bool is_look; /* file: its facts are wanted, and no I/O: somebody else may have it locked */
     bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */
     bool is_retry; /* file: see struct image_use */
+    bool is_other; /* file: of a disk that has, or had, another one */
+    bool is_copy; /* file: somebody has copied it, and what it has is to be stable before it is used
+                   */
+    struct image_id ours; /* file: that the disk has open; the same is -EALREADY; 0: it has none */
 };
 
 /* What people call them, by number; NULL ends each.  An engine without a name is not asked for. */

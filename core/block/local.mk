@@ -33,6 +33,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_opts.c core/block/image_opts.h \
 	core/block/image_owner.c core/block/image_owner.h \
 	core/block/image_shape.c core/block/image_shape.h \
+	core/block/image_stable.c core/block/image_stable.h \
 	core/block/image_sync.c core/block/image_sync.h \
 	core/block/image_type.c core/block/image_type.h \
 	core/block/image_zoned.c core/block/image_zoned.h \
