@@ -12,6 +12,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/hint.c cmd/ctl/hint.h \
 	cmd/ctl/image.c cmd/ctl/image.h \
 	cmd/ctl/list.c cmd/ctl/list.h \
+	cmd/ctl/medium.c cmd/ctl/medium.h \
 	cmd/ctl/options.c cmd/ctl/options.h \
 	cmd/ctl/print.c cmd/ctl/print.h \
 	cmd/ctl/rows.c cmd/ctl/rows.h \

@@ -137,6 +137,10 @@ _vblkctl() {
             compopt -o filenames 2>/dev/null
         fi
         return
+    elif [[ $command == replace && $operands -eq 1 ]]; then
+        compopt -o filenames 2>/dev/null
+        mapfile -t COMPREPLY < <(compgen -f -- "$current")
+        return
     elif [[ $command == set && $operands -gt 0 ]]; then
         compopt -o nospace 2>/dev/null
         words=$(_vblkctl_settings "$program")

@@ -2,6 +2,7 @@
 #include "daemon/disk_ask.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "daemon/limits.h"
 #include "daemon/op.h"
@@ -17,6 +18,7 @@ static void send_question(struct op *op, const struct plane_request *question)
     op->request.is_exit = question->is_exit;
     op->request.timeout_ms = question->timeout_ms;
     op->request.change = question->change;
+    op->request.medium = question->medium;
     op_send(op);
 }
 
@@ -117,6 +119,26 @@ int disk_set(struct disk *disk, const struct settings *change, void (*done)(stru
         ret = limits_check(config->name, "more threads", err);
     }
     return ret < 0 ? ret : ask_for_client(disk, &question, PROTOCOL_SET_MS, done, arg, err);
+}
+
+int disk_change_medium(struct disk *disk, struct medium_ask *ask, bool force, uint32_t timeout_ms,
+                       void (*done)(struct op *op), void *arg, struct err *err)
+{
+    struct plane_request question = {
+        .verb = PLANE_MEDIUM,
+        .medium = ask,
+        .force = force,
+        .timeout_ms = timeout_ms,
+    };
+    int ret = ask ? limits_check(disk->record.config.name, "another image", err) : err->code;
+
+    if (ret == 0) {
+        ret = ask_for_client(disk, &question, with_grace(timeout_ms), done, arg, err);
+    }
+    if (ret < 0) {
+        free(ask);
+    }
+    return ret;
 }
 
 /* It has no thread, and nothing that would have to end. */

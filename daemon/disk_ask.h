@@ -22,6 +22,9 @@ int disk_stop(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(s
               void *arg, struct err *err);
 int disk_set(struct disk *disk, const struct settings *change, void (*done)(struct op *op),
              void *arg, struct err *err);
+/* `ask` is taken over, see disk_medium.h; NULL: there is none, and `err` says why. */
+int disk_change_medium(struct disk *disk, struct medium_ask *ask, bool force, uint32_t timeout_ms,
+                       void (*done)(struct op *op), void *arg, struct err *err);
 int disk_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),
                 void *arg, struct err *err);
 

@@ -153,6 +153,7 @@ static json_t *paused_json(const struct plane_info *info)
         {PAUSE_EXIT, "removal"},
         {PAUSE_MOVE, "change of threads"},
         {PAUSE_IMAGE, "change of the image"},
+        {PAUSE_MEDIUM, "another image"},
     };
     json_t *list = json_array();
 

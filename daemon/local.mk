@@ -11,6 +11,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_config.c daemon/disk_config.h \
 	daemon/disk_json.c daemon/disk_json.h \
 	daemon/disk_limits.c daemon/disk_limits.h \
+	daemon/disk_medium.c daemon/disk_medium.h \
 	daemon/disk_opened.c daemon/disk_opened.h \
 	daemon/disk_params.c daemon/disk_params.h \
 	daemon/disk_pin.c daemon/disk_pin.h \
@@ -24,6 +25,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/method.h \
 	daemon/methods.c daemon/methods.h \
 	daemon/methods_disk.c daemon/methods_disk.h \
+	daemon/methods_medium.c daemon/methods_medium.h \
 	daemon/methods_shutdown.c daemon/methods_shutdown.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/op.c daemon/op.h \
@@ -43,6 +45,8 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_late.c daemon/plane_late.h \
 	daemon/plane_life.c daemon/plane_life.h \
 	daemon/plane_look.c daemon/plane_look.h \
+	daemon/plane_medium.c daemon/plane_medium.h \
+	daemon/plane_medium_steps.c daemon/plane_medium_steps.h \
 	daemon/plane_move.c daemon/plane_move.h \
 	daemon/plane_opening.c daemon/plane_opening.h \
 	daemon/plane_resumed.c daemon/plane_resumed.h \

@@ -12,6 +12,7 @@
 #include "daemon/disk_warnings.h"
 #include "daemon/json_memory.h"
 #include "daemon/methods_disk.h"
+#include "daemon/methods_medium.h"
 #include "daemon/methods_shutdown.h"
 #include "daemon/params.h"
 
@@ -46,7 +47,7 @@ static const struct method daemon_methods[] = {
     {NULL},
 };
 
-static const struct method *const tables[] = {disk_methods, daemon_methods};
+static const struct method *const tables[] = {disk_methods, medium_methods, daemon_methods};
 
 static void run_methods(struct methods *methods, struct call *call, const void *target)
 {

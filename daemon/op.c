@@ -179,6 +179,12 @@ struct op *op_new_own(struct disk *disk, enum plane_verb verb, uint64_t within_m
     return op;
 }
 
+static void free_op(struct op *op)
+{
+    free(op->request.medium);
+    free(op);
+}
+
 /* The timer may run for an op that has gone; that costs less than to look for the next. */
 static void unlink_op(struct op *op)
 {
@@ -193,7 +199,7 @@ static void unlink_op(struct op *op)
 void op_drop(struct op *op)
 {
     unlink_op(op);
-    free(op);
+    free_op(op);
 }
 
 /* The answer is complete: tell whoever waits, unless it was late. */
@@ -206,7 +212,7 @@ static void end_op(struct op *op)
     if (!op->is_late && op->done) {
         op->done(op);
     }
-    free(op);
+    free_op(op);
     registry->released(disk);
 }
 

@@ -24,6 +24,7 @@
  */
 
 #include "core/device/device.h"
+#include "core/device/device_change.h"
 #include "core/device/device_sync.h"
 #include "core/base/errand.h"
 #include "core/base/log.h"
@@ -64,11 +65,11 @@ struct plane_geometry {
     struct blk_shown shown;
 };
 
-/* Never changed after plane_init; read by both threads. */
+/* Never changed after plane_init but for `image`; the rest is read by both threads. */
 struct plane_opts {
     char name[DISK_NAME_BYTES];
     char socket_path[UNIX_PATH_BYTES];
-    struct image_opts image;        /* path: lent for the plane's life; without its engine */
+    struct image_opts image;        /* without its engine; of the disk's thread, path copied */
     struct plane_geometry geometry; /* 0: as the image has it; of discards and zeroes the most */
     struct image_id image_id;       /* restored: of the image that it had open last */
     struct settings settings;       /* to begin with */
@@ -91,6 +92,9 @@ struct plane_opts {
 
     /* Keep that the image is handed over, then plane_keep_kept.  Runs on the control thread. */
     void (*keep_handover)(struct plane *plane);
+
+    /* Keep plane->medium.kept, then plane_medium_kept.  Runs on the control thread. */
+    void (*keep_medium)(struct plane *plane);
 };
 
 /* A copy of all that people ask about. */
@@ -126,11 +130,21 @@ enum plane_verb {
     PLANE_STOP,
     PLANE_REMOVE,
     PLANE_SET,
+    PLANE_MEDIUM,
     PLANE_LOOK,  /* after the socket */
     PLANE_HURRY, /* of a disk that is being added: the daemon ends */
 };
 
 #define PLANE_NO_TIMEOUT UINT32_MAX
+
+enum medium_change { MEDIUM_REPLACE, MEDIUM_INSERT, MEDIUM_EJECT };
+
+/* What is to become of a disk's image. */
+struct medium_ask {
+    enum medium_change change;
+    struct image_config image;  /* as it is to be, path and format aside like `before` */
+    struct image_config before; /* as it is */
+};
 
 /*
  * One thing asked of a disk.  Owned by the disk's thread from plane_send to `answered`,
@@ -151,13 +165,14 @@ struct plane_request {
     bool is_exit;    /* remove, hurry: the daemon ends, after `timeout_ms` in any case */
     uint32_t
         timeout_ms; /* open, start, stop, remove, set: how long to wait for what is in flight */
-    struct settings change; /* set */
+    struct settings change;    /* set */
+    struct medium_ask *medium; /* medium: owned by who asks */
 
     /* Answered.  `err.code` is 0 or -errno. */
     struct err err;
-    bool is_done;     /* stop, remove: it was done, whatever `err` says */
+    bool is_done;     /* stop, remove, medium: it was done, whatever `err` says */
     bool goes_on;     /* start: it is under way still, and `err` says why */
-    bool has_changed; /* start, stop, set: it was not so before */
+    bool has_changed; /* start, stop, set, medium: it was not so before */
     bool is_left;     /* remove, hurry: it was done, but its image may be in use still */
     bool is_blind;    /* info, stop, remove: there was no thread to look at the image's file */
     struct plane_info info;
@@ -174,9 +189,11 @@ struct plane_request {
 struct plane_look {
     struct errand errand;
     void (*done)(struct plane *plane);
-    bool is_busy; /* the errand is under way */
+    bool is_busy;  /* the errand is under way */
+    bool is_stale; /* and it looks after an image that is the disk's no more */
     uint64_t begun_ns;
     struct node *node;       /* whose file is looked at: a count, the errand's */
+    char path[PATH_MAX];     /* the same */
     struct image_fate found; /* the errand's while it is under way */
     struct image_fate latest;
 };
@@ -244,6 +261,43 @@ struct plane_await {
     struct log_limit log;
 };
 
+/* How far the change of a disk's image is (plane_medium.h). */
+enum plane_medium_phase {
+    MEDIUM_NONE,
+    MEDIUM_OPENS,   /* the image that is to be the disk's */
+    MEDIUM_FLUSHES, /* the one that it has, beside what its guest does */
+    MEDIUM_DRAINS,  /* and once more, with nothing in flight */
+    MEDIUM_KEEPS,   /* control writes down what it is to be */
+    MEDIUM_SWAPS,   /* lanes get their ways to it */
+    MEDIUM_UNDOES,  /* control writes down that it is as it was */
+    MEDIUM_CLOSES,  /* the image that is not the disk's */
+};
+
+struct plane_medium {
+    enum plane_medium_phase phase;
+    struct medium_ask asked;
+    bool force;
+    bool is_same;                  /* it is open already, by another path */
+    bool is_paused;                /* by PAUSE_MEDIUM */
+    bool is_flushing;              /* `flush` is under way, wanted or not */
+    struct plane_request *request; /* who waits for it, NULL: nobody any more */
+    struct image_opening *opening; /* NULL: none is */
+    struct image_closing *closing; /* NULL: none is */
+    struct image *image;           /* owned: not the disk's yet, or no longer; NULL: none is */
+    struct device_sync flush;
+    struct device_change change;
+    struct message message; /* to control, or to ourselves */
+    struct err refusal;     /* why it is not done, code 0: nothing speaks against it */
+
+    /* Control's while the message is under way to it: what the table is to have. */
+    struct {
+        const struct image_config *image;
+        struct image_id id;
+        uint64_t size;  /* bytes */
+        struct err err; /* code 0: it has */
+    } kept;
+};
+
 /* How far a start is that somebody waits for, or was told of (plane_opening.h). */
 enum plane_start_phase {
     PLANE_START_NONE,
@@ -287,7 +341,8 @@ struct plane {
     struct drain stop_drain;
     struct drain remove_drain;
     struct drain move_drain;
-    struct image_id image_id; /* of the image that is open, or was open last */
+    char image_path[PATH_MAX]; /* opts.image.path */
+    struct image_id image_id;  /* of the image that is open, or was open last */
     struct plane_look look;
     struct plane_sync sync;
     struct image_loss loss;        /* of the image that was open last, while none is */
@@ -301,6 +356,7 @@ struct plane {
     struct plane_resumed again;
     struct plane_cache cache;
     struct plane_keep keep;
+    struct plane_medium medium;
     struct plane_await await;
     struct plane_close close;
     struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */
@@ -309,3 +365,6 @@ struct plane {
 };
 
 const char *plane_state_name(enum plane_state state);
+
+/* For people: how far a change of the image is; NULL: none is under way. */
+const char *plane_medium_reason(const struct plane *plane);

@@ -41,6 +41,7 @@ static bool wants_look(const struct plane *plane, const struct plane_request *re
     case PLANE_INFO:
         return request->wants_look && (request->decides || !plane_look_hangs(plane));
     case PLANE_STOP:
+    case PLANE_MEDIUM:
         return plane->state == PLANE_RUNNING;
     case PLANE_REMOVE:
         return plane->state != PLANE_REMOVING;
@@ -85,8 +86,8 @@ static void say_fate(const struct plane *plane, char *text, size_t size)
     image_fate_say(&plane->look.latest, plane->opts.image.path, plane_look_fd(plane), text, size);
 }
 
-/* What speaks against closing the image.  Returns false when nothing does, as far as is known. */
-static bool object(const struct plane *plane, const struct plane_request *request, struct err *err)
+bool plane_fate_objects(const struct plane *plane, const struct plane_request *request,
+                        struct err *err)
 {
     const struct plane_look *look = &plane->look;
     char text[400];
@@ -108,7 +109,8 @@ static bool object(const struct plane *plane, const struct plane_request *reques
 
 bool plane_fate_refuse(struct plane *plane, struct plane_request *request)
 {
-    if (request->force || plane_look_fd(plane) < 0 || !object(plane, request, &request->err)) {
+    if (request->force || plane_look_fd(plane) < 0 ||
+        !plane_fate_objects(plane, request, &request->err)) {
         return false;
     }
     plane_reply(plane, request);
@@ -125,7 +127,7 @@ bool plane_fate_refuse_stop(struct plane *plane)
     struct err err = {0};
     const struct plane_request stop = {.verb = PLANE_STOP};
 
-    if (!plane_fate_may_refuse_stop(plane) || !object(plane, &stop, &err)) {
+    if (!plane_fate_may_refuse_stop(plane) || !plane_fate_objects(plane, &stop, &err)) {
         return false;
     }
     log_error("%s: not %s: %s", plane->opts.name, plane->is_handover ? "handed over" : "stopped",

@@ -19,6 +19,10 @@ bool plane_fate_first(struct plane *plane, struct plane_request *request,
 /* Look before the image is closed, though nobody has asked: plane_sync waits for it. */
 void plane_fate_look(struct plane *plane);
 
+/* What speaks against closing the image.  Returns false when nothing does, as far as is known. */
+bool plane_fate_objects(const struct plane *plane, const struct plane_request *request,
+                        struct err *err);
+
 /* Returns true when the image would be lost, nobody insists, and the request is answered so. */
 bool plane_fate_refuse(struct plane *plane, struct plane_request *request);
 

@@ -20,16 +20,37 @@
  */
 #define MAX_INFLIGHT 256u
 
-static struct image_opts image_opts(const struct plane *plane)
+/* What goes by the disk and not by its image. */
+static void complete_opts(const struct plane *plane, struct image_opts *opts)
 {
-    struct image_opts opts = plane->opts.image;
-    bool is_known = engine_parse(plane->settings.engine, &opts.engine);
+    bool is_known = engine_parse(plane->settings.engine, &opts->engine);
 
     assert(is_known); /* the table of settings allows no other */
     (void)is_known;
-    opts.owner = plane->opts.name;
-    opts.max_inflight = min_of(plane->opts.queues * plane->opts.queue_size, MAX_INFLIGHT);
+    opts->owner = plane->opts.name;
+    opts->max_inflight = min_of(plane->opts.queues * plane->opts.queue_size, MAX_INFLIGHT);
+}
+
+static struct image_opts image_opts(const struct plane *plane)
+{
+    struct image_opts opts = plane->opts.image;
+
+    complete_opts(plane, &opts);
     return opts;
+}
+
+void plane_other_image(const struct plane *plane, const struct image_config *config,
+                       struct image_opts *opts)
+{
+    image_config_opts(config, opts);
+    opts->is_readonly = plane->opts.image.is_readonly;
+    complete_opts(plane, opts);
+}
+
+void plane_image_name(struct plane *plane, const char *path)
+{
+    (void)snprintf(plane->image_path, sizeof(plane->image_path), "%s", path ? path : "");
+    plane->opts.image.path = plane->image_path;
 }
 
 /* What a guest finds changed under it is worse than a disk that does not start. */

@@ -25,6 +25,13 @@ int plane_begin_new(struct plane *plane, image_opened *opened, struct err *err);
  */
 int plane_take_image(struct plane *plane, struct image *image, bool may_differ, struct err *err);
 
+/* The path of its image; copied. */
+void plane_image_name(struct plane *plane, const char *path);
+
+/* What the disk opens in its place; `config` is lent to `opts`: its path. */
+void plane_other_image(const struct plane *plane, const struct image_config *config,
+                       struct image_opts *opts);
+
 int plane_listen(struct plane *plane, struct err *err);
 
 /*

@@ -61,6 +61,9 @@ static const char *reason_of(const struct plane *plane)
     if (plane->start.phase == PLANE_START_FAILS) {
         return "its image could not be taken, and is being closed";
     }
+    if (plane_medium_reason(plane)) {
+        return plane_medium_reason(plane);
+    }
     return plane_is_closing(plane) ? "its image is being closed" : plane->reason;
 }
 

@@ -11,6 +11,7 @@
 #include "daemon/plane_handover.h"
 #include "daemon/plane_keep.h"
 #include "daemon/plane_late.h"
+#include "daemon/plane_medium.h"
 #include "daemon/plane_move.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_socket.h"
@@ -42,7 +43,9 @@ void plane_life_start(struct plane *plane, struct plane_request *request)
     if (plane->state == PLANE_STOPPING && !plane_is_closing(plane)) {
         plane_stop_cancel(plane);
     } else if (plane->state != PLANE_RUNNING) {
-        plane_opening_start(plane, request);
+        if (!plane_medium_refuse_start(plane, request)) {
+            plane_opening_start(plane, request);
+        }
         return;
     } else {
         request->has_changed = plane_look_at_socket(plane, &request->err) > 0;
@@ -163,6 +166,8 @@ static void begin_remove(struct plane *plane)
     plane_wait_end(plane, PLANE_STOP, -ECANCELED, what_cut_off_stop(plane));
     plane_opening_drop(plane, what_cut_off_start(plane));
     plane_close_forget(plane);
+    plane_medium_end(plane, -ECANCELED,
+                     plane->is_exit ? "the daemon is ending" : "the disk is being removed");
     plane_move_cancel(plane);
     plane_wait_end(plane, PLANE_SET, -ECANCELED,
                    plane->is_exit ? "the daemon is ending, nothing is changed"

@@ -2,6 +2,7 @@
 #include "daemon/plane_look.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/base/log.h"
 #include "core/base/thread.h"
@@ -21,10 +22,8 @@ int plane_look_fd(const struct plane *plane)
 static void look_at_image(struct errand *errand)
 {
     struct plane_look *look = containerof(errand, struct plane_look, errand);
-    const struct plane *plane = containerof(look, struct plane, look);
 
-    image_fate_look(&look->found, plane->opts.image.path, look->node->facts.fd,
-                    look->node->facts.had_name);
+    image_fate_look(&look->found, look->path, look->node->facts.fd, look->node->facts.had_name);
     node_put(look->node);
 }
 
@@ -33,7 +32,8 @@ static void on_looked(struct errand *errand)
     struct plane_look *look = containerof(errand, struct plane_look, errand);
 
     look->is_busy = false;
-    look->latest = look->found;
+    look->latest = look->is_stale ? (struct image_fate){0} : look->found;
+    look->is_stale = false;
     look->done(containerof(look, struct plane, look));
 }
 
@@ -48,6 +48,7 @@ bool plane_look_begin(struct plane *plane, void (*done)(struct plane *plane))
     look->errand.run = look_at_image;
     look->errand.done = on_looked;
     look->begun_ns = now_ns();
+    (void)snprintf(look->path, sizeof(look->path), "%s", plane->opts.image.path);
     look->node = node_get(device_image(plane->dev)->root);
     look->is_busy = errand_send(&look->errand, &plane->worker.mailbox) == 0;
     if (!look->is_busy) {
@@ -79,6 +80,7 @@ struct image_fate plane_look_latest(const struct plane *plane)
 void plane_look_opened(struct plane *plane)
 {
     plane->look.latest = (struct image_fate){0};
+    plane->look.is_stale = plane->look.is_busy;
 }
 
 /* What was moved is told until the disk is started; what was lost is not there to be told of. */

@@ -13,6 +13,7 @@
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_wait.h"
+#include "daemon/protocol.h"
 
 /* At the start of the daemon nobody waits for an answer: log all of it. */
 static void restore_failed(struct plane *plane, struct err *err)
@@ -82,6 +83,13 @@ static int take_image(struct plane *plane, struct image *image, struct err *err)
     return plane_take_image(plane, image, plane->start.may_differ, err);
 }
 
+static void hint_moved(const struct plane *plane, struct err *err)
+{
+    if (err->code == -ENOENT) {
+        err_hint(err, PROTOCOL_IF_MOVED "replace %s IMAGE", plane->opts.name);
+    }
+}
+
 static void on_opened(void *arg, struct image *image, struct err *err)
 {
     struct plane *plane = arg;
@@ -93,6 +101,7 @@ static void on_opened(void *arg, struct image *image, struct err *err)
         end_start(plane);
         return;
     }
+    hint_moved(plane, err);
     plane->refusal = *err;
     if (image) {
         plane->start.phase = PLANE_START_FAILS;

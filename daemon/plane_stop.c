@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_stop.h"
 
+#include <errno.h>
+
 #include "core/base/log.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_fate.h"
 #include "daemon/plane_keep.h"
 #include "daemon/plane_late.h"
+#include "daemon/plane_medium.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_resumed.h"
 #include "daemon/plane_state.h"
@@ -91,6 +94,7 @@ static void enter_stopping(struct plane *plane, bool force)
 
 static void begin_stop(struct plane *plane)
 {
+    plane_medium_drop(plane, -ECANCELED, "stopped before it had the other image");
     plane->stop_drain = (struct drain){.done = on_stop_drained, .own_below = LANES_MAX};
     device_pause(plane->dev, PAUSE_ADMIN, &plane->stop_drain);
 }

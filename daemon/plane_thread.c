@@ -7,7 +7,9 @@
 #include "daemon/plane_add.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_fate.h"
+#include "daemon/plane_image.h"
 #include "daemon/plane_life.h"
+#include "daemon/plane_medium.h"
 #include "daemon/plane_move.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_socket.h"
@@ -51,6 +53,7 @@ static void (*const run_verb[])(struct plane *, struct plane_request *) = {
     [PLANE_STOP] = plane_stop,
     [PLANE_REMOVE] = plane_life_remove,
     [PLANE_SET] = run_set,
+    [PLANE_MEDIUM] = plane_medium_change,
     [PLANE_LOOK] = run_look,
     [PLANE_HURRY] = run_hurry,
 };
@@ -58,7 +61,8 @@ static void (*const run_verb[])(struct plane *, struct plane_request *) = {
 /* While it is added there is nothing yet that could be changed, nor when that has failed. */
 static bool is_for_added(enum plane_verb verb)
 {
-    return verb == PLANE_START || verb == PLANE_STOP || verb == PLANE_SET || verb == PLANE_LOOK;
+    return verb == PLANE_START || verb == PLANE_STOP || verb == PLANE_SET || verb == PLANE_LOOK ||
+           verb == PLANE_MEDIUM;
 }
 
 static int refuse_request(const struct plane *plane, enum plane_verb verb, struct err *err)
@@ -134,6 +138,7 @@ int plane_start(struct plane *plane, const struct plane_opts *opts, struct mailb
                 void (*resumed)(struct plane *plane), struct err *err)
 {
     plane->opts = *opts;
+    plane_image_name(plane, opts->image.path);
     plane->settings = opts->settings;
     plane->image_id = opts->image_id;
     plane->state = PLANE_OPENING;

@@ -36,11 +36,12 @@
 #define PROTOCOL_FIRST "first 'vblkctl "
 #define PROTOCOL_AFTERWARDS "afterwards 'vblkctl "
 #define PROTOCOL_IF_MEANT "if this one is meant: vblkctl "
+#define PROTOCOL_IF_MOVED "if it was moved: vblkctl "
 
 /* All of them, of an array. */
-#define PROTOCOL_COMMANDS                                      \
-    {                                                          \
-        PROTOCOL_FIRST, PROTOCOL_AFTERWARDS, PROTOCOL_IF_MEANT \
+#define PROTOCOL_COMMANDS                                                         \
+    {                                                                             \
+        PROTOCOL_FIRST, PROTOCOL_AFTERWARDS, PROTOCOL_IF_MEANT, PROTOCOL_IF_MOVED \
     }
 
 /* How long stop and remove wait for requests in flight when they are not told. */

@@ -49,6 +49,7 @@ struct disk {
     struct plane plane;
     struct record_keep cache_keep;    /* for plane.cache */
     struct record_keep handover_keep; /* for plane.keep */
+    struct record_keep medium_keep;   /* for plane.medium */
 
     /* Of its image, as its thread said last. */
     struct image_fate fate;

@@ -6,6 +6,7 @@
 
 #include "daemon/plane_cache.h"
 #include "daemon/plane_keep.h"
+#include "daemon/plane_medium_steps.h"
 
 /* The disk's thread may have gone while the table was written: then nobody waits for it. */
 static void end_keep(struct record_keep *keep)
@@ -77,4 +78,19 @@ void registry_handover_keep(struct plane *plane)
     disk->handover_keep.err = &plane->keep.err;
     disk->handover_keep.kept = plane_keep_kept;
     begin_keep(&disk->handover_keep, has_changed);
+}
+
+void registry_medium_keep(struct plane *plane)
+{
+    struct disk *disk = containerof(plane, struct disk, plane);
+    struct disk_record *record = &disk->record;
+
+    record->config.image = *plane->medium.kept.image;
+    disk_config_created(&record->config);
+    record->size = (int64_t)plane->medium.kept.size;
+    (void)disk_opened_keep(&record->opened, &plane->medium.kept.id, disk->registry->boot);
+    disk->medium_keep.disk = disk;
+    disk->medium_keep.err = &plane->medium.kept.err;
+    disk->medium_keep.kept = plane_medium_kept;
+    begin_keep(&disk->medium_keep, true);
 }

@@ -3,7 +3,8 @@
 
 /*
  * What a disk's thread, and not a client, has to say of the disk goes into the table: what its
- * guest says of its cache (plane_cache.h), and that its image is handed over (plane_keep.h).
+ * guest says of its cache (plane_cache.h), that its image is handed over (plane_keep.h), and which
+ * image it has by now (plane_medium.h).
  * Thread: control.
  */
 
@@ -14,3 +15,6 @@ void registry_cache_keep(struct plane *plane);
 
 /* For plane_opts.keep_handover. */
 void registry_handover_keep(struct plane *plane);
+
+/* For plane_opts.keep_medium. */
+void registry_medium_keep(struct plane *plane);

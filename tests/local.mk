@@ -107,6 +107,7 @@ UNIT_TESTS = \
 	tests/unit/test_pci_host \
 	tests/unit/test_plane \
 	tests/unit/test_plane_handover \
+	tests/unit/test_plane_medium \
 	tests/unit/test_porter \
 	tests/unit/test_range \
 	tests/unit/test_registry \
@@ -229,6 +230,8 @@ tests_unit_test_plane_LDFLAGS = $(AM_LDFLAGS) \
 	-Wl,--wrap=image_open,--wrap=image_close,--wrap=image_fate_look
 tests_unit_test_plane_handover_SOURCES = tests/unit/test_plane_handover.c $(CONTROL_WORLD)
 tests_unit_test_plane_handover_LDADD = $(DAEMON_LDADD)
+tests_unit_test_plane_medium_SOURCES = tests/unit/test_plane_medium.c $(CONTROL_WORLD)
+tests_unit_test_plane_medium_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_SOURCES = tests/unit/test_registry.c $(CONTROL_WORLD)
 tests_unit_test_registry_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_LDFLAGS = $(AM_LDFLAGS) \
@@ -376,7 +379,7 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
 	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
-	tests/e2e/recover.bats
+	tests/e2e/recover.bats tests/e2e/replace.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py

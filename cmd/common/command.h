@@ -45,7 +45,7 @@ struct arg {
 };
 
 #define COMMAND_OPERANDS 2
-#define COMMAND_OPTIONS 2
+#define COMMAND_OPTIONS 3
 
 struct args;
 struct rpc;

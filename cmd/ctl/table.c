@@ -9,6 +9,7 @@
 #include "cmd/ctl/attach.h"
 #include "cmd/ctl/daemon.h"
 #include "cmd/ctl/list.h"
+#include "cmd/ctl/medium.h"
 #include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
@@ -35,6 +36,10 @@
 #define TIMEOUT_OPTION                                \
     OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms", \
            "how long to wait for requests in flight, and the flush [30]")
+
+#define FORMAT_OPTION                              \
+    OPTION(ARG_TEXT, "format", "FORMAT", "format", \
+           "raw: take its bytes as they are [other formats are refused]")
 
 const struct arg global_options[] = {
     OPTION(ARG_TEXT, "control", "PATH", NULL,
@@ -138,6 +143,22 @@ const struct command commands[] = {
             },
         .wait_ms = WAIT_DRAIN_MS,
         .print = show_change,
+    },
+    {
+        .name = "replace",
+        .method = "disk.replace",
+        .help = "serve the disk from another image, which has the same bytes",
+        .operands = {NAME_OPERAND, OPERAND(ARG_PATH, "IMAGE", "path", "file or block device")},
+        .options =
+            {
+                FORMAT_OPTION,
+                OPTION(ARG_FLAG, "force", NULL, "force",
+                       "also while the disk runs, and may have been written to since"),
+                OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms",
+                       "how long it may take; past that nothing is changed [30]"),
+            },
+        .wait_ms = WAIT_DRAIN_MS,
+        .print = medium_print,
     },
     {
         .name = "set",

@@ -165,9 +165,9 @@ void image_fate_say(const struct image_fate *fate, const char *path, int fd, cha
         bool must_be_found = !fate->where[0] && fate->links > 0 && fd >= 0;
 
         (void)snprintf(text, size,
-                       "the image is not at its path any more, but %s: name that by 'vblkctl "
-                       "replace', or put it back, or a symbolic link to it, before the disk is "
-                       "started again%s%s (%s)",
+                       "the image is not at its path any more, but %s: put it back, or a symbolic "
+                       "link to it, or name that by 'vblkctl replace', before the disk is started "
+                       "again%s%s (%s)",
                        where, must_be_found ? ", or " : "", must_be_found ? save : "", path);
     } else if (fate->kind == IMAGE_REPLACED && fate->has_name) {
         (void)snprintf(text, size,

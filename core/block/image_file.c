@@ -140,14 +140,6 @@ static bool has_company(const struct image_opts *opts)
     return opts->is_shareable || !image_range_is_whole(&opts->range);
 }
 
-/* While it is open nothing else has its number. */
-static bool is_ours(const struct image_id *ours, const struct stat *st)
-{
-    return S_ISBLK(st->st_mode)
-               ? ours->inode == 0 && ours->device != 0 && ours->device == st->st_rdev
-               : ours->inode != 0 && ours->inode == st->st_ino && ours->device == st->st_dev;
-}
-
 /*
  * Look before opening: opening a FIFO or a terminal may block or do harm.  Returns the flags
  * that the kind of file asks for beside ours, or -errno.
@@ -162,7 +154,7 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     if (stat(opts->path, &st) < 0) {
         return open_failed(-errno, opts, err);
     }
-    if (is_ours(&opts->ours, &st)) {
+    if (image_id_is_of(&opts->ours, &st)) {
         return err_say(err, -EALREADY, "image %s is the one that the disk has open", opts->path);
     }
     if (S_ISBLK(st.st_mode)) {
@@ -343,15 +335,6 @@ static void forget_pages(const struct image_file *image, const struct image_opts
     }
 }
 
-static int make_stable(const struct image_file *image, struct err *err)
-{
-    int ret = image_stable_make(image->fd, image->path);
-
-    return ret < 0 ? err_set(err, ret, "image %s: what it has cannot be written to stable storage",
-                             image->path)
-                   : 0;
-}
-
 /* Open: is it what is wanted, and free? */
 static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
@@ -378,7 +361,7 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     if (ret == 0 && !image->is_direct && !opts->is_readonly && !opts->is_look) {
         ret = open_sync(image, err);
     }
-    return ret == 0 && opts->is_copy ? make_stable(image, err) : ret;
+    return ret == 0 && opts->is_copy ? image_stable_make(image->fd, image->path, err) : ret;
 }
 
 int image_file_inherit(struct image_file *image, const struct image_loss *loss, struct err *err)

@@ -72,6 +72,14 @@ bool image_id_same(const struct image_id *a, const struct image_id *b)
     return same_device(a->device, b->device);
 }
 
+bool image_id_is_of(const struct image_id *id, const struct stat *st)
+{
+    if (S_ISBLK(st->st_mode)) {
+        return id->inode == 0 && id->device != 0 && id->device == st->st_rdev;
+    }
+    return id->inode != 0 && id->inode == st->st_ino && id->device == st->st_dev;
+}
+
 void image_id_say(const struct image_id *id, char *text)
 {
     char device[32];

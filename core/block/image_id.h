@@ -26,5 +26,10 @@ struct image_id image_id_of_fd(int fd);
 /* May they be the same?  True when one of them cannot be told.  Thread: any. */
 bool image_id_same(const struct image_id *a, const struct image_id *b);
 
+struct stat;
+
+/* Is that the file or device, while it is open: nothing else has its number then?  Thread: any. */
+bool image_id_is_of(const struct image_id *id, const struct stat *st);
+
 /* "inode 12 on device 8:1", "device 8:16"; `text` has IMAGE_ID_BYTES.  Thread: any. */
 void image_id_say(const struct image_id *id, char *text);

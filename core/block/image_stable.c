@@ -25,10 +25,11 @@ static void flush_folder(const char *path)
     free(whole);
 }
 
-int image_stable_make(int fd, const char *path)
+int image_stable_make(int fd, const char *path, struct err *err)
 {
     if (fsync(fd) < 0) {
-        return -errno;
+        return err_set(err, -errno, "image %s: what it has cannot be written to stable storage",
+                       path);
     }
     flush_folder(path);
     return 0;

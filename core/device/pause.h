@@ -9,6 +9,6 @@ enum pause_reason {
     PAUSE_EXIT = 1 << 3,    /* removal, shutdown: for good */
     PAUSE_MOVE = 1 << 4,    /* rings go to other threads: until they are there */
     PAUSE_IMAGE = 1 << 5,   /* the image gets another root, or size: until it has it */
-    PAUSE_MEDIUM = 1 << 6,  /* another image is written down: until the disk has it, or not */
     PAUSE_ERROR = 1 << 6,   /* a request failed and is held: until start, or until none is */
+    PAUSE_MEDIUM = 1 << 7,  /* another image is written down: until the disk has it, or not */
 };

@@ -1199,7 +1199,7 @@ has_all_files() {
     [[ "$output" == *"No such file"* ]]
     run vblkctl start vda
     [ "$status" -eq 1 ]
-    [[ "$output" == *"$E2E_DIR/vda.img"*"put it back, or a symbolic link to where it is now" ]]
+    [[ "$output" == *"$E2E_DIR/vda.img"*"put it back, or a symbolic link to where it is now; if it was moved: vblkctl --control $E2E_DIR/control replace vda IMAGE" ]]
     mv "$E2E_DIR/elsewhere" "$E2E_DIR/vda.img"
     vblkctl start vda
     state_is vda running

@@ -426,7 +426,7 @@ make_anew() {
     mv "$E2E_DIR/vda.img" "$E2E_DIR/elsewhere.img"
     run vblkctl start vda
     [ "$status" -eq 1 ]
-    [[ "$output" == *"put it back, or a symbolic link to where it is now" ]]
+    [[ "$output" == *"put it back, or a symbolic link to where it is now; if it was moved: vblkctl --control $E2E_DIR/control replace vda IMAGE" ]]
     ln -s "$E2E_DIR/elsewhere.img" "$E2E_DIR/vda.img"
     vblkctl start vda
     state_is vda running
@@ -654,7 +654,7 @@ refused_for_the_image() {
     wait_until 5 has_warning vda image_moved
     run vblkctl start vda
     [ "$status" -eq 1 ]
-    [[ "$output" == *"put it back, or a symbolic link to where it is now" ]]
+    [[ "$output" == *"put it back, or a symbolic link to where it is now; if it was moved: vblkctl --control $E2E_DIR/control replace vda IMAGE" ]]
     ln -s elsewhere.img "$E2E_DIR/vda.img"
     run vblkctl start vda
     [ "$output" = "vda: running" ]

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "cmd/ctl/medium.h"
+
+#include <stdio.h>
+
+#include "cmd/ctl/list.h"
+#include "cmd/ctl/print.h"
+
+static const char *path_or_none(const char *path)
+{
+    return path[0] ? path : "none";
+}
+
+void medium_print(const json_t *disk, const struct args *args)
+{
+    const char *name = print_text_of(disk, "name");
+    const char *path = path_or_none(print_text_of(json_object_get(disk, "image"), "path"));
+    const char *state = print_text_of(disk, "state");
+
+    if (json_is_false(json_object_get(disk, "changed"))) {
+        printf("%s: %s, its image is %s, as it was before\n", name, state, path);
+    } else {
+        printf("%s: %s, its image is %s, and was %s\n", name, state, path,
+               path_or_none(print_text_of(disk, "image_before")));
+    }
+    list_warnings(disk, name);
+}

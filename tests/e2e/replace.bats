@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+#
+# A disk that goes on with another image, under whoever uses it.
+#
+# VBLKBENCH    the program, default $top_builddir/vblkbench
+
+load ../lib/e2e
+
+# shellcheck disable=SC2154 # e2e.bash sets top_builddir
+VBLKBENCH=${VBLKBENCH:-$top_builddir/vblkbench}
+
+setup_file() {
+    e2e_setup_file
+}
+
+setup() {
+    e2e_setup
+    [ -x "$VBLKBENCH" ] || skip "no vblkbench at $VBLKBENCH"
+    ELSEWHERE=$(mktemp -d /dev/shm/vblk.XXXXXX) # another file system, as a rule
+}
+
+teardown() {
+    [ -z "${ELSEWHERE:-}" ] || rm -rf "$ELSEWHERE"
+    e2e_teardown
+}
+
+# load_start: writes, and checks what it reads, until it is ended.
+load_start() {
+    process_start load "$VBLKBENCH" "$(socket_of vda)" --allow-write --runtime 600 --rw randrw --verify \
+        --size 8M --iodepth 16
+    wait_until 20 stat_reaches vda requests.write.requests 500
+}
+
+load_goes_on() {
+    local before
+
+    before=$(stat_of vda requests.write.requests)
+    wait_until 20 stat_reaches vda requests.write.requests $((before + 200))
+}
+
+# No error was seen, and all that was written is there.
+load_ends_clean() {
+    process_signal load INT
+    wait_until 20 process_ended load
+    [ "$(process_status load)" -eq 0 ]
+}
+
+@test "an image that is moved while its disk is stopped, under a load that checks" {
+    start_vblkd
+    add_disk vda 32M --cache writeback --threads 2
+    load_start
+    vblkctl stop vda
+    mv "$E2E_DIR/vda.img" "$ELSEWHERE/vda.img"
+    run vblkctl start vda
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"if it was moved: vblkctl --control $E2E_DIR/control replace vda IMAGE" ]]
+    run vblkctl replace vda "$ELSEWHERE/vda.img"
+    [ "$output" = "vda: stopped, its image is $ELSEWHERE/vda.img, and was $E2E_DIR/vda.img" ]
+    vblkctl start vda
+    load_goes_on
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda image.path)" = "$ELSEWHERE/vda.img" ]
+    vblkctl stop vda
+    cp --sparse=always "$ELSEWHERE/vda.img" "$E2E_DIR/back.img"
+    vblkctl replace vda "$E2E_DIR/back.img"
+    rm "$ELSEWHERE/vda.img"
+    vblkctl start vda
+    load_goes_on
+    load_ends_clean
+}
+
+@test "an image that is replaced by the same bytes under a load of reads" {
+    start_vblkd
+    truncate -s 32M "$E2E_DIR/a.img" "$ELSEWHERE/b.img"
+    vblkctl add vda "$E2E_DIR/a.img" --cache writeback --threads 2
+    process_start load "$VBLKBENCH" "$(socket_of vda)" --runtime 600 --rw randread --iodepth 16
+    wait_until 20 stat_reaches vda requests.read.requests 500
+    run vblkctl replace vda "$ELSEWHERE/b.img"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"first 'vblkctl --control $E2E_DIR/control stop vda'"*"use --force"* ]]
+    for _ in 1 2 3 4 5; do
+        vblkctl replace vda "$ELSEWHERE/b.img" --force
+        vblkctl replace vda "$E2E_DIR/a.img" --force
+    done
+    [ "$(field vda state image.path)" = "running $E2E_DIR/a.img" ]
+    [ "$(stat_of vda requests.read.errors)" -eq 0 ]
+    rm "$ELSEWHERE/b.img"
+    load_ends_clean
+}
+
+@test "an image that was moved under its disk is known by its new name" {
+    start_vblkd
+    add_disk vda 32M
+    mv "$E2E_DIR/vda.img" "$E2E_DIR/moved.img"
+    vblkctl list | grep -q "name that by 'vblkctl replace'"
+    vblkctl replace vda "$E2E_DIR/moved.img"
+    [ "$(field vda state image.path image.fate)" = "running $E2E_DIR/moved.img there" ]
+    run vblkctl replace vda "$E2E_DIR/moved.img"
+    [[ "$output" == *"as it was before" ]]
+    vblkctl stop vda
+    vblkctl start vda
+}
+
+@test "images that do not suit leave the disk as it is" {
+    start_vblkd
+    add_disk vda 32M
+    vblkctl add null null:32M
+    truncate -s 31M "$E2E_DIR/small.img"
+    run vblkctl replace vda "$E2E_DIR/small.img" --force
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"it has 32505856 bytes, and the disk 33554432"* ]]
+    run vblkctl replace vda "$E2E_DIR" --force
+    [[ "$output" == *"is a directory"* ]]
+    truncate -s 32M "$E2E_DIR/q.img"
+    printf 'QFI\373\0\0\0\3' | dd of="$E2E_DIR/q.img" conv=notrunc status=none
+    run vblkctl replace vda "$E2E_DIR/q.img" --force
+    [[ "$output" == *"is in qcow2 format"* ]]
+    vblkctl replace vda "$E2E_DIR/q.img" --force --format raw
+    run vblkctl replace null "$E2E_DIR/vda.img"
+    [[ "$output" == *"its image is no file"* ]]
+    run vblkctl replace nobody "$E2E_DIR/vda.img"
+    [[ "$output" == *'no disk is named "nobody"'* ]]
+    [ "$(field vda state)" = running ]
+}
