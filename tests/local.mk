@@ -86,6 +86,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_id \
 	tests/unit/test_image_lock \
 	tests/unit/test_image_random \
+	tests/unit/test_image_range \
 	tests/unit/test_image_sync \
 	tests/unit/test_image_zoned \
 	tests/unit/test_lane_map \
@@ -169,6 +170,7 @@ tests_unit_test_image_SOURCES = tests/unit/test_image.c $(IMAGE_WORLD) \
 	tests/unit/node_count.c tests/unit/node_count.h
 tests_unit_test_image_fate_SOURCES = tests/unit/test_image_fate.c $(IMAGE_WORLD)
 tests_unit_test_image_id_SOURCES = tests/unit/test_image_id.c $(IMAGE_WORLD)
+tests_unit_test_image_range_SOURCES = tests/unit/test_image_range.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_SOURCES = tests/unit/test_image_lock.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_sync_SOURCES = tests/unit/test_image_sync.c $(IMAGE_WORLD)

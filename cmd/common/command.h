@@ -27,6 +27,7 @@ enum arg_kind {
     ARG_TEXT,
     ARG_PATH,    /* made absolute */
     ARG_SIZE,    /* as size_parse reads it */
+    ARG_PLACE,   /* the same, or 0 */
     ARG_NUMBER,  /* a whole number */
     ARG_SECONDS, /* fractions allowed; milliseconds in the parameter */
     ARG_IMAGE,   /* a path, or null:SIZE[,delay-ms=N] */

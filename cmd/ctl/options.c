@@ -31,7 +31,7 @@ static const struct {
 
 enum arg_kind options_kind(const struct param *row)
 {
-    return kinds[row->type].kind;
+    return row->is_place ? ARG_PLACE : kinds[row->type].kind;
 }
 
 const char *options_word(const struct param *row)

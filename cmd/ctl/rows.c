@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd/ctl/print.h"
+#include "cmd/common/size.h"
 #include "daemon/disk_params.h"
 
 #define VALUE_BYTES 512
@@ -66,7 +67,9 @@ static bool is_told_elsewhere(const struct param *row)
                                         "poll_cpu",
                                         "engine",
                                         "threads",
-                                        "socket"};
+                                        "socket",
+                                        "offset",
+                                        "length"};
 
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(names[i], row->name) == 0) {
@@ -131,6 +134,18 @@ static void show_what_it_is(const json_t *image, const struct image_type *type)
                 rows_fate(image, fate, sizeof(fate)), text);
 }
 
+static void show_range(const json_t *image)
+{
+    uint64_t offset = print_number_of(image, "offset");
+    uint64_t length = print_number_of(image, "length");
+    char size[SIZE_TEXT_BYTES];
+
+    if (offset > 0 || length > 0) {
+        print_field("range", "%s from byte %" PRIu64 " of the image on",
+                    length > 0 ? size_format(length, size) : "all", offset);
+    }
+}
+
 void rows_show_image(const json_t *disk)
 {
     const json_t *image = json_object_get(disk, "image");
@@ -140,10 +155,11 @@ void rows_show_image(const json_t *disk)
 
     show_what_it_is(image, type);
     for (const struct param *row = type ? type->kind.params : NULL; row && row->name; row++) {
-        if (row->is_told && !row->is_required && !row->phrase) {
+        if (row->is_told && !row->is_required && !row->phrase && !is_told_elsewhere(row)) {
             show_row(image, row);
         }
     }
+    show_range(image);
     if (!json_is_true(json_object_get(image, "open"))) {
         print_field("image is", "closed");
         return;

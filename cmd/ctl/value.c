@@ -97,6 +97,8 @@ json_t *value_parse(enum arg_kind kind, const char *text, struct err *err)
     switch (kind) {
     case ARG_FLAG:
         return json_true();
+    case ARG_PLACE:
+        return strcmp(text, "0") == 0 ? json_integer(0) : parse_size(text, err);
     case ARG_SIZE:
         return parse_size(text, err);
     case ARG_NUMBER:

@@ -49,7 +49,7 @@ struct image_chs image_chs_of(const uint8_t *sector)
     return chs;
 }
 
-struct image_chs image_chs_read(int fd, uint32_t align)
+struct image_chs image_chs_read(int fd, uint64_t offset, uint32_t align)
 {
     size_t piece = align < 4096 ? 4096 : align;
     struct image_chs chs = {0};
@@ -58,7 +58,7 @@ struct image_chs image_chs_read(int fd, uint32_t align)
     if (posix_memalign(&buffer, piece, piece) != 0) {
         return chs;
     }
-    if (pread(fd, buffer, piece, 0) >= (ssize_t)IMAGE_CHS_BYTES) {
+    if (pread(fd, buffer, piece, (off_t)offset) >= (ssize_t)IMAGE_CHS_BYTES) {
         chs = image_chs_of(buffer);
     }
     free(buffer);

@@ -20,7 +20,7 @@ struct image_chs {
 struct image_chs image_chs_of(const uint8_t *sector);
 
 /*
- * Of an open image, which is read in a piece that direct I/O allows that asks for an alignment of
- * `align`; one that cannot be read tells nothing.  May block.
+ * Of an open image, which is read at `offset` in a piece that direct I/O allows that asks for an
+ * alignment of `align`; one that cannot be read tells nothing.  May block.
  */
-struct image_chs image_chs_read(int fd, uint32_t align);
+struct image_chs image_chs_read(int fd, uint64_t offset, uint32_t align);

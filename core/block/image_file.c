@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
-#include <linux/limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,6 +17,7 @@
 #include "core/block/image_fate.h"
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
+#include "core/block/image_refusal.h"
 #include "core/block/image_stable.h"
 #include "core/block/image_sync.h"
 #include "core/block/image_zoned.h"
@@ -34,99 +34,6 @@ static int open_flags(const struct image_opts *opts)
         flags |= O_CREAT | O_EXCL;
     }
     return flags;
-}
-
-/* What helps is an option of `vblkctl add`, which other commands do not have. */
-static void hint_option(const struct image_opts *opts, struct err *err, const char *option)
-{
-    err_hint(err, opts->is_new ? "use %s" : "or remove the disk, and add it again with %s", option);
-}
-
-/* Returns false when there is no link at the path. */
-static bool hint_link(const char *path, struct err *err)
-{
-    char target[PATH_MAX];
-    ssize_t len = readlink(path, target, sizeof(target));
-
-    if (len >= 0) {
-        err_hint(err,
-                 "it is a symbolic link to %.*s, which is not there: name that instead, or delete "
-                 "the link",
-                 (int)len, target);
-    }
-    return len >= 0;
-}
-
-static void hint_missing(const struct image_opts *opts, struct err *err)
-{
-    if ((opts->is_new || opts->is_other) && hint_link(opts->path, err)) {
-        return;
-    }
-    if (opts->create) {
-        err_hint(err, "make its directory first");
-    } else if (opts->is_new) {
-        err_hint(err, "to make a new one, use --create --size SIZE");
-    } else if (!opts->is_other) {
-        err_hint(err, "put it back, or a symbolic link to where it is now");
-    }
-}
-
-static void hint_exists(const struct image_opts *opts, struct err *err)
-{
-    struct stat st;
-
-    if (stat(opts->path, &st) == 0 || !hint_link(opts->path, err)) {
-        err_hint(err, "leave out --create to use it as it is");
-    }
-}
-
-/* Not the mode, which says EACCES. */
-static void hint_forbidden(const struct image_opts *opts, struct err *err)
-{
-    struct stat st;
-
-    if (!opts->create && stat(opts->path, &st) == 0 && S_ISREG(st.st_mode)) {
-        err_hint(err, "it may be immutable or append-only, see lsattr: chattr -ia ends that");
-        hint_option(opts, err, "--readonly");
-    } else {
-        err_hint(err, "vblkd runs as uid %u, and it is not the mode that forbids it",
-                 (unsigned)geteuid());
-    }
-}
-
-static int open_failed(int code, const struct image_opts *opts, struct err *err)
-{
-    err_set(err, code, "cannot %s image %s", opts->create ? "create" : "open", opts->path);
-    switch (code) {
-    case -EINVAL:
-        if (cache_is_direct(opts->cache)) {
-            err_hint(err, "its file system has no O_DIRECT");
-            hint_option(opts, err, "--cache writeback");
-        }
-        break;
-    case -ENOENT:
-        hint_missing(opts, err);
-        break;
-    case -EEXIST:
-        hint_exists(opts, err);
-        break;
-    case -EACCES:
-        err_hint(err, "vblkd runs as uid %u", (unsigned)geteuid());
-        break;
-    case -EPERM:
-        hint_forbidden(opts, err);
-        break;
-    case -EROFS:
-        err_hint(err, "make its file system writable");
-        hint_option(opts, err, "--readonly");
-        break;
-    case -EBUSY:
-        err_hint(err, "the device is mounted or claimed by another driver");
-        break;
-    default:
-        break;
-    }
-    return code;
 }
 
 static bool must_be_claimed(const struct image_opts *opts)
@@ -152,7 +59,7 @@ static int check_kind(const struct image_opts *opts, struct err *err)
         return 0;
     }
     if (stat(opts->path, &st) < 0) {
-        return open_failed(-errno, opts, err);
+        return image_refusal_open(-errno, opts, err);
     }
     if (image_id_is_of(&opts->ours, &st)) {
         return err_say(err, -EALREADY, "image %s is the one that the disk has open", opts->path);
@@ -198,14 +105,14 @@ static int check_writable(const struct image_file *image, const struct image_opt
                  "lift the protection: blockdev --setrw %s (a loop device has to be attached "
                  "without --read-only)",
                  text_quote(image->path, quoted));
-        hint_option(opts, err, "--readonly");
+        image_refusal_option(opts, err, "--readonly");
         return -EROFS;
     }
     err_set(err, -code, "image %s cannot be written", image->path);
     if (code == ETXTBSY) {
         err_hint(err, "it is swap space in use: swapoff %s", text_quote(image->path, quoted));
     }
-    hint_option(opts, err, "--readonly");
+    image_refusal_option(opts, err, "--readonly");
     return -code;
 }
 
@@ -216,8 +123,8 @@ static int check_format(struct image_file *image, struct err *err)
 {
     const struct image_format *format = NULL;
     char quoted[TEXT_QUOTED_BYTES];
-    int ret =
-        image_format_read(image->fd, image->shape.size, image_shape_align(&image->shape), &format);
+    int ret = image_format_read(image->fd, image->range.offset, image->shape.size,
+                                image_shape_align(&image->shape), &format);
 
     if (ret < 0) {
         err_set(err, ret, "cannot read from image %s what format it has", image->path);
@@ -273,10 +180,15 @@ static int find_facts(struct image_file *image, const struct image_opts *opts, s
     if (ret < 0) {
         return err_set(err, ret, "cannot tell the size of image %s", image->path);
     }
+    ret = image_range_fit(&image->range, &image->shape, image->path, err);
+    if (ret < 0) {
+        return ret;
+    }
     image->id = image_id_of_fd(image->fd);
     image->had_name = fstat(image->fd, &st) == 0 && st.st_nlink > 0;
     if (opts->is_new) {
-        image->chs = image_chs_read(image->fd, image_shape_align(&image->shape));
+        image->chs =
+            image_chs_read(image->fd, image->range.offset, image_shape_align(&image->shape));
     }
     return image->shape.is_device && !opts->is_readonly
                ? image_zoned_check(st.st_rdev, image->path, err)
@@ -296,7 +208,7 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
     const struct image_use use = {
         .image = opts->path,
         .owner = opts->owner,
-        .range = opts->range,
+        .range = image->is_direct ? opts->range : image_range_pages(&opts->range),
         .is_readonly = opts->is_readonly,
         .is_shareable = opts->is_shareable,
         .is_retry = opts->is_retry,
@@ -325,7 +237,8 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
 static void forget_pages(const struct image_file *image, const struct image_opts *opts)
 {
     int ret = opts->is_taken && !image->is_direct
-                  ? posix_fadvise(image->fd, 0, 0, POSIX_FADV_DONTNEED)
+                  ? posix_fadvise(image->fd, (off_t)image->range.offset, (off_t)image->range.length,
+                                  POSIX_FADV_DONTNEED)
                   : 0;
 
     if (ret != 0) {
@@ -407,7 +320,8 @@ int image_file_open(struct image_file *image, const struct image_opts *opts, str
 {
     int ret = check_kind(opts, err);
 
-    *image = (struct image_file){.fd = -1, .is_direct = cache_is_direct(opts->cache)};
+    *image = (struct image_file){
+        .fd = -1, .is_direct = cache_is_direct(opts->cache), .range = opts->range};
     if (ret < 0) {
         return ret;
     }
@@ -422,7 +336,7 @@ int image_file_open(struct image_file *image, const struct image_opts *opts, str
     pthread_mutex_init(image->wipe_lock, NULL);
     image->fd = open(opts->path, open_flags(opts) | ret, 0600);
     if (image->fd < 0) {
-        ret = open_failed(-errno, opts, err);
+        ret = image_refusal_open(-errno, opts, err);
         goto undo;
     }
     ret = check_opened(image, opts, err);
@@ -443,6 +357,7 @@ static int find_size(const struct image_file *image, const struct stat *st, uint
     if (S_ISBLK(st->st_mode) && ioctl(image->fd, BLKGETSIZE64, size) < 0) {
         return err_set(err, -errno, "cannot tell the size of image %s", image->path);
     }
+    *size = image_range_bytes(&image->range, *size);
     return 0;
 }
 
@@ -456,13 +371,19 @@ static int refuse_resize(const struct image_file *image, uint64_t size, struct e
 
 static int set_length(const struct image_file *image, uint64_t bytes, struct err *err)
 {
+    uint64_t file_bytes;
+    int ret = image_range_file_bytes(&image->range, bytes, &file_bytes, err);
+
+    if (ret < 0) {
+        return ret;
+    }
     if ((fcntl(image->fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
         return err_say(err, -EROFS, "image %s is open for reading only", image->path);
     }
-    if (bytes > INT64_MAX) {
+    if (file_bytes > INT64_MAX) {
         return err_set(err, -EFBIG, "image %s", image->path);
     }
-    if (ftruncate(image->fd, (off_t)bytes) < 0) {
+    if (ftruncate(image->fd, (off_t)file_bytes) < 0) {
         return err_set(err, -errno, "cannot make image %s %" PRIu64 " bytes long", image->path,
                        bytes);
     }

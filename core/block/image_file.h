@@ -25,7 +25,8 @@ struct image_file {
     struct image_claim claim;
     struct image_sync *sync; /* owned, NULL: nothing of it is in the page cache, or lost */
     bool is_direct;
-    bool is_created; /* by this opening */
+    bool is_created;          /* by this opening */
+    struct image_range range; /* of the file's bytes; from here on all is told of these alone */
     struct image_shape shape;
     struct image_chs chs;       /* see struct node_facts */
     uint32_t discard_block;     /* see struct node_facts */

@@ -107,7 +107,8 @@ static ssize_t read_at(int fd, uint8_t *to, size_t len, uint64_t offset)
 }
 
 /* One piece holds the head; two hold the tail, wherever the end lies in the second. */
-int image_format_read(int fd, uint64_t size, uint32_t align, const struct image_format **format)
+int image_format_read(int fd, uint64_t offset, uint64_t size, uint32_t align,
+                      const struct image_format **format)
 {
     size_t piece = align < SMALLEST_PIECE ? SMALLEST_PIECE : align;
     uint64_t tail_at = size < IMAGE_TAIL_BYTES ? 0 : size - IMAGE_TAIL_BYTES;
@@ -119,8 +120,8 @@ int image_format_read(int fd, uint64_t size, uint32_t align, const struct image_
     if (posix_memalign((void **)&buffer, piece, 3 * piece) != 0) {
         return -ENOMEM;
     }
-    head = read_at(fd, buffer, piece, 0);
-    rest = head < 0 ? head : read_at(fd, buffer + piece, 2 * piece, piece_at);
+    head = read_at(fd, buffer, piece, offset);
+    rest = head < 0 ? head : read_at(fd, buffer + piece, 2 * piece, offset + piece_at);
     if (rest >= 0) {
         if (size >= IMAGE_TAIL_BYTES && piece_at + (uint64_t)rest >= size) {
             tail = buffer + piece + (tail_at - piece_at);

@@ -32,7 +32,9 @@ const struct image_format *image_format_of(const uint8_t *head, size_t head_len,
                                            const uint8_t *tail, uint64_t size);
 
 /*
- * Read what there is to look at from an image of `size` bytes, in pieces that direct I/O allows
- * that asks for an alignment of `align`.  Returns 0 with `*format` as above, or -errno.  May block.
+ * Read what there is to look at from an image of `size` bytes that begins at `offset` of a file, in
+ * pieces that direct I/O allows that asks for an alignment of `align`.  Returns 0 with `*format` as
+ * above, or -errno.  May block.
  */
-int image_format_read(int fd, uint64_t size, uint32_t align, const struct image_format **format);
+int image_format_read(int fd, uint64_t offset, uint64_t size, uint32_t align,
+                      const struct image_format **format);

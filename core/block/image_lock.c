@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
 #include "core/base/file_lock.h"
@@ -217,30 +215,15 @@ static void hint_others(const struct attempt *attempt, const char *path, bool is
     }
 }
 
-/* " (bytes 1048576 to 2097151 of it)" */
-static const char *say_range(const struct image_use *use, char *text, size_t size)
-{
-    const struct image_range *range = &use->range;
-
-    text[0] = '\0';
-    if (range->length) {
-        (void)snprintf(text, size, " (bytes %" PRIu64 " to %" PRIu64 " of it)", range->offset,
-                       range->offset + range->length - 1);
-    } else if (range->offset) {
-        (void)snprintf(text, size, " (of it, what is behind byte %" PRIu64 ")", range->offset);
-    }
-    return text;
-}
-
 static int refuse_lock(const struct attempt *attempt, const char *path, struct err *err)
 {
     const struct image_use *use = attempt->use;
     char holder[IMAGE_HOLDER_BYTES];
-    char range[96];
+    char range[IMAGE_RANGE_TEXT_BYTES];
     const char *what = use->is_readonly ? "writes it" : "reads or writes it";
     bool is_seen = !use->is_retry && image_holder_find(attempt->fd, &attempt->found, holder);
 
-    (void)say_range(use, range, sizeof(range));
+    (void)image_range_say(&use->range, range);
     if (path == use->image) {
         err_say(err, -EBUSY, "image %s%s is in use by another disk or program that %s%s%s", path,
                 range, what, is_seen ? ": " : "", is_seen ? holder : "");

@@ -7,6 +7,7 @@
 
 #include "core/base/base.h"
 #include "core/block/image_id.h"
+#include "core/block/image_range.h"
 
 /* As QEMU defines them (qemu-system-x86_64(1), -drive cache=). */
 enum cache_mode {
@@ -34,17 +35,6 @@ enum detect_zeroes {
     DETECT_ON,    /* it is zeroed, and stays allocated */
     DETECT_UNMAP, /* it is zeroed, and may be given back */
 };
-
-/* Which bytes of a file are the disk's; all 0: all of them. */
-struct image_range {
-    uint64_t offset;
-    uint64_t length; /* 0: to the end, wherever that will be */
-};
-
-static inline bool image_range_is_whole(const struct image_range *range)
-{
-    return range->offset == 0 && range->length == 0;
-}
 
 struct image_opts {
     const char *type;      /* "file" or "null" */

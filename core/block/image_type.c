@@ -26,11 +26,34 @@ static const struct param file_params[] = {
     {"size", PARAM_BYTES, MEMBER(size), .max = INT64_MAX,
      .help = "how large the new file is, with --create"},
     {CACHE_ROW, .is_told = true},
+    {"offset", PARAM_BYTES, MEMBER(offset), .max = INT64_MAX, .is_told = true, .is_place = true,
+     .help = "where in the image the disk begins", .otherwise = "0"},
+    {"length", PARAM_BYTES, MEMBER(length), .max = INT64_MAX, .is_told = true,
+     .help = "how much of the image is the disk's", .otherwise = "to its end"},
     {"shareable", PARAM_BOOL, MEMBER(shareable), .is_told = true,
      .help = "other disks and programs may write to it as well, if they share it, too"},
     {"create", PARAM_BOOL, MEMBER(create), .help = "make the file; it must not exist"},
     {.name = NULL},
 };
+
+/* The image's own blocks may be larger, which is seen when it is open. */
+static int check_range(const struct image_config *config, struct err *err)
+{
+    if (config->offset % SECTOR_SIZE != 0 || config->length % SECTOR_SIZE != 0) {
+        return err_say(err, -EINVAL, "image.%s: is no multiple of 512",
+                       config->offset % SECTOR_SIZE ? "offset" : "length");
+    }
+    if (config->length > INT64_MAX - config->offset) {
+        return err_say(err, -EINVAL, "image.length: no image is as large, from offset on");
+    }
+    if (config->create && (config->offset || config->length)) {
+        return err_say(err, -EINVAL,
+                       "image.%s: does not go with a new file; make it by truncate -s, and use "
+                       "ranges of it then",
+                       config->offset ? "offset" : "length");
+    }
+    return 0;
+}
 
 static int file_check(const struct image_config *config, struct err *err)
 {
@@ -45,12 +68,13 @@ static int file_check(const struct image_config *config, struct err *err)
                        "image.size: goes with a new file only, "
                        "an image that exists has its size");
     }
-    return 0;
+    return check_range(config, err);
 }
 
 static void file_fill(const struct image_config *config, struct image_opts *opts)
 {
     opts->create = config->create;
+    opts->range = (struct image_range){(uint64_t)config->offset, (uint64_t)config->length};
     opts->is_shareable = config->shareable;
     opts->probe = config->format[0] == '\0';
 }

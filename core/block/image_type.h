@@ -22,6 +22,8 @@ struct image_config {
     char cache[16];
     char format[8]; /* "": not settled, what it looks like counts */
     int64_t size;
+    int64_t offset; /* with length: struct image_range */
+    int64_t length;
     int64_t delay_ms;
     char error[24]; /* "": none, "hold", or the name of an errno */
     int64_t error_every;

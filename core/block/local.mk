@@ -32,6 +32,8 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_opening.c core/block/image_opening.h \
 	core/block/image_opts.c core/block/image_opts.h \
 	core/block/image_owner.c core/block/image_owner.h \
+	core/block/image_range.c core/block/image_range.h \
+	core/block/image_refusal.c core/block/image_refusal.h \
 	core/block/image_shape.c core/block/image_shape.h \
 	core/block/image_stable.c core/block/image_stable.h \
 	core/block/image_sync.c core/block/image_sync.h \

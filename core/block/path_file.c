@@ -227,6 +227,7 @@ static unsigned fill_batch(struct path_file *file)
         struct io *first = *at;
 
         (void)merge_gather(&file->merge, first, &op);
+        op.offset += file->image->range.offset;
         if (file->image->is_direct && !huge_bounce_prepare(&file->huge, first, &op)) {
             huge_bounce_wait(&file->huge, &file->pending, at);
             continue;

@@ -47,7 +47,8 @@ static bool wipe_some(struct wiper *wiper, struct io *io, uint64_t *freed)
         io->result = 0;
         return true;
     }
-    ret = wipe_piece(&wiper->wipe, io, io->offset + fio->done, io->length - fio->done, freed);
+    ret = wipe_piece(&wiper->wipe, io, wiper->wipe.image->range.offset + io->offset + fio->done,
+                     io->length - fio->done, freed);
     if (ret < 0) {
         io->result = ret;
         return true;

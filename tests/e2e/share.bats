@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 #
-# Images that several disks have at once: those that share the same bytes.
+# Images that several disks have at once: those that share the same bytes, and ranges of one.
 
 # shellcheck disable=SC2030,SC2031 # each test and `run` are subshells, on purpose
 
@@ -15,6 +15,12 @@ setup() {
 }
 
 teardown() {
+    local device
+
+    e2e_end_vblkd || true
+    while read -r device; do
+        losetup --detach "$device" || true
+    done < <(cat "$E2E_DIR/loops" 2>/dev/null)
     e2e_teardown
 }
 
@@ -87,4 +93,95 @@ qemu_takes() {
     refused "the other one has to share it, too: --shareable, share-rw=on of QEMU" start vdb
     vblkctl remove vda
     vblkctl start vdb
+}
+
+# sum_of FILE FIRST COUNT: of sectors.
+sum_of() {
+    dd if="$1" bs=512 skip="$2" count="$3" status=none | md5sum
+}
+
+@test "disks are ranges of one file, side by side, and nothing of it is in anybody's way" {
+    local file before behind
+
+    file=$E2E_DIR/both.img
+    head -c 20M /dev/urandom >"$file"
+    before=$(sum_of "$file" 0 2048)
+    behind=$(sum_of "$file" 34816 6144)
+    start_vblkd
+    vblkctl add left "$file" --offset 1M --length 8M --threads 2
+    vblkctl add right "$file" --offset 9M --length 8M
+    [ "$(field left size image.offset image.length)" = "8388608 1048576 8388608" ]
+    vblkctl show left | grep -q "^range: *8M from byte 1048576 of the image on$"
+    refused "image $file (bytes 8388608 to 9437183 of it) is in use by another disk or program that reads or writes it: left" \
+        add vda "$file" --offset 8M --length 1M
+    refused "in use by another disk" add vda "$file"
+    refused "in use by another disk" add vda "$file" --readonly
+    refused "has 20971520 bytes, and the disk is bytes 18874368 to 23068671 of it" \
+        add vda "$file" --offset 18M --length 4M
+    refused "the disk begins at byte 20971520" add vda "$file" --offset 20M
+    refused "is no multiple of 512" add vda "$file" --offset 1000
+    refused "does not go with a new file" add vda "$E2E_DIR/new" --create --size 4M --offset 1M
+    load_begins left
+    load_begins right
+    if type qemu-system-x86_64 >/dev/null 2>&1; then
+        run qemu_takes "$file"
+        [ "$status" -ne 0 ]
+        run qemu_takes "$file" ,share-rw=on
+        [ "$status" -ne 0 ]
+    fi
+    load_ends left
+    load_ends right
+    kill_vblkd
+    start_vblkd
+    for disk in left right; do
+        [ "$(field "$disk" state size)" = "running 8388608" ]
+        vblkctl stop "$disk"
+        vblkctl start "$disk"
+    done
+    discards left
+    discards right
+    vblkctl add first "$file" --offset 0 --length 1M --readonly
+    vblkctl add rest "$file" --offset 17M --readonly
+    [ "$(field rest size)" -eq $((3 << 20)) ]
+    stop_vblkd
+    [ "$(sum_of "$file" 0 2048)" = "$before" ]
+    [ "$(sum_of "$file" 34816 6144)" = "$behind" ]
+    [ "$(stat -c %s "$file")" -eq $((20 << 20)) ]
+    truncate -s 16M "$file"
+    start_vblkd
+    [ "$(field left state)" = running ]
+    [ "$(field right state)" = failed ]
+    vblkctl list | grep -q "right: .*has 16777216 bytes, and the disk is bytes 9437184 to 17825791 of it"
+    truncate -s 24M "$file"
+    vblkctl start right
+    [ "$(field right size)" -eq 8388608 ]
+}
+
+# discards DISK: all of it, up to its edges.
+discards() {
+    without_bats timeout "$(deadline 20)" "$top_builddir/vblkbench" "$(socket_of "$1")" --allow-write --rw discard \
+        --bs 64k --iodepth 4 --runtime 0.3
+}
+
+@test "ranges of a device are disks, and its mount is in the way of all" {
+    local device
+
+    [ "$(id -u)" -eq 0 ] || skip "needs root for loop devices"
+    [ -e /dev/loop-control ] || skip "needs loop devices"
+    device=$(losetup --find --show "$(image vda 8M)") || skip "no loop device"
+    echo "$device" >"$E2E_DIR/loops"
+    start_vblkd
+    vblkctl add left "$device" --length 4M
+    vblkctl add right "$device" --offset 4M
+    [ "$(field right size)" -eq $((4 << 20)) ]
+    refused "in use by another disk or program that reads or writes it: right, a disk of this vblkd" \
+        add vda "$device" --offset 6M
+    refused "in use by another disk" add vda "$E2E_DIR/vda.img" --length 1M
+    kill_vblkd
+    start_vblkd
+    [ "$(field left state) $(field right state)" = "running running" ]
+    vblkctl remove left
+    vblkctl remove right
+    vblkctl add vda "$device"
+    refused "cannot claim image $device" add left "$device" --length 4M
 }

@@ -100,13 +100,13 @@ static void image_is_read(void **state)
     begin_table(sector);
     set_entry(sector, 0, 7, 32, 1000);
     assert_int_equal(pwrite(fd, sector, 512, 0), 512);
-    chs = image_chs_read(fd, 4096);
+    chs = image_chs_read(fd, 0, 4096);
     assert_int_equal(chs.heads, 8);
     assert_int_equal(chs.sectors, 32);
     assert_int_equal(ftruncate(fd, 511), 0);
-    assert_int_equal(image_chs_read(fd, 512).heads, 0);
+    assert_int_equal(image_chs_read(fd, 0, 512).heads, 0);
     close(fd);
-    assert_int_equal(image_chs_read(-1, 512).heads, 0);
+    assert_int_equal(image_chs_read(-1, 0, 512).heads, 0);
 }
 
 int main(void)
