@@ -85,6 +85,28 @@ static int check_blocks(const struct disk_config *config, struct err *err)
     return 0;
 }
 
+/* Who changes a part of a block is alone on it among the threads of a disk, and not among disks. */
+static int check_emulation(const struct disk_config *config, struct err *err)
+{
+    if (!config->emulate_512) {
+        return 0;
+    }
+    if (config->logical_block_size > SECTOR_SIZE) {
+        return err_say(err, -EINVAL,
+                       "logical_block_size: %" PRId64 " does not go with emulate_512, by which it "
+                       "is 512",
+                       config->logical_block_size);
+    }
+    if (config->image.shareable && !config->readonly) {
+        (void)err_say(err, -EINVAL,
+                      "emulate_512: does not go with shareable, as one guest could write back what "
+                      "another has just changed beside it");
+        err_hint(err, "give the guests larger blocks, or share it with readonly");
+        return -EINVAL;
+    }
+    return 0;
+}
+
 static bool is_on(const char *choice)
 {
     return strcmp(choice, "on") == 0;
@@ -217,6 +239,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = check_blocks(config, err);
     }
     if (ret == 0) {
+        ret = check_emulation(config, err);
+    }
+    if (ret == 0) {
         ret = check_detect(config, config->settings.detect_zeroes, err);
     }
     if (ret == 0) {
@@ -307,7 +332,9 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
     image_config_opts(&config->image, &opts->image);
     opts->image.is_readonly = config->readonly;
     opts->is_incoming = config->incoming;
-    opts->geometry.logical_block = (uint32_t)config->logical_block_size;
+    opts->image.emulates_512 = config->emulate_512;
+    opts->geometry.logical_block =
+        config->emulate_512 ? SECTOR_SIZE : (uint32_t)config->logical_block_size;
     opts->geometry.physical_block = (uint32_t)config->physical_block_size;
     opts->geometry.alignment = (uint32_t)config->alignment_offset;
     opts->geometry.min_io = (uint32_t)config->min_io;

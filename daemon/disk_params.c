@@ -26,6 +26,8 @@ const struct param disk_params[] = {
     {"logical_block_size", PARAM_BYTES, MEMBER(logical_block_size), .max = 32768,
      .is_power_of_2 = true, .word = "N", .help = "bytes, 512-32768",
      .otherwise = "as the image suggests"},
+    {"emulate_512", PARAM_BOOL, MEMBER(emulate_512),
+     .help = "blocks of 512 bytes on an image that takes larger ones only"},
     {"physical_block_size", PARAM_BYTES, MEMBER(physical_block_size), .max = 1 << 20,
      .is_power_of_2 = true, .word = "N", .help = "bytes", .otherwise = "as the image suggests"},
     {"alignment_offset", PARAM_BYTES, MEMBER(alignment_offset), .max = BLK_ALIGNMENT_MAX,

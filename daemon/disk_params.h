@@ -23,6 +23,7 @@ struct disk_config {
     struct image_config image;
     struct settings settings;
     bool readonly;
+    bool emulate_512;    /* logical blocks of 512 bytes, whatever the image takes */
     bool incoming;       /* and while its guest is elsewhere */
     char geometry[16];   /* "": guessed when it is added */
     char as_shown[1024]; /* disk_pin.h, "": as this host has it */

@@ -179,6 +179,10 @@ static int check_pin(const struct disk_pin *pin, const struct disk_config *confi
         .shown = geometry.shown,
         .is_readonly = config->readonly,
     };
+    if (config->emulate_512 && geometry.logical_block > SECTOR_SIZE) {
+        return err_say(err, -EINVAL, "as_shown: its blocks of %u bytes do not go with emulate_512",
+                       geometry.logical_block);
+    }
     if (pin->shown.features == 0 || pin->num_queues == 0) {
         return err_say(err, -EINVAL, "as_shown: it has no features, or no queues");
     }

@@ -28,7 +28,7 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     if (image) {
         info->has_image = true;
         info->image_size = image->size;
-        info->image_block = image->block_size;
+        info->image_block = image->patched_block ? image->patched_block : image->block_size;
         info->image_physical_block = image->physical_block;
         (void)snprintf(info->note, sizeof(info->note), "%s", image->note ? image->note : "");
     }

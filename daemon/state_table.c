@@ -123,6 +123,7 @@ static int check_geometry(const struct disk_record *record, struct err *err)
     };
 
     if ((config->logical_block_size && config->logical_block_size != record->logical_block) ||
+        (config->emulate_512 && record->logical_block != SECTOR_SIZE) ||
         (config->physical_block_size && config->physical_block_size != record->physical_block)) {
         return err_say(err, -EINVAL, "geometry: its block sizes are not those of config");
     }

@@ -56,6 +56,7 @@ UNIT_TESTS = \
 	tests/unit/test_aio_ring \
 	tests/unit/test_argv \
 	tests/unit/test_base \
+	tests/unit/test_block_lock \
 	tests/unit/test_blk \
 	tests/unit/test_blk_driver \
 	tests/unit/test_boot \
@@ -102,6 +103,7 @@ UNIT_TESTS = \
 	tests/unit/test_node \
 	tests/unit/test_node_file \
 	tests/unit/test_node_null \
+	tests/unit/test_node_sector \
 	tests/unit/test_notify \
 	tests/unit/test_options \
 	tests/unit/test_params \
@@ -122,6 +124,7 @@ UNIT_TESTS = \
 	tests/unit/test_ringer \
 	tests/unit/test_rpc \
 	tests/unit/test_show \
+	tests/unit/test_sector_random \
 	tests/unit/test_size \
 	tests/unit/test_slots \
 	tests/unit/test_batch \
@@ -157,6 +160,7 @@ RING_DRIVER_WORLD = tests/unit/ring_driver_world.h
 IMAGE_WORLD = tests/unit/image_world.c tests/unit/image_world.h
 GATE_IMAGE = tests/unit/gate_image.c tests/unit/gate_image.h
 DEVICE_GUEST = tests/unit/device_guest.c tests/unit/device_guest.h
+BLOCK_RAM = tests/unit/block_ram.c tests/unit/block_ram.h
 LOCK_HOLDER = tests/unit/lock_holder.c tests/unit/lock_holder.h
 tests_unit_test_node_file_SOURCES = tests/unit/test_node_file.c $(IMAGE_WORLD) $(LOCK_HOLDER)
 tests_unit_test_unix_socket_SOURCES = tests/unit/test_unix_socket.c $(LOCK_HOLDER)
@@ -179,6 +183,9 @@ tests_unit_test_node_SOURCES = tests/unit/test_node.c $(IMAGE_WORLD) \
 tests_unit_test_image_random_SOURCES = tests/unit/test_image_random.c $(IMAGE_WORLD) \
 	tests/unit/node_mirror.c tests/unit/node_mirror.h
 tests_unit_test_range_SOURCES = tests/unit/test_range.c
+tests_unit_test_block_lock_SOURCES = tests/unit/test_block_lock.c tests/unit/chance.h
+tests_unit_test_node_sector_SOURCES = tests/unit/test_node_sector.c $(BLOCK_RAM)
+tests_unit_test_sector_random_SOURCES = tests/unit/test_sector_random.c tests/unit/chance.h $(BLOCK_RAM)
 tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(IMAGE_WORLD)
 tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 
@@ -381,7 +388,7 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
 	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
-	tests/e2e/recover.bats tests/e2e/replace.bats
+	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/sectors.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py

@@ -45,6 +45,7 @@ static bool is_told_elsewhere(const struct param *row)
                                         "queues",
                                         "queue_size",
                                         "logical_block_size",
+                                        "emulate_512",
                                         "physical_block_size",
                                         "alignment_offset",
                                         "min_io",

@@ -19,19 +19,37 @@ static void say_number(char *text, size_t size, const char *what, uint64_t numbe
     }
 }
 
+/* While the image is closed nobody knows what it takes. */
+static void say_emulation(const json_t *disk, char *text, size_t size)
+{
+    uint64_t block = print_number_of(json_object_get(disk, "image"), "block_size");
+
+    text[0] = '\0';
+    if (!json_is_true(json_object_get(disk, "emulate_512"))) {
+        return;
+    }
+    if (block > 512) {
+        (void)snprintf(text, size, " (emulated on blocks of %" PRIu64 ")", block);
+    } else {
+        (void)snprintf(text, size, " (emulated%s)",
+                       block > 0 ? ", which this image needs not" : " where the image needs it");
+    }
+}
+
 void shape_show_blocks(const json_t *disk)
 {
     uint64_t physical = print_number_of(disk, "physical_block_size");
     uint64_t offset = print_number_of(disk, "alignment_offset");
     uint64_t least = print_number_of(disk, "min_io_size");
     uint64_t best = print_number_of(disk, "opt_io_size");
-    char from[48], small[48], large[48];
+    char how[64], from[48], small[48], large[48];
 
     say_number(from, sizeof(from), "from offset", offset, offset > 0);
     say_number(small, sizeof(small), "smallest I/O size", least, least > physical);
     say_number(large, sizeof(large), "best I/O size", best, best > 0);
-    print_field("blocks", "logical %" PRIu64 ", physical %" PRIu64 "%s%s%s",
-                print_number_of(disk, "logical_block_size"), physical, from, small, large);
+    say_emulation(disk, how, sizeof(how));
+    print_field("blocks", "logical %" PRIu64 "%s, physical %" PRIu64 "%s%s%s",
+                print_number_of(disk, "logical_block_size"), how, physical, from, small, large);
 }
 
 void shape_show_segments(const json_t *disk)

@@ -12,6 +12,7 @@
 #include "core/block/node_fault.h"
 #include "core/block/node_file.h"
 #include "core/block/node_null.h"
+#include "core/block/node_sector.h"
 
 static const struct node_ops *const leaves[] = {
     &node_file_ops,
@@ -28,18 +29,34 @@ static int open_leaf(struct node **out, const struct image_opts *opts, struct er
     return err_say(err, -EINVAL, "no image type \"%s\": it is file or null", opts->type);
 }
 
-/* Over a leaf that is to fail: `root` is the filter then. */
+/* `root` is the filter then, or given back. */
+static int add_filter(struct node **root, const struct node_ops *ops, const void *filter_opts,
+                      struct err *err)
+{
+    struct node *below = *root;
+    int ret = node_open(root, ops, below, filter_opts, err);
+
+    if (ret < 0) {
+        node_put(below);
+    }
+    return ret;
+}
+
+/* Over a leaf that is to fail. */
 static int add_fault(struct node **root, const struct image_opts *opts, struct err *err)
 {
     const struct fault_rule rule = {.ops = ~0u, .error = opts->error, .every = opts->error_every};
     const struct fault_opts fault = {.rules = &rule, .count = 1};
-    struct node *leaf = *root;
-    int ret = node_open(root, &node_fault_ops, leaf, &fault, err);
 
-    if (ret < 0) {
-        node_put(leaf);
-    }
-    return ret;
+    return add_filter(root, &node_fault_ops, &fault, err);
+}
+
+/* Over all that has a say in what the blocks are. */
+static int add_sectors(struct node **root, const struct image_opts *opts, struct err *err)
+{
+    return opts->emulates_512 && (*root)->facts.block_size > SECTOR_SIZE
+               ? add_filter(root, &node_sector_ops, NULL, err)
+               : 0;
 }
 
 static int open_root(struct node **out, const struct image_opts *opts, struct err *err)
@@ -49,6 +66,9 @@ static int open_root(struct node **out, const struct image_opts *opts, struct er
 
     if (ret == 0 && opts->error) {
         ret = add_fault(&root, opts, err);
+    }
+    if (ret == 0) {
+        ret = add_sectors(&root, opts, err);
     }
     if (ret < 0) {
         return ret;

@@ -51,6 +51,7 @@ struct image_opts {
     const char *owner;        /* file: see struct image_use; lent for the time of the call */
     bool is_readonly;
     bool is_shareable; /* file: see struct image_use */
+    bool emulates_512; /* sectors of 512 bytes are served where it takes larger blocks only */
     bool is_new;  /* the disk is being added: its geometry is guessed, and hints may tell options */
     bool create;  /* file: it must not exist; made sparse, `size` bytes long */
     bool probe;   /* file: refuse what looks like another format than raw */

@@ -4,6 +4,7 @@ noinst_LIBRARIES += core/block/libblock.a
 
 core_block_libblock_a_SOURCES = \
 	core/block/aio_ring.c core/block/aio_ring.h \
+	core/block/block_lock.c core/block/block_lock.h \
 	core/block/bounce.c core/block/bounce.h \
 	core/block/context.c core/block/context.h \
 	core/block/delay.c core/block/delay.h \
@@ -45,6 +46,8 @@ core_block_libblock_a_SOURCES = \
 	core/block/node_file.c core/block/node_file.h \
 	core/block/node_forward.c core/block/node_forward.h \
 	core/block/node_null.c core/block/node_null.h \
+	core/block/node_sector.c core/block/node_sector.h \
+	core/block/patch.c core/block/patch.h \
 	core/block/path.c core/block/path.h \
 	core/block/path_file.c core/block/path_file.h \
 	core/block/range.c core/block/range.h \

@@ -78,11 +78,26 @@ static struct node *find_sizer(struct node *node, struct err *err)
     return sizer;
 }
 
-static int check_size(const struct node *node, uint64_t bytes, struct err *err)
+/* On the way to `sizer`: a filter may take smaller blocks than what is below it. */
+static uint32_t largest_block(const struct node *node, const struct node *sizer)
 {
-    if (bytes == 0 || !is_aligned(bytes, node->facts.block_size)) {
+    uint32_t block = node->facts.block_size;
+
+    while (node != sizer) {
+        node = node->child[0];
+        block = node->facts.block_size > block ? node->facts.block_size : block;
+    }
+    return block;
+}
+
+static int check_size(const struct node *node, const struct node *sizer, uint64_t bytes,
+                      struct err *err)
+{
+    const uint32_t block = largest_block(node, sizer);
+
+    if (bytes == 0 || !is_aligned(bytes, block)) {
         return err_say(err, -EINVAL, "%" PRIu64 " bytes are no number of whole blocks of %u", bytes,
-                       node->facts.block_size);
+                       block);
     }
     if (bytes > INT64_MAX) {
         return err_say(err, -EFBIG, "%" PRIu64 " bytes are more than a file can have", bytes);
@@ -93,7 +108,7 @@ static int check_size(const struct node *node, uint64_t bytes, struct err *err)
 int node_resize(struct node *node, uint64_t bytes, struct err *err)
 {
     struct node *sizer = find_sizer(node, err);
-    int ret = sizer ? check_size(node, bytes, err) : -EOPNOTSUPP;
+    int ret = sizer ? check_size(node, sizer, bytes, err) : -EOPNOTSUPP;
 
     return ret < 0 ? ret : sizer->ops->resize(sizer, bytes, err);
 }
@@ -101,7 +116,7 @@ int node_resize(struct node *node, uint64_t bytes, struct err *err)
 int node_set_size(struct node *node, uint64_t bytes, struct err *err)
 {
     const struct node *sizer = find_sizer(node, err);
-    int ret = sizer ? check_size(node, bytes, err) : -EOPNOTSUPP;
+    int ret = sizer ? check_size(node, sizer, bytes, err) : -EOPNOTSUPP;
 
     if (ret < 0) {
         return ret;

@@ -127,6 +127,7 @@ struct node_facts {
     uint32_t block_size;     /* smallest unit of I/O in bytes, a power of two, >= 512 */
     uint32_t logical_block;  /* the medium's own, which the page cache may hide; 512 for files */
     uint32_t physical_block; /* what the medium likes */
+    uint32_t patched_block;  /* 0, or what of smaller pieces is read and written back together */
     uint32_t alignment;      /* where the first physical block begins, in bytes */
     uint32_t min_io;         /* what is best not gone below, in bytes, 0: the physical block */
     uint32_t opt_io;         /* preferred I/O size in bytes, 0: unknown */

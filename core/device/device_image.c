@@ -10,6 +10,21 @@
 #include "core/device/device_state.h"
 #include "core/base/features.h"
 
+/* The last block is written as a whole, and would make the image longer. */
+static int check_patched(const struct node_facts *image, struct err *err)
+{
+    if (!image->patched_block || is_aligned(image->size, image->patched_block)) {
+        return 0;
+    }
+    err_say(err, -EINVAL,
+            "its size, %" PRIu64 " bytes, is no multiple of the %u that it takes at a time: the "
+            "last block would be cut",
+            image->size, image->patched_block);
+    err_hint(err, "make it %" PRIu64 " bytes (truncate -s; --size of a new one)",
+             round_up(image->size, image->patched_block));
+    return -EINVAL;
+}
+
 int device_check_image(const struct device *dev, const struct node_facts *image, struct err *err)
 {
     uint64_t capacity = dev->view.blk.opts.capacity;
@@ -22,12 +37,16 @@ int device_check_image(const struct device *dev, const struct node_facts *image,
     }
     if (image->block_size > dev->view.blk.opts.logical_block ||
         !is_aligned(image->size, dev->view.blk.opts.logical_block)) {
-        return err_say(err, -EINVAL,
-                       "its blocks (%u bytes) or size (%" PRIu64 " bytes) do not suit the "
-                       "logical block size %u that the guest knows",
-                       image->block_size, image->size, dev->view.blk.opts.logical_block);
+        err_say(err, -EINVAL,
+                "its blocks (%u bytes) or size (%" PRIu64 " bytes) do not suit the "
+                "logical block size %u that the guest knows",
+                image->block_size, image->size, dev->view.blk.opts.logical_block);
+        if (image->block_size > SECTOR_SIZE && dev->view.blk.opts.logical_block == SECTOR_SIZE) {
+            err_hint(err, "remove the disk, and add it again with --emulate-512");
+        }
+        return -EINVAL;
     }
-    return 0;
+    return check_patched(image, err);
 }
 
 /* What a guest does by it would go wrong, so it is not served at all. */

@@ -386,7 +386,12 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
     if (opts->logical_block < image->block_size) {
         err_say(err, -EINVAL, "logical block size %u is smaller than its own, %u",
                 opts->logical_block, image->block_size);
-        err_hint(err, "use --logical-block-size %u, or --cache writeback", image->block_size);
+        if (opts->logical_block == SECTOR_SIZE) {
+            err_hint(err, "use --emulate-512, --logical-block-size %u, or --cache writeback",
+                     image->block_size);
+        } else {
+            err_hint(err, "use --logical-block-size %u, or --cache writeback", image->block_size);
+        }
         return -EINVAL;
     }
     opts->capacity = image->size;

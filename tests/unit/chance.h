@@ -15,11 +15,17 @@ static inline void chance_begin(void)
     state_of_chance = 0x9e3779b97f4a7c15ull;
 }
 
+/* Below `limit`, by a state of the caller's, who is one of several threads; not 0. */
+static inline uint32_t chance_below(uint64_t *state, uint32_t limit)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return (uint32_t)(*state >> 32) % limit;
+}
+
 /* Below `limit`. */
 static inline uint32_t chance(uint32_t limit)
 {
-    state_of_chance ^= state_of_chance << 13;
-    state_of_chance ^= state_of_chance >> 7;
-    state_of_chance ^= state_of_chance << 17;
-    return (uint32_t)(state_of_chance >> 32) % limit;
+    return chance_below(&state_of_chance, limit);
 }

@@ -138,6 +138,7 @@ static void what_is_asked_for_twice_is_refused(void **state)
     expect_refused(config, "queues: 2 were asked for, and as_shown has 4");
     config = config_shown();
     config->queues = 4;
+    config->emulate_512 = true;
     assert_int_equal(disk_pin_complete(config, NULL), 0);
 }
 
@@ -157,6 +158,9 @@ static void what_does_not_suit_the_mode_of_the_disk_is_refused(void **state)
     config = config_of(text);
     (void)snprintf(config->image.cache, sizeof(config->image.cache), "directsync");
     expect_refused(config, "which it has none of with --cache directsync");
+    config = config_of("{\"features\":1,\"num_queues\":1,\"logical_block_size\":4096}");
+    config->emulate_512 = true;
+    expect_refused(config, "as_shown: its blocks of 4096 bytes do not go with emulate_512");
 }
 
 int main(void)

@@ -339,6 +339,18 @@ static void sizes_that_cannot_be_are_refused(void **state)
     node_put(null);
 }
 
+static void what_takes_512_bytes_has_no_layer_that_emulates_them(void **state)
+{
+    struct image_world *w = *state;
+    struct image_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
+
+    opts.emulates_512 = true;
+    (void)image_world_open_with(w, &opts);
+    assert_string_equal(w->way.image->root->ops->type, "file");
+    assert_int_equal(image_facts(w->way.image)->block_size, 512);
+    assert_int_equal(image_facts(w->way.image)->patched_block, 0);
+}
+
 static void image_that_is_only_read_keeps_its_size(void **state)
 {
     struct image_world *w = *state;
@@ -371,6 +383,7 @@ int main(void)
         in_world(file_of_any_layer_is_the_images),
         in_world(file_has_another_size_first_and_its_facts_later),
         in_world(sizes_that_cannot_be_are_refused),
+        in_world(what_takes_512_bytes_has_no_layer_that_emulates_them),
         in_world(image_that_is_only_read_keeps_its_size),
     };
 

@@ -552,6 +552,20 @@ static void contradictions_are_refused(void **state)
     assert_disk_refused("{\"name\":\"a\",\"engine\":\"aio\"" NULL_IMAGE, "engine:");
 }
 
+static void sectors_are_not_emulated_where_others_write_to_their_blocks(void **state)
+{
+    static struct disk_config config;
+    struct err err;
+
+    assert_disk_refused("{\"name\":\"a\",\"emulate_512\":true,\"image\":{\"type\":\"file\","
+                        "\"path\":\"/x\",\"shareable\":true}}",
+                        "emulate_512: does not go with shareable");
+    assert_int_equal(complete("{\"name\":\"a\",\"emulate_512\":true,\"readonly\":true,"
+                              "\"image\":{\"type\":\"file\",\"path\":\"/x\",\"shareable\":true}}",
+                              &config, &err),
+                     0);
+}
+
 static void limits_that_no_disk_can_have_are_refused(void **state)
 {
     static const char *const cases[][2] = {
@@ -563,6 +577,8 @@ static void limits_that_no_disk_can_have_are_refused(void **state)
         {"\"min_io\":4608,\"logical_block_size\":4096", "min_io: 4608 bytes are not whole"},
         {"\"min_io\":2147483648", "min_io: 2147483648 is out of range"},
         {"\"opt_io\":513", "opt_io: 513 bytes are not whole blocks of 512"},
+        {"\"emulate_512\":true,\"logical_block_size\":4096",
+         "logical_block_size: 4096 does not go with emulate_512, by which it is 512"},
         {"\"size_max\":4097", "size_max: 4097 bytes are not whole blocks of 512"},
         {"\"size_max\":4608,\"logical_block_size\":4096", "size_max: 4608 bytes are not whole"},
         {"\"discard_granularity\":100", "discard_granularity: 100 bytes are not whole blocks"},
@@ -746,6 +762,7 @@ int main(void)
         cmocka_unit_test(default_serial_tells_long_names_apart),
         cmocka_unit_test(bad_names_are_refused),
         cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(sectors_are_not_emulated_where_others_write_to_their_blocks),
         cmocka_unit_test(limits_that_no_disk_can_have_are_refused),
         cmocka_unit_test(zeroes_are_not_detected_where_it_is_of_no_use),
         cmocka_unit_test(limits_are_what_was_asked_for_or_0_for_defaults),

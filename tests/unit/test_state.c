@@ -129,6 +129,7 @@ static struct disk_record record_of(const char *name)
                    "on");
     (void)snprintf(record.config.settings.detect_zeroes,
                    sizeof(record.config.settings.detect_zeroes), "unmap");
+    record.config.emulate_512 = true;
     record.config.alignment_offset = 512;
     record.config.min_io = 8192;
     record.config.opt_io = 65536;
