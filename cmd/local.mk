@@ -8,6 +8,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/attach.c cmd/ctl/attach.h \
 	cmd/ctl/daemon.c cmd/ctl/daemon.h \
 	cmd/ctl/fixed.c cmd/ctl/fixed.h \
+	cmd/ctl/held.c cmd/ctl/held.h \
 	cmd/ctl/help.c cmd/ctl/help.h \
 	cmd/ctl/hint.c cmd/ctl/hint.h \
 	cmd/ctl/image.c cmd/ctl/image.h \

@@ -132,6 +132,16 @@ static int check_detect(const struct disk_config *config, const char *detect, st
     return -EINVAL;
 }
 
+/* `action` may be absent, and is mostly what nobody has said. */
+static int check_write_error(const struct disk_config *config, const char *action, struct err *err)
+{
+    if (!config->readonly || action[0] == '\0' || strcmp(action, "enospc") == 0) {
+        return 0;
+    }
+    return err_say(err, -EINVAL, "on_write_error: \"%s\" is of no use to a disk that is read-only",
+                   action);
+}
+
 static int check_geometry(const struct disk_config *config, struct err *err)
 {
     struct blk_chs chs;
@@ -245,6 +255,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = check_detect(config, config->settings.detect_zeroes, err);
     }
     if (ret == 0) {
+        ret = check_write_error(config, config->settings.on_write_error, err);
+    }
+    if (ret == 0) {
         ret = check_geometry(config, err);
     }
     if (ret == 0) {
@@ -319,6 +332,9 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     }
     if (ret == 0) {
         ret = check_detect(config, change->detect_zeroes, err);
+    }
+    if (ret == 0) {
+        ret = check_write_error(config, change->on_write_error, err);
     }
     return ret < 0 ? ret : check_threads(config, &settings, err);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/call.h"
+#include "daemon/disk_held.h"
 #include "daemon/disk_params.h"
 #include "daemon/disk_pin.h"
 #include "daemon/disk_warnings.h"
@@ -109,6 +110,7 @@ static json_t *base_json(const struct disk *disk, const char *state, const char 
     set(object, "name", json_string(config->name));
     set(object, "state", json_string(state));
     set(object, "reason", reason[0] ? call_text(reason) : json_null());
+    set(object, "iostatus", info ? json_string(disk_held_iostatus(info)) : json_null());
     set(object, "warnings", info ? disk_warnings(config->image.path, info) : json_array());
     set_shape(object, "size", size, size > 0);
     set(object, "readonly", json_boolean(config->readonly));
@@ -154,6 +156,7 @@ static json_t *paused_json(const struct plane_info *info)
         {PAUSE_MOVE, "change of threads"},
         {PAUSE_IMAGE, "change of the image"},
         {PAUSE_MEDIUM, "another image"},
+        {PAUSE_ERROR, "error"},
     };
     json_t *list = json_array();
 
@@ -310,6 +313,8 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set(object, "paused_by", paused_json(info));
     set_integer(object, "inflight", info->device.stats.inflight);
     set_integer(object, "held", info->device.stats.held);
+    set(object, "held_types", disk_held_types(info));
+    set(object, "held_first", disk_held_first(info));
     set(object, "oldest", oldest_json(info));
     set(object, "memory", memory_json(info));
     set_integer(object, "thread", (uint64_t)worker_tid(&disk->plane.worker));
@@ -381,6 +386,7 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "merged", stats->merged);
     set_integer(object, "bounced", stats->bounced);
     set_integer(object, "turned", stats->turned);
+    set_integer(object, "ignored", stats->ignored);
     set_integer(object, "freed", stats->freed);
     set(object, "batches", batches_json(&info->device));
     return json_memory_check(object, before);

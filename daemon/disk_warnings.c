@@ -6,6 +6,7 @@
 #include "core/block/image_sync.h"
 #include "core/virtio/mem.h"
 #include "daemon/call.h"
+#include "daemon/disk_held.h"
 #include "daemon/disk_config.h"
 #include "daemon/keeper.h"
 #include "daemon/plane.h"
@@ -66,17 +67,12 @@ static void add_broken(json_t *list, const struct plane_info *info)
 
 static void add_held(json_t *list, const struct plane_info *info)
 {
-    unsigned held = (unsigned)info->device.stats.held;
-    char text[200];
+    char text[400];
 
-    if (held == 0) {
-        return;
+    disk_held_say(info, text, sizeof(text));
+    if (text[0]) {
+        add(list, "requests_held", text);
     }
-    (void)snprintf(text, sizeof(text),
-                   "%u request%s failed, and the guest waits for %s: see the log for why, mend it, "
-                   "and start the disk",
-                   held, held == 1 ? "" : "s", held == 1 ? "it" : "them");
-    add(list, "requests_held", text);
 }
 
 static void add_blind(json_t *list, const struct plane_info *info)

@@ -9,6 +9,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/disk_ask.c daemon/disk_ask.h \
 	daemon/disk_config.c daemon/disk_config.h \
+	daemon/disk_held.c daemon/disk_held.h \
 	daemon/disk_json.c daemon/disk_json.h \
 	daemon/disk_limits.c daemon/disk_limits.h \
 	daemon/disk_medium.c daemon/disk_medium.h \

@@ -192,6 +192,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         plane_set_poll(plane);
         plane_set_huge(plane);
         plane_set_zeroes(plane);
+        plane_set_errors(plane);
         device_set_writeback(plane->dev, !opts->is_writethrough);
         device_set_batch(plane->dev, (unsigned)plane->settings.batch);
         plane->state = PLANE_STOPPED;

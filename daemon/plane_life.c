@@ -128,6 +128,9 @@ static void on_remove_drained(struct drain *drain)
 {
     struct plane *plane = containerof(drain, struct plane, remove_drain);
 
+    if (!plane->is_exit) {
+        device_fail_held(plane->dev); /* there is no disk that would try it again */
+    }
     if (plane->vu) {
         vhost_user_stop(plane->vu, on_transport_stopped, plane);
     } else {
@@ -179,6 +182,19 @@ static void begin_remove(struct plane *plane)
     device_pause(plane->dev, PAUSE_EXIT, &plane->remove_drain);
 }
 
+static void hint_held(const struct plane *plane, struct err *err)
+{
+    struct stats stats;
+
+    device_stats(plane->dev, &stats);
+    if (stats.held > 0) {
+        err_hint(err,
+                 "%u of its requests failed and wait: a start tries them again, --force answers "
+                 "them with I/O errors",
+                 (unsigned)stats.held);
+    }
+}
+
 bool plane_life_refuse_used(struct plane *plane, struct plane_request *request)
 {
     struct vhost_user_peer peer;
@@ -189,6 +205,7 @@ bool plane_life_refuse_used(struct plane *plane, struct plane_request *request)
     (void)err_say(&request->err, -EBUSY,
                   "%s: in use by %s (pid %d); end that, or remove the disk by --force",
                   plane->opts.name, peer.comm[0] ? peer.comm : "a process", (int)peer.pid);
+    hint_held(plane, &request->err);
     return true;
 }
 

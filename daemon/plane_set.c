@@ -53,6 +53,26 @@ void plane_set_zeroes(struct plane *plane)
     device_set_detect_zeroes(plane->dev, detect);
 }
 
+static enum error_action action_of(const char *text)
+{
+    enum error_action action = ERROR_REPORT;
+    bool is_known = error_action_parse(text, &action);
+
+    assert(is_known); /* the table of settings allows no other */
+    (void)is_known;
+    return action;
+}
+
+void plane_set_errors(struct plane *plane)
+{
+    struct error_policy policy = {
+        .read = action_of(plane->settings.on_read_error),
+        .write = action_of(plane->settings.on_write_error),
+    };
+
+    device_set_errors(plane->dev, &policy);
+}
+
 static int read_map(const struct plane *plane, const struct settings *settings,
                     struct lane_map *map, struct err *err)
 {
@@ -130,6 +150,10 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
     }
     if (strcmp(settings.detect_zeroes, before.detect_zeroes) != 0) {
         plane_set_zeroes(plane);
+    }
+    if (strcmp(settings.on_read_error, before.on_read_error) != 0 ||
+        strcmp(settings.on_write_error, before.on_write_error) != 0) {
+        plane_set_errors(plane);
     }
     if (settings.batch != before.batch) {
         device_set_batch(plane->dev, (unsigned)settings.batch);

@@ -32,3 +32,4 @@ int plane_set_threads(struct plane *plane, struct err *err);
 void plane_set_poll(struct plane *plane);
 void plane_set_huge(struct plane *plane);
 void plane_set_zeroes(struct plane *plane);
+void plane_set_errors(struct plane *plane);

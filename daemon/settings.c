@@ -3,6 +3,7 @@
 
 #include "core/block/image_opts.h"
 #include "core/device/device_choice.h"
+#include "core/block/error_policy.h"
 #include "daemon/params.h"
 
 const struct param settings_params[] = {
@@ -22,6 +23,13 @@ const struct param settings_params[] = {
      .size = sizeof(((struct settings *)NULL)->detect_zeroes), .text = "off",
      .choices = detect_names, .word = "WHAT",
      .help = "writes of zeroes become zeroings, with unmap given back"},
+    {"on_read_error", PARAM_STRING, .offset = offsetof(struct settings, on_read_error),
+     .size = sizeof(((struct settings *)NULL)->on_read_error), .text = "report",
+     .choices = error_read_names, .word = "WHAT", .help = "what is done about a read that fails"},
+    {"on_write_error", PARAM_STRING, .offset = offsetof(struct settings, on_write_error),
+     .size = sizeof(((struct settings *)NULL)->on_write_error), .text = "enospc",
+     .choices = error_write_names, .word = "WHAT",
+     .help = "the same of a write; enospc: stop for want of room"},
     {"engine", PARAM_STRING, .offset = offsetof(struct settings, engine),
      .size = sizeof(((struct settings *)NULL)->engine), .text = "auto", .choices = engine_names,
      .word = "ENGINE", .help = "how the image is accessed"},

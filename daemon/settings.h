@@ -21,6 +21,8 @@ struct settings {
     int64_t threads; /* that serve the rings; the rings move */
     char huge_bounce[8];
     char detect_zeroes[8];
+    char on_read_error[8];
+    char on_write_error[8];
     char engine[16]; /* asked for; taken up when the image is opened */
     char queue_threads[LANE_MAP_TEXT_BYTES];
 };

@@ -514,8 +514,8 @@ def test_result_names_of_source():
 def test_documented_results():
     """the source has every member of results that vblkd-protocol(7) has"""
     source = "".join(p.read_text() for p in (SRC / "daemon").glob("*.c"))
-    for path in ("core/block/image_opts.c", "core/block/image_type.c", "core/base/stats.c",
-                 "cmd/vblkctl.c"):
+    for path in ("core/block/image_opts.c", "core/block/image_type.c", "core/block/error_policy.c",
+                 "core/base/stats.c", "cmd/vblkctl.c"):
         source += (SRC / path).read_text()
     for section in PROTOCOL_PAGE.subsections("METHODS"):
         params = documented_params(section)

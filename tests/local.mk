@@ -251,6 +251,7 @@ tests_unit_test_rpc_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_rpc_LDADD = $(DAEMON_LDADD)
 tests_unit_test_show_SOURCES = tests/unit/test_show.c cmd/ctl/show.c cmd/ctl/show.h \
 	cmd/ctl/list.c cmd/ctl/list.h cmd/ctl/rows.c cmd/ctl/rows.h \
+	cmd/ctl/held.c cmd/ctl/held.h \
 	cmd/ctl/print.c cmd/ctl/print.h cmd/ctl/shape.c cmd/ctl/shape.h
 tests_unit_test_show_LDADD = cmd/common/libcommon.a daemon/libdaemon.a core/block/libblock.a core/base/libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
 tests_unit_test_options_SOURCES = tests/unit/test_options.c cmd/ctl/options.c cmd/ctl/options.h \
@@ -391,7 +392,7 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/sectors.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
-EXTRA_DIST += tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
+EXTRA_DIST += tests/e2e/errors.bats tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
 EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.bats \
 	tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
 EXTRA_DIST += tests/e2e/migrate.bats tests/e2e/migrate.py

@@ -9,6 +9,7 @@
 
 #include "cmd/common/size.h"
 #include "cmd/ctl/list.h"
+#include "cmd/ctl/held.h"
 #include "cmd/ctl/print.h"
 #include "cmd/ctl/rows.h"
 #include "cmd/ctl/shape.h"
@@ -103,10 +104,7 @@ static void show_inflight(const json_t *disk)
     const json_t *oldest = json_object_get(disk, "oldest");
 
     print_field("in flight", "%" PRIu64, print_number_of(disk, "inflight"));
-    if (print_number_of(disk, "held") > 0) {
-        print_field("held", "%" PRIu64 ", until the disk is started",
-                    print_number_of(disk, "held"));
-    }
+    held_show(disk);
     if (json_is_object(oldest)) {
         print_field("oldest",
                     "%s of %" PRIu64 " bytes at offset %" PRIu64 ", ring %" PRIu64 ", for %.3f s",
@@ -233,6 +231,7 @@ static void show_all(const json_t *disk)
                 print_number_of(disk, "queue_size"));
     show_polling(disk);
     show_paused(disk);
+    held_show_iostatus(disk);
     show_inflight(disk);
     show_threads(disk);
     show_rings(json_object_get(disk, "rings"));

@@ -97,6 +97,10 @@ static void print_totals(const json_t *disk)
            submissions, ratio((double)(submitted + merged), (double)submissions), merged,
            print_number_of(disk, "bounced"));
     printf("writes of zeroes that were zeroed: %" PRIu64 "\n", print_number_of(disk, "turned"));
+    if (print_number_of(disk, "ignored") > 0) {
+        printf("failures that the guest was not told of: %" PRIu64 "\n",
+               print_number_of(disk, "ignored"));
+    }
     printf("given back to the file system: %" PRIu64 " bytes\n", print_number_of(disk, "freed"));
     print_batches(disk);
 }

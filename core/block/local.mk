@@ -11,6 +11,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/engine.c core/block/engine.h \
 	core/block/engine_aio.c \
 	core/block/engine_threads.c \
+	core/block/error_policy.c core/block/error_policy.h \
 	core/block/file_io.c core/block/file_io.h \
 	core/block/io.h \
 	core/block/flight.h \

@@ -18,7 +18,7 @@
 #include "core/block/image_opts.h"
 #include "core/device/device_choice.h"
 #include "core/device/drain.h"
-#include "core/device/error_policy.h"
+#include "core/block/error_policy.h"
 #include "core/device/held.h"
 #include "core/device/pause.h"
 #include "core/virtio/blk_opts.h"

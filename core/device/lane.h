@@ -26,7 +26,7 @@
 #include "core/virtio/blk.h"
 #include "core/virtio/mem.h"
 #include "core/device/batch.h"
-#include "core/device/error_policy.h"
+#include "core/block/error_policy.h"
 #include "core/device/spin.h"
 #include "core/base/stats.h"
 #include "core/base/watch.h"

@@ -16,7 +16,6 @@ core_device_libdevice_a_SOURCES = \
 	core/device/device_state.h \
 	core/device/device_sync.c core/device/device_sync.h \
 	core/device/drain.h \
-	core/device/error_policy.c core/device/error_policy.h \
 	core/device/held.h \
 	core/device/lane.h \
 	core/device/lane_finish.c core/device/lane_finish.h \

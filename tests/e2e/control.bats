@@ -405,7 +405,7 @@ END
     [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
     [ "${lines[6]}" = "poll-us= poll-cpu=" ]
-    [ "${lines[7]}" = "poll-cpu= batch= huge-bounce= detect-zeroes= threads=" ]
+    [[ "${lines[7]}" == "poll-cpu= batch= huge-bounce= "*" on-read-error= on-write-error= threads="* ]]
     [ "${#lines[@]}" -le 9 ]
 }
 
@@ -871,7 +871,8 @@ END
     start_vblkd
     add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4 --huge-bounce off
     settings=$(vblkctl set vda)
-    [ "$settings" = $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\ndetect-zeroes=off\nengine=aio\nthreads=1' ]
+    [[ "$settings" == $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\ndetect-zeroes=off\n'* ]]
+    [[ "$settings" == *$'\non-read-error=report\non-write-error=enospc\nengine=aio\nthreads=1'* ]]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'

@@ -147,12 +147,12 @@ another_is_served() {
 @test "null images: errors by rule are answered" {
     [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold in $top_builddir"
     start_vblkd
-    vblkctl add vda null:1G,error=ENOSPC,error-every=4
+    vblkctl add vda null:1G,error=EIO,error-every=4
     process_start hold "$top_builddir/tests/frontend-hold" "$(socket_of vda)" 16
     wait_until 5 answered 0 12
     wait_until 5 answered 1 4
     [ "$(stat_of vda requests.write.errors held)" = "4 0" ]
-    vblkd_logged 'failed: No space left on device; the guest gets an I/O error'
+    vblkd_logged 'failed: Input/output error; the guest gets an I/O error'
     run vblkctl start vda
     [[ "$output" == *"as it was before" ]]
     answered 1 4

@@ -15,7 +15,7 @@
 #include "core/block/image.h"
 #include "core/block/path.h"
 #include "core/device/device_state.h"
-#include "core/device/error_policy.h"
+#include "core/block/error_policy.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 4u

@@ -630,6 +630,30 @@ static void zeroes_are_not_detected_where_it_is_of_no_use(void **state)
     assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
 }
 
+static void error_policy_is_one_of_its_direction(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {.poll_us = PARAM_ABSENT,
+                              .poll_cpu = PARAM_ABSENT,
+                              .batch = PARAM_ABSENT,
+                              .threads = PARAM_ABSENT,
+                              .on_write_error = "stop"};
+    struct err err;
+
+    assert_disk_refused("{\"name\":\"a\",\"on_read_error\":\"enospc\"" NULL_IMAGE,
+                        "on_read_error:");
+    assert_disk_refused("{\"name\":\"a\",\"on_write_error\":\"stop\",\"readonly\":true" NULL_IMAGE,
+                        "on_write_error: \"stop\" is of no use to a disk that is read-only");
+    assert_int_equal(
+        complete("{\"name\":\"a\",\"on_read_error\":\"stop\",\"readonly\":true" NULL_IMAGE, &config,
+                 &err),
+        0);
+    assert_string_equal(config.settings.on_write_error, "enospc");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    config.readonly = false;
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+}
+
 static void limits_are_what_was_asked_for_or_0_for_defaults(void **state)
 {
     static struct disk_config config;
@@ -765,6 +789,7 @@ int main(void)
         cmocka_unit_test(sectors_are_not_emulated_where_others_write_to_their_blocks),
         cmocka_unit_test(limits_that_no_disk_can_have_are_refused),
         cmocka_unit_test(zeroes_are_not_detected_where_it_is_of_no_use),
+        cmocka_unit_test(error_policy_is_one_of_its_direction),
         cmocka_unit_test(limits_are_what_was_asked_for_or_0_for_defaults),
         cmocka_unit_test(engine_that_is_not_built_in_is_refused),
         cmocka_unit_test(changes_are_checked_against_the_disk),

@@ -219,6 +219,8 @@ static int bench_start(void **state)
                      .huge_bounce = "auto",
                      .queue_threads = "auto",
                      .detect_zeroes = "off",
+                     .on_read_error = "report",
+                     .on_write_error = "enospc",
                      .threads = 1},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES},
         .serial = "vda",

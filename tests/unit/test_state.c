@@ -130,6 +130,10 @@ static struct disk_record record_of(const char *name)
     (void)snprintf(record.config.settings.detect_zeroes,
                    sizeof(record.config.settings.detect_zeroes), "unmap");
     record.config.emulate_512 = true;
+    (void)snprintf(record.config.settings.on_read_error,
+                   sizeof(record.config.settings.on_read_error), "ignore");
+    (void)snprintf(record.config.settings.on_write_error,
+                   sizeof(record.config.settings.on_write_error), "stop");
     record.config.alignment_offset = 512;
     record.config.min_io = 8192;
     record.config.opt_io = 65536;
@@ -154,6 +158,7 @@ static void make_readonly(struct disk_config *config)
     config->max_discard = 0;
     memset(config->settings.detect_zeroes, 0, sizeof(config->settings.detect_zeroes));
     memcpy(config->settings.detect_zeroes, "off", 3);
+    memcpy(config->settings.on_write_error, "enospc", sizeof("enospc"));
     config->max_discard_segments = BLK_RANGES;
 }
 
@@ -604,6 +609,8 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.settings.queue_threads, "auto");
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
+    assert_string_equal(records[0].config.settings.on_read_error, "report");
+    assert_string_equal(records[0].config.settings.on_write_error, "enospc");
     assert_string_equal(records[0].config.config_wce, "on");
     assert_string_equal(records[0].config.in_order, "off");
     assert_string_equal(records[0].config.packed, "off"); /* its guest was shown none */

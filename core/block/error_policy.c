@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "core/device/error_policy.h"
+#include "core/block/error_policy.h"
 
 #include <errno.h>
 #include <string.h>
