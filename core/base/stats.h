@@ -31,6 +31,9 @@ struct stats {
     uint64_t inflight; /* taken and not yet answered */
     uint64_t inflight_max;
     uint64_t held;                  /* now; failed, and not answered before the disk is started */
+    uint64_t throttled;             /* now: requests that wait for a limit, of a ring the first */
+    uint64_t throttled_requests;    /* that had to wait for a limit */
+    uint64_t throttled_ns;          /* that those waited, one after the other */
     uint64_t kicks;                 /* notifications read from kick fds */
     uint64_t interrupts;            /* call fds signalled */
     uint64_t interrupts_suppressed; /* batches published that the driver need not be told of */

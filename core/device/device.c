@@ -144,9 +144,12 @@ void device_set_poll(struct device *dev, const struct device_poll *poll)
 
 void device_set_throttle(struct device *dev, struct throttle *throttle)
 {
+    struct throttle *told;
+
     device_park(dev);
+    told = dev->view.throttle;
     dev->view.throttle = throttle;
-    lanes_ungate(&dev->lanes);
+    lanes_lift(&dev->lanes, told);
     device_unpark(dev);
 }
 
@@ -181,7 +184,7 @@ void device_pause(struct device *dev, enum pause_reason reason, struct drain *dr
 {
     device_park(dev);
     dev->view.pause_mask |= reason;
-    lanes_ungate(&dev->lanes); /* whoever goes on afterwards asks anew */
+    lanes_lift(&dev->lanes, dev->view.throttle); /* whoever goes on afterwards asks anew */
     if (drain) {
         lanes_drain(&dev->lanes, DRAIN_DEVICE, drain);
     }

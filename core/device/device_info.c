@@ -10,6 +10,7 @@
 
 #include "core/device/device.h"
 #include "core/device/device_state.h"
+#include "core/device/lane_delay.h"
 
 unsigned device_rings_running(const struct device *dev)
 {
@@ -79,15 +80,17 @@ int device_lost_ring(struct device *dev)
 
 /* ---- all of it ---- */
 
-static void look_for_older(const struct queue *q, uint64_t now, struct device_oldest *oldest)
+/* What waits for a limit is not at the image. */
+static bool look_for_older(const struct queue *q, uint64_t now, struct device_oldest *oldest)
 {
     struct chain *chain;
     unsigned at = 0;
+    bool has_any = false;
 
     while ((chain = ring_next_inflight(&q->ring, &at))) {
         const struct request *request = containerof(chain, struct request, chain);
 
-        if (now - request->start_ns >= oldest->age_ns) {
+        if (request->start_ns <= now && now - request->start_ns >= oldest->age_ns) {
             *oldest = (struct device_oldest){
                 .kind = request->kind,
                 .offset = request->io.offset,
@@ -95,8 +98,10 @@ static void look_for_older(const struct queue *q, uint64_t now, struct device_ol
                 .age_ns = now - request->start_ns,
                 .ring = q->index,
             };
+            has_any = true;
         }
     }
+    return has_any;
 }
 
 static bool find_oldest(const struct device *dev, struct device_oldest *oldest)
@@ -107,8 +112,7 @@ static bool find_oldest(const struct device *dev, struct device_oldest *oldest)
     *oldest = (struct device_oldest){0};
     for (unsigned i = 0; i < dev->view.queues; i++) {
         if (dev->queue[i].ring.is_started && dev->queue[i].ring.inflight > 0) {
-            look_for_older(&dev->queue[i], now, oldest);
-            has_any = true;
+            has_any |= look_for_older(&dev->queue[i], now, oldest);
         }
     }
     return has_any;
@@ -139,7 +143,7 @@ static struct device_ring_info ring_info(const struct device *dev, unsigned inde
         .index = index,
         .lane = q->lane->index,
         .size = r->size,
-        .inflight = q->ring.inflight,
+        .inflight = q->ring.inflight - lane_delay_count(q),
         .held = ring_waiting(&q->ring),
         .next_avail = ring_next_avail(&q->ring),
         .next_used = ring_next_used(&q->ring),

@@ -94,7 +94,7 @@ void device_ring_pause(struct device *dev, unsigned index, struct drain *drain)
 {
     device_park(dev);
     dev->queue[index].is_paused = true;
-    lane_ungate(dev->queue[index].lane, BIT(index));
+    lane_gate_lift(dev->queue[index].lane, BIT(index), dev->view.throttle);
     lanes_drain(&dev->lanes, (int)index, drain);
     device_unpark(dev);
 }

@@ -72,7 +72,7 @@ struct lane {
     uv_check_t check;
     uv_idle_t idle;  /* active while a turn must follow at once */
     uv_timer_t look; /* active while there is something to look at unasked */
-    uv_timer_t gate; /* active while a ring is gated */
+    uv_timer_t gate; /* active while a ring is gated, or has delayed requests */
     uv_timer_t tidy; /* active while the image keeps memory */
     struct context context;
     struct path *path;    /* owned, NULL: the image is closed */
@@ -87,6 +87,8 @@ struct lane {
     bool aside_had_all;   /* those rings filled the last batch, and others have waited */
     uint64_t gated;       /* rings whose next request may not go yet: quiet, not ready */
     uint64_t gate_ns;     /* what its timer was set to */
+    uint64_t delayed;     /* rings with requests that may not go yet */
+    unsigned first_late;  /* the one of them to begin with */
     struct slots arrays;  /* for long chains of its rings: struct ring_array */
     uint64_t now_ns;      /* as of the last callback or turn */
     uint64_t turn_end_ns; /* then the loop's other handles have their turn */
@@ -100,7 +102,7 @@ struct lane {
     struct spin spin;
     struct batch batch;
     struct flight flight;
-    struct stats stats; /* but for `inflight` and `held`: device_stats fills them in */
+    struct stats stats; /* but for `inflight`, `held` and `throttled`: lanes_stats fills them in */
     struct log_limit guest_log;
     struct log_limit refusal_log; /* apart: refused requests hide no other line */
     uint64_t errnos_told[3];      /* of failed I/O: each is logged once until the disk is started */

@@ -3,11 +3,11 @@
 
 #include <errno.h>
 
+#include "core/device/lane_delay.h"
 #include "core/device/lane_finish.h"
 #include "core/device/lane_gate.h"
 #include "core/device/lane_refusal.h"
-#include "core/device/lane_zeroes.h"
-#include "core/device/throttle.h"
+#include "core/device/lane_start.h"
 
 /*
  * What an image does within the call (RAM does) is popped in batches of about half of what is in
@@ -21,26 +21,25 @@
 #define HALF_MID 24u
 #define HALF_MAX 32u
 
-static void count_in_batch(struct lane *lane, const struct io *io)
-{
-    if (io->op == IO_READ || io->op == IO_WRITE) {
-        batch_take(&lane->batch, io->op == IO_READ ? BATCH_READ : BATCH_WRITE, io->offset,
-                   io->length);
-    } else {
-        batch_cut(&lane->batch);
-    }
-}
-
 static unsigned index_behind(const struct queue *q)
 {
     return (q->index + 1) % BLK_MAX_QUEUES;
 }
 
-/* Who had one goes last when rings may go on again, or others would never have one. */
-static void tell_throttle(struct lane *lane, const struct request *request)
+/*
+ * May it go, by the limits that there are?  Who had one goes last when rings may go on again, or
+ * others would never have one.
+ */
+static __attribute__((noinline)) bool is_admitted(struct lane *lane, struct request *request)
 {
-    lane->view->throttle->ops->took(lane->view->throttle, request);
-    lane->first = index_behind(request->queue);
+    uint64_t opens_ns;
+
+    if (lane_delay_lets(lane, request, &opens_ns)) {
+        lane->first = index_behind(request->queue);
+        return true;
+    }
+    lane_gate_wake_at(lane, opens_ns);
+    return false;
 }
 
 /* Returns false when the ring is broken by it. */
@@ -58,18 +57,9 @@ static bool take_request(struct queue *q, struct request *request)
     }
     switch (blk_parse(&lane->view->blk, request, &lane->stats)) {
     case BLK_SUBMIT:
-        if (lane->view->throttle) {
-            tell_throttle(lane, request);
+        if (!lane->view->throttle || is_admitted(lane, request)) {
+            lane_start(lane, request);
         }
-        if (__builtin_expect(lane->view->detect_zeroes != DETECT_OFF, false) &&
-            !lane_zeroes_turn(lane, request)) {
-            io_end(&request->io, -EFAULT);
-            return true;
-        }
-        if (lane_learns(lane)) {
-            count_in_batch(lane, &request->io);
-        }
-        path_start(lane->path, &request->io);
         return true;
     case BLK_ANSWERED:
         if (request->io.result < 0) {

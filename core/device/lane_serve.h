@@ -9,12 +9,6 @@
 #include "core/device/lane.h"
 #include "core/device/queue.h"
 
-/* Does what was learned decide how many are taken at a time? */
-static inline bool lane_learns(const struct lane *lane)
-{
-    return lane->image_goes_on || lane->batch.fixed > 0;
-}
-
 static inline void lane_kicks_off(struct lane *lane, struct queue *q)
 {
     if (!(lane->quiet & BIT(q->index))) {

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "core/device/lane_delay.h"
 #include "core/device/lane_gate.h"
 #include "core/device/lane_life.h"
 #include "core/device/lane_mark.h"
@@ -57,7 +58,7 @@ static bool is_lane_drained(const struct lane *lane, const struct drain *drain)
         return true;
     }
     if (drain->ring == DRAIN_DEVICE) {
-        return lane->flight.guest == 0 && lane->unpublished == 0 &&
+        return lane->flight.guest == 0 && lane->unpublished == 0 && lane->delayed == 0 &&
                (lane->index < drain->own_below || lane->flight.own == 0);
     }
     q = &lane->view->queue[drain->ring];
@@ -466,11 +467,11 @@ void lanes_look(struct lanes *lanes)
     }
 }
 
-void lanes_ungate(struct lanes *lanes)
+void lanes_lift(struct lanes *lanes, struct throttle *told)
 {
     assert(lanes->view->parked > 0);
     for (unsigned i = 0; i < lanes->count; i++) {
-        lane_ungate(lanes->lane[i], ~0ull);
+        lane_gate_lift(lanes->lane[i], ~0ull, told);
     }
 }
 
@@ -482,9 +483,11 @@ void lanes_stats(struct lanes *lanes, struct stats *stats)
     for (unsigned i = 0; i < lanes->count; i++) {
         stats_add(stats, &lanes->lane[i]->stats);
         stats->inflight += lanes->lane[i]->flight.guest;
+        stats->throttled += (unsigned)__builtin_popcountll(lanes->lane[i]->gated);
     }
     for (unsigned i = 0; i < lanes->view->queues; i++) {
         stats->held += ring_waiting(&lanes->view->queue[i].ring);
+        stats->throttled += lane_delay_count(&lanes->view->queue[i]);
     }
     if (stats->inflight_max < lanes->past.inflight_max) {
         stats->inflight_max = lanes->past.inflight_max;

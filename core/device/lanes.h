@@ -66,8 +66,8 @@ int lanes_reattach(struct lanes *lanes, struct err *err);
 /* Let each look at all its rings as if they had been kicked. */
 void lanes_look(struct lanes *lanes);
 
-/* Let each look again at its rings that are gated. */
-void lanes_ungate(struct lanes *lanes);
+/* No ring waits for a limit any more: see lane_gate_lift. */
+void lanes_lift(struct lanes *lanes, struct throttle *told);
 
 /* Wait for the ring, or for the whole device (DRAIN_DEVICE), to have nothing in flight. */
 void lanes_drain(struct lanes *lanes, int ring, struct drain *drain);

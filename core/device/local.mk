@@ -18,6 +18,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/drain.h \
 	core/device/held.h \
 	core/device/lane.h \
+	core/device/lane_delay.c core/device/lane_delay.h \
 	core/device/lane_finish.c core/device/lane_finish.h \
 	core/device/lane_gate.c core/device/lane_gate.h \
 	core/device/lane_life.c core/device/lane_life.h \
@@ -26,6 +27,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/lane_refusal.c core/device/lane_refusal.h \
 	core/device/lane_serve.c core/device/lane_serve.h \
 	core/device/lane_signal.c core/device/lane_signal.h \
+	core/device/lane_start.h \
 	core/device/lane_thread.c core/device/lane_thread.h \
 	core/device/lane_tidy.c core/device/lane_tidy.h \
 	core/device/lane_turn.c core/device/lane_turn.h \

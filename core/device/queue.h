@@ -11,6 +11,17 @@
 #include "core/device/lane.h"
 #include "core/virtio/ring.h"
 
+/* Requests that were taken and may not go yet (lane_delay.h), in order. */
+struct delayed {
+    struct request *first; /* NULL: there are none */
+    struct request *last;
+    uint64_t opens_ns; /* of the first */
+    unsigned count;
+};
+
+/* Those that go past others: each has a list of its own. */
+enum delay_way { DELAY_READS, DELAY_WRITES, DELAY_WAYS };
+
 struct queue {
     struct lane_view *view; /* the parent's */
     struct lane *lane;      /* one of the device's: who serves it */
@@ -19,8 +30,10 @@ struct queue {
     int call_fd;        /* owned, -1: none */
     int err_fd;         /* owned, -1: none */
     unsigned index;
-    uint64_t gate_ns; /* of a ring that is gated: until then */
     struct held held;
+    uint64_t gate_ns;       /* of a ring that is gated: until then */
+    uint64_t gate_since_ns; /* its next waits for that since then, 0: it does not */
+    struct delayed delayed[DELAY_WAYS];
     bool is_enabled;
     bool is_paused; /* by device_ring_pause */
     bool is_told;   /* size and addresses: it runs when there are memory and a kick fd */

@@ -40,7 +40,10 @@ struct rule {
     unsigned periods;
     unsigned asked[RINGS];
     unsigned took[RINGS];
-    unsigned before[RINGS]; /* went of all rings when the first of this one did */
+    unsigned before[RINGS];    /* went of all rings when the first of this one did */
+    unsigned late;             /* ways that may not go; bit = enum delay_way; asked by request */
+    uint64_t last[DELAY_WAYS]; /* offset of the last that went */
+    unsigned turned_back;      /* went before one that was asked for earlier, of their way */
 };
 
 /* A device with four rings, its guest, and the rule. */
@@ -95,10 +98,11 @@ static uint64_t rule_opens_ns(struct throttle *throttle, const struct queue *q, 
     return opens_ns;
 }
 
-static void rule_took(struct throttle *throttle, const struct request *request)
+static void rule_took(struct throttle *throttle, const struct request *request, uint64_t now)
 {
     struct rule *rule = containerof(throttle, struct rule, throttle);
 
+    (void)now;
     pthread_mutex_lock(&rule->lock);
     if (rule->took[request->queue->index]++ == 0) {
         rule->before[request->queue->index] = sum_of(rule->took) - 1;
@@ -108,6 +112,60 @@ static void rule_took(struct throttle *throttle, const struct request *request)
 }
 
 static const struct throttle_ops rule_ops = {.opens_ns = rule_opens_ns, .took = rule_took};
+
+/* Requests are put in the order of their offsets. */
+static void note_order(struct rule *rule, const struct request *request, enum delay_way way)
+{
+    if (request->io.op != IO_FLUSH) {
+        rule->turned_back += request->io.offset < rule->last[way];
+        rule->last[way] = request->io.offset;
+    }
+}
+
+static enum delay_way way_of_request(const struct request *request)
+{
+    return request->io.op == IO_READ ? DELAY_READS : DELAY_WRITES;
+}
+
+static void request_took(struct throttle *throttle, const struct request *request, uint64_t now)
+{
+    struct rule *rule = containerof(throttle, struct rule, throttle);
+
+    rule_took(throttle, request, now);
+    pthread_mutex_lock(&rule->lock);
+    note_order(rule, request, way_of_request(request));
+    pthread_mutex_unlock(&rule->lock);
+}
+
+static uint64_t request_admits_ns(struct throttle *throttle, const struct request *request,
+                                  uint64_t now)
+{
+    struct rule *rule = containerof(throttle, struct rule, throttle);
+    uint64_t opens_ns = now;
+
+    pthread_mutex_lock(&rule->lock);
+    rule->asked[request->queue->index]++;
+    if (rule->late & BIT(way_of_request(request))) {
+        opens_ns = UINT64_MAX;
+    } else if (rule->period_ns > 0) {
+        opens_ns = period_opens_ns(rule, now);
+    }
+    pthread_mutex_unlock(&rule->lock);
+    if (opens_ns <= now) {
+        request_took(throttle, request, now);
+    }
+    return opens_ns;
+}
+
+static uint64_t ring_opens_ns(struct throttle *throttle, const struct queue *q, uint64_t now)
+{
+    (void)throttle;
+    (void)q;
+    return now;
+}
+
+static const struct throttle_ops request_ops = {
+    .opens_ns = ring_opens_ns, .admits_ns = request_admits_ns, .took = request_took};
 
 /* It says otherwise from now on. */
 static void set_rule(struct world *w, uint64_t closed, unsigned per_period, uint64_t period_ns)
@@ -119,6 +177,16 @@ static void set_rule(struct world *w, uint64_t closed, unsigned per_period, uint
     w->rule.end_ns = 0;
     pthread_mutex_unlock(&w->rule.lock);
     device_set_throttle(&w->dev, &w->rule.throttle);
+}
+
+/* The same by request, as where directions have limits of their own. */
+static void set_ways(struct world *w, unsigned late, unsigned per_period, uint64_t period_ns)
+{
+    pthread_mutex_lock(&w->rule.lock);
+    w->rule.late = late;
+    pthread_mutex_unlock(&w->rule.lock);
+    w->rule.throttle.ops = &request_ops;
+    set_rule(w, 0, per_period, period_ns);
 }
 
 static unsigned asked(const struct world *w)
@@ -753,6 +821,266 @@ static void lanes_that_share_a_limit_sleep_in_between(void **state)
     device_unpark(&w->dev);
 }
 
+/* ---- requests that wait while others go past them ---- */
+
+static void put_writes(struct world *w, unsigned ring, unsigned count)
+{
+    put_type(w, ring, count, VIRTIO_BLK_T_OUT, 8);
+}
+
+static struct stats stats_now(struct world *w)
+{
+    struct stats stats;
+
+    device_stats(&w->dev, &stats);
+    return stats;
+}
+
+/* Ring 0 has `count` writes that may not go. */
+static void delay_writes(struct world *w, unsigned count)
+{
+    set_ways(w, BIT(DELAY_WRITES), 0, 0);
+    put_writes(w, 0, count);
+    run_until(w, stats_now(w).throttled == count);
+}
+
+static void let_writes(struct world *w, unsigned count)
+{
+    set_ways(w, 0, 0, 0);
+    reap(w, 0, count);
+    assert_int_equal(stats_now(w).throttled, 0);
+}
+
+/* A lane that has nothing else sleeps, and its rings are kicked. */
+static void assert_waits(struct world *w)
+{
+    const struct lane *lane = &w->dev.lanes.first;
+    unsigned lane_turns, times_asked;
+
+    run_until(w, sleeps(w));
+    turns(w, 2);
+    lane_turns = w->lane_turns;
+    times_asked = asked(w);
+    for (unsigned i = 0; i < 10; i++) {
+        turn(w);
+        assert_true(sleeps(w));
+        usleep(500);
+    }
+    assert_int_equal(w->lane_turns, lane_turns);
+    assert_int_equal(asked(w), times_asked);
+    assert_int_equal(lane->quiet, 0);
+    assert_int_equal(lane->flight.guest, 0);
+    assert_true(is_active(&lane->gate));
+}
+
+static void reads_go_past_writes_that_wait(void **state)
+{
+    struct world *w = *state;
+    struct stats stats;
+
+    delay_writes(w, 5);
+    assert_waits(w);
+    put(w, 0, 7);
+    reap(w, 0, 7);
+    put_writes(w, 0, 3);
+    put(w, 1, 2);
+    reap(w, 1, 2);
+    assert_waits(w);
+    assert_int_equal(used(w, 0), 0);
+    stats = stats_now(w);
+    assert_int_equal(stats.throttled, 8);
+    assert_int_equal(stats.throttled_requests, 8);
+    assert_int_equal(stats.inflight, 0);
+    let_writes(w, 8);
+    assert_true(stats_now(w).throttled_ns > 8 * 5 * NS_PER_MS);
+}
+
+static void writes_go_past_reads_that_wait(void **state)
+{
+    struct world *w = *state;
+
+    set_ways(w, BIT(DELAY_READS), 0, 0);
+    put(w, 0, 3);
+    put_writes(w, 0, 4);
+    reap(w, 0, 4);
+    assert_waits(w);
+    set_ways(w, 0, 0, 0);
+    reap(w, 0, 3);
+}
+
+static void flush_waits_for_nothing(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    put_type(w, 0, 1, VIRTIO_BLK_T_FLUSH, 0);
+    reap(w, 0, 1);
+    assert_waits(w);
+    let_writes(w, 3);
+}
+
+static void those_that_wait_go_in_their_order_as_the_rule_lets_them(void **state)
+{
+    struct world *w = *state;
+    unsigned before = w->lane_turns;
+
+    set_ways(w, 0, 2, 3 * NS_PER_MS);
+    w->rule.periods = 0;
+    put_writes(w, 0, DEPTH);
+    reap(w, 0, DEPTH);
+    assert_int_equal(w->rule.turned_back, 0);
+    assert_in_range(w->rule.periods, DEPTH / 2, DEPTH);
+    assert_in_range(w->lane_turns - before, 1, 6 * w->rule.periods + 8);
+}
+
+/* A cron job that does so must not keep a guest waiting for ever, nor let it go. */
+static void same_rule_again_asks_and_no_more(void **state)
+{
+    struct world *w = *state;
+    unsigned before;
+
+    delay_writes(w, 3);
+    before = asked(w);
+    for (unsigned i = 0; i < 5; i++) {
+        device_set_throttle(&w->dev, &w->rule.throttle);
+        turns(w, 3);
+    }
+    assert_in_range(asked(w) - before, 5, 10);
+    assert_waits(w);
+    let_writes(w, 3);
+}
+
+static void end_of_all_limits_lets_them_go(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    device_set_throttle(&w->dev, NULL);
+    reap(w, 0, 3);
+    assert_int_equal(stats_now(w).throttled, 0);
+}
+
+/* The limit is lifted while it is drained: a backlog neither holds that up nor is lost. */
+static void drain_has_them_done_at_once(void **state)
+{
+    struct world *w = *state;
+    unsigned took = w->rule.took[0];
+
+    delay_writes(w, 9);
+    wait_drained(w, PAUSE_ADMIN);
+    assert_int_equal(w->rule.took[0], took + 9); /* they were counted */
+    take(w, 0, 9);
+    assert_int_equal(w->rule.turned_back, 0);
+    put_writes(w, 0, 2);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    run_until(w, stats_now(w).throttled == 2);
+    assert_waits(w);
+    let_writes(w, 2);
+}
+
+static void start_that_takes_a_stop_back_has_them_wait(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    device_pause(&w->dev, PAUSE_ADMIN, NULL);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    assert_waits(w);
+    assert_int_equal(stats_now(w).throttled, 3);
+    let_writes(w, 3);
+}
+
+static void ring_that_stops_has_its_own_done(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 4);
+    put_writes(w, 1, 2);
+    run_until(w, stats_now(w).throttled == 6);
+    assert_int_equal(stop_ring(w, 0), 4);
+    take(w, 0, 4);
+    assert_int_equal(stats_now(w).throttled, 2); /* of the other one */
+    device_guest_start_ring(&w->dev, &w->guest, 0, 4);
+    set_ways(w, 0, 0, 0);
+    reap(w, 1, 2);
+}
+
+static void they_are_done_before_threads_memory_or_image_change(void **state)
+{
+    struct world *w = *state;
+
+    for (unsigned lanes = RINGS; lanes > 0; lanes--) {
+        delay_writes(w, 3);
+        set_lanes(w, lanes);
+        take(w, 0, 3);
+    }
+    delay_writes(w, 3);
+    wait_drained(w, PAUSE_MESSAGE);
+    mem_clear(&w->dev.view.mem);
+    device_guest_share(&w->dev, &w->guest);
+    device_memory_changed(&w->dev);
+    device_resume(&w->dev, PAUSE_MESSAGE);
+    take(w, 0, 3);
+    delay_writes(w, 3);
+    change_image(w, open_null(0, false));
+    take(w, 0, 3);
+}
+
+static void front_end_that_leaves_leaves_none_behind(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    wait_drained(w, PAUSE_GONE);
+    device_reset(&w->dev);
+    assert_int_equal(stats_now(w).throttled, 0);
+    frontend_fini(&w->guest);
+    init_guest(w);
+    start_guest(w);
+    put(w, 0, 3);
+    reap(w, 0, 3);
+}
+
+/* Zero pages lie where the guest has written something else. */
+static void they_fail_when_memory_was_lost(void **state)
+{
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    atomic_store(&w->dev.view.mem.region[0].is_lost, true);
+    set_ways(w, 0, 0, 0);
+    run_until(w, stats_now(w).type[STATS_WRITE].errors == 3);
+    atomic_store(&w->dev.view.mem.region[0].is_lost, false);
+}
+
+/* They are not at the image, so they are no sign of one that hangs. */
+static void oldest_in_flight_is_none_that_waits(void **state)
+{
+    struct device_oldest oldest;
+    struct world *w = *state;
+
+    delay_writes(w, 3);
+    assert_false(device_oldest(&w->dev, &oldest));
+    let_writes(w, 3);
+}
+
+static void stats_tell_of_gated_rings(void **state)
+{
+    struct world *w = *state;
+    struct stats stats;
+
+    gate_ring(w, 3);
+    stats = stats_now(w);
+    assert_int_equal(stats.throttled, 1);
+    assert_int_equal(stats.throttled_requests, 1);
+    device_set_throttle(&w->dev, &w->rule.throttle); /* it is the same that waits */
+    assert_rests(w, 1);
+    open_ring(w, 3);
+    stats = stats_now(w);
+    assert_int_equal(stats.throttled, 0);
+    assert_true(stats.throttled_ns > 5 * NS_PER_MS);
+}
+
 /* ---- batches ---- */
 
 /* What is learned of others, or set, says nothing of a ring's turn where nothing counts. */
@@ -844,9 +1172,10 @@ static void lane_that_waits_for_a_gate_is_idle_to_what_it_learns(void **state)
 
 static void put_what_fits(struct world *w, unsigned ring, unsigned count)
 {
+    static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH};
     unsigned room = DEPTH - w->guest.ring[ring].inflight;
 
-    put(w, ring, min_of(count, room));
+    put_type(w, ring, min_of(count, room), types[chance(ARRAY_SIZE(types))], 1);
 }
 
 /* Returns how many are not done yet. */
@@ -881,6 +1210,8 @@ static void do_something(struct world *w)
 {
     unsigned ring = chance(RINGS);
 
+    w->rule.throttle.ops = chance(2) ? &rule_ops : &request_ops;
+    w->rule.late = chance(1 << DELAY_WAYS);
     switch (chance(13)) {
     case 0:
         set_rule(w, chance(1 << RINGS), 0, 0);
@@ -921,11 +1252,12 @@ static void nothing_is_lost_whatever_happens_meanwhile(void **state)
         turn(w);
         (void)take_what_is_there(w);
     }
-    set_rule(w, 0, 0, 0);
+    set_ways(w, 0, 0, 0);
     run_until(w, take_what_is_there(w) == 0);
     device_park(&w->dev);
     for (unsigned i = 0; i < w->dev.lanes.count; i++) {
         assert_int_equal(w->dev.lanes.lane[i]->gated, 0);
+        assert_int_equal(w->dev.lanes.lane[i]->delayed, 0);
         assert_int_equal(w->dev.lanes.lane[i]->flight.guest, 0);
     }
     device_unpark(&w->dev);
@@ -955,6 +1287,20 @@ int main(void)
         in_world(held_requests_wait_likewise),
         in_world(gated_rings_move),
         in_world(lanes_that_share_a_limit_sleep_in_between),
+        in_world(reads_go_past_writes_that_wait),
+        in_world(writes_go_past_reads_that_wait),
+        in_world(flush_waits_for_nothing),
+        in_world(those_that_wait_go_in_their_order_as_the_rule_lets_them),
+        in_world(same_rule_again_asks_and_no_more),
+        in_world(end_of_all_limits_lets_them_go),
+        in_world(drain_has_them_done_at_once),
+        in_world(start_that_takes_a_stop_back_has_them_wait),
+        in_world(ring_that_stops_has_its_own_done),
+        in_world(they_are_done_before_threads_memory_or_image_change),
+        in_world(front_end_that_leaves_leaves_none_behind),
+        in_world(they_fail_when_memory_was_lost),
+        in_world(oldest_in_flight_is_none_that_waits),
+        in_world(stats_tell_of_gated_rings),
         in_world(requests_that_cost_nothing_leave_others_their_turn),
         in_world(gate_is_asked_no_more_often_by_batches),
         in_world(rings_that_share_a_limit_take_turns_whatever_the_batch),
