@@ -94,6 +94,7 @@ UNIT_TESTS = \
 	tests/unit/test_lane_refusal \
 	tests/unit/test_lane_zeroes \
 	tests/unit/test_lanes \
+	tests/unit/test_limiter \
 	tests/unit/test_log \
 	tests/unit/test_log_writer \
 	tests/unit/test_machine \
@@ -192,6 +193,8 @@ tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVICE_GUEST)
 
 tests_unit_test_errors_SOURCES = tests/unit/test_errors.c $(DEVICE_GUEST)
+tests_unit_test_limiter_SOURCES = tests/unit/test_limiter.c tests/unit/chance.h
+
 tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)
 
 tests_unit_test_device_SOURCES = tests/unit/test_device.c $(GATE_IMAGE) $(DEVICE_GUEST) \

@@ -4,6 +4,7 @@ noinst_LIBRARIES += core/base/libbase.a
 
 core_base_libbase_a_SOURCES = \
 	core/base/base.h \
+	core/base/bucket.c core/base/bucket.h \
 	core/base/chore.c core/base/chore.h \
 	core/base/err.c core/base/err.h \
 	core/base/errand.c core/base/errand.h \

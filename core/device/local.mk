@@ -34,10 +34,12 @@ core_device_libdevice_a_SOURCES = \
 	core/device/lane_way.c core/device/lane_way.h \
 	core/device/lane_zeroes.c core/device/lane_zeroes.h \
 	core/device/lanes.c core/device/lanes.h \
+	core/device/limiter.c core/device/limiter.h \
 	core/device/pause.h \
 	core/device/queue.c core/device/queue.h \
 	core/device/queue_blind.c \
 	core/device/queue_signal.c \
+	core/device/rates.c core/device/rates.h \
 	core/device/ring_setup.c core/device/ring_setup.h \
 	core/device/spin.c core/device/spin.h \
 	core/device/throttle.h
