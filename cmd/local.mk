@@ -16,6 +16,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/medium.c cmd/ctl/medium.h \
 	cmd/ctl/options.c cmd/ctl/options.h \
 	cmd/ctl/print.c cmd/ctl/print.h \
+	cmd/ctl/rates.c cmd/ctl/rates.h \
 	cmd/ctl/rows.c cmd/ctl/rows.h \
 	cmd/ctl/set.c cmd/ctl/set.h \
 	cmd/ctl/shape.c cmd/ctl/shape.h \

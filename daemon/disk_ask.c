@@ -7,6 +7,7 @@
 #include "daemon/limits.h"
 #include "daemon/op.h"
 #include "daemon/protocol.h"
+#include "daemon/registry_group.h"
 
 static void send_question(struct op *op, const struct plane_request *question)
 {
@@ -113,8 +114,11 @@ int disk_set(struct disk *disk, const struct settings *change, void (*done)(stru
     struct plane_request question = {
         .verb = PLANE_SET, .change = *change, .timeout_ms = PROTOCOL_MOVE_MS};
     const struct disk_config *config = &disk->record.config;
-    int ret = disk_config_check_change(config, change, err);
+    int ret = registry_group_change(disk, &question.change, err);
 
+    if (ret == 0) {
+        ret = disk_config_check_change(config, &question.change, err);
+    }
     if (ret == 0 && change->threads > config->settings.threads) {
         ret = limits_check(config->name, "more threads", err);
     }

@@ -18,17 +18,18 @@ static bool is_alphanumeric(char c)
 }
 
 /* A name becomes part of a path and of log lines. */
-static int check_name(const char *name, struct err *err)
+static int check_name(const char *member, const char *name, struct err *err)
 {
     if (!is_alphanumeric(name[0])) {
-        return err_say(err, -EINVAL, "name: \"%s\" does not begin with a letter or digit", name);
+        return err_say(err, -EINVAL, "%s: \"%s\" does not begin with a letter or digit", member,
+                       name);
     }
     for (const char *c = name; *c; c++) {
         if (!is_alphanumeric(*c) && !strchr("._-", *c)) {
             return err_say(err, -EINVAL,
-                           "name: \"%s\" has other characters than letters, digits, "
+                           "%s: \"%s\" has other characters than letters, digits, "
                            "'.', '_' and '-'",
-                           name);
+                           member, name);
         }
     }
     return 0;
@@ -142,6 +143,12 @@ static int check_write_error(const struct disk_config *config, const char *actio
                    action);
 }
 
+/* `group` may be absent. */
+static int check_group(const char *group, struct err *err)
+{
+    return group[0] ? check_name("group", group, err) : 0;
+}
+
 static int check_geometry(const struct disk_config *config, struct err *err)
 {
     struct blk_chs chs;
@@ -237,7 +244,7 @@ void disk_config_default_serial(struct disk_config *config, unsigned attempt)
 
 int disk_config_complete(struct disk_config *config, const char *socket_dir, struct err *err)
 {
-    int ret = check_name(config->name, err);
+    int ret = check_name("name", config->name, err);
 
     if (ret == 0) {
         ret = image_type_of(&config->image)->check(&config->image, err);
@@ -259,6 +266,12 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     }
     if (ret == 0) {
         ret = check_geometry(config, err);
+    }
+    if (ret == 0) {
+        ret = check_group(config->settings.group, err);
+    }
+    if (ret == 0) {
+        ret = rates_check(&config->settings.rates, err);
     }
     if (ret == 0) {
         ret = disk_limits_check(config, err);
@@ -335,6 +348,12 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     }
     if (ret == 0) {
         ret = check_write_error(config, change->on_write_error, err);
+    }
+    if (ret == 0) {
+        ret = check_group(change->group, err);
+    }
+    if (ret == 0) {
+        ret = rates_check(&settings.rates, err);
     }
     return ret < 0 ? ret : check_threads(config, &settings, err);
 }

@@ -315,6 +315,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "held", info->device.stats.held);
     set(object, "held_types", disk_held_types(info));
     set(object, "held_first", disk_held_first(info));
+    set_integer(object, "throttled", info->device.stats.throttled);
     set(object, "oldest", oldest_json(info));
     set(object, "memory", memory_json(info));
     set_integer(object, "thread", (uint64_t)worker_tid(&disk->plane.worker));
@@ -374,6 +375,9 @@ json_t *disk_json_stats(const struct disk *disk, const struct plane_info *info)
     set_integer(object, "inflight", stats->inflight);
     set_integer(object, "inflight_max", stats->inflight_max);
     set_integer(object, "held", stats->held);
+    set_integer(object, "throttled", stats->throttled);
+    set_integer(object, "throttled_requests", stats->throttled_requests);
+    set_integer(object, "throttled_ns", stats->throttled_ns);
     set_integer(object, "kicks", stats->kicks);
     set_integer(object, "interrupts", stats->interrupts);
     set_integer(object, "interrupts_suppressed", stats->interrupts_suppressed);

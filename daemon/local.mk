@@ -45,6 +45,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_keep.c daemon/plane_keep.h \
 	daemon/plane_late.c daemon/plane_late.h \
 	daemon/plane_life.c daemon/plane_life.h \
+	daemon/plane_limits.c daemon/plane_limits.h \
 	daemon/plane_look.c daemon/plane_look.h \
 	daemon/plane_medium.c daemon/plane_medium.h \
 	daemon/plane_medium_steps.c daemon/plane_medium_steps.h \
@@ -59,7 +60,9 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_thread.c daemon/plane_thread.h \
 	daemon/plane_wait.c daemon/plane_wait.h \
 	daemon/protocol.h \
+	daemon/rate_params.c daemon/rate_params.h \
 	daemon/registry.c daemon/registry.h \
+	daemon/registry_group.c daemon/registry_group.h \
 	daemon/registry_keep.c daemon/registry_keep.h \
 	daemon/registry_life.c daemon/registry_life.h \
 	daemon/registry_sockets.c daemon/registry_sockets.h \

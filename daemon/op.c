@@ -6,6 +6,7 @@
 
 #include "daemon/limits.h"
 #include "daemon/plane_thread.h"
+#include "daemon/registry_group.h"
 #include "daemon/stuck.h"
 
 /* Past that control is late itself; and what an op that is due is given then, once. */
@@ -308,9 +309,12 @@ static bool removed(struct op *op)
 /* The same change as on the disk's thread; a late one counts as well. */
 static bool settings_changed(struct op *op)
 {
-    return op->err.code == 0 &&
-           settings_apply(&op->disk->record.config.settings, &op->request.change) &&
-           op->disk->is_kept;
+    if (op->err.code < 0 ||
+        !settings_apply(&op->disk->record.config.settings, &op->request.change)) {
+        return false;
+    }
+    registry_group_spread(op->disk);
+    return op->disk->is_kept;
 }
 
 static bool may_change(enum plane_verb verb)

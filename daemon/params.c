@@ -207,27 +207,13 @@ static int read_absent(const struct param *param, const char *where, bool is_cha
     return 0;
 }
 
-static bool has_default(const struct param *param, const void *field)
-{
-    int64_t number;
-
-    if (param_is_text(param)) {
-        return strcmp(field, param->text ? param->text : "") == 0;
-    }
-    if (param->type == PARAM_BOOL) {
-        return !*(const bool *)field;
-    }
-    memcpy(&number, field, sizeof(number));
-    return number == param->value;
-}
-
 /* Files of before have what another kind has, too, as it is when nobody says. */
 static int refuse_other_kind(const struct param_walk *at, const char *where, const void *field,
                              struct err *err)
 {
     char list[80] = "";
 
-    if (has_default(at->param, field)) {
+    if (param_has_default(at->param, field)) {
         return 0;
     }
     for (const struct param_kind *const *kind = at->chooser->kinds; *kind; kind++) {

@@ -97,6 +97,9 @@ void params_say(const struct param *table, const void *target, char *text, size_
         char option[PARAM_OPTION_BYTES];
         char value[SAY_BYTES];
 
+        if (at.param->is_quiet && param_has_default(at.param, field_of(&at, target))) {
+            continue;
+        }
         param_option(at.param->name, option);
         say_value(at.param, field_of(&at, target), value);
         used +=

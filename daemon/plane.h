@@ -298,6 +298,17 @@ struct plane_medium {
     } kept;
 };
 
+/*
+ * The disk's place among those that share its limits (plane_limits.h).  While it moves from one
+ * group to another it has two.
+ */
+struct plane_limits {
+    struct limit_member member[2];
+    unsigned at;            /* the one that counts */
+    struct message message; /* from whoever has set what holds for all */
+    _Atomic bool is_told;   /* it is on its way */
+};
+
 /* How far a start is that somebody waits for, or was told of (plane_opening.h). */
 enum plane_start_phase {
     PLANE_START_NONE,
@@ -359,6 +370,7 @@ struct plane {
     struct plane_medium medium;
     struct plane_await await;
     struct plane_close close;
+    struct plane_limits limits;
     struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */
     struct plane_start start;
     struct err refusal; /* why nothing came of the opening, until its image is closed */

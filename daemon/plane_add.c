@@ -7,6 +7,7 @@
 #include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_image.h"
+#include "daemon/plane_limits.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_state.h"
@@ -37,6 +38,7 @@ static void on_add_device_closed(void *arg)
 static void on_add_image_closed(struct plane *plane)
 {
     if (plane->dev) {
+        plane_limits_end(plane);
         device_close(plane->dev, on_add_device_closed, plane);
     } else {
         end_add(plane);

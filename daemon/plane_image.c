@@ -9,6 +9,7 @@
 #include "core/block/image.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_cache.h"
+#include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_set.h"
 #include "daemon/protocol.h"
@@ -193,6 +194,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         plane_set_huge(plane);
         plane_set_zeroes(plane);
         plane_set_errors(plane);
+        ret = plane_limits_begin(plane, err);
         device_set_writeback(plane->dev, !opts->is_writethrough);
         device_set_batch(plane->dev, (unsigned)plane->settings.batch);
         plane->state = PLANE_STOPPED;

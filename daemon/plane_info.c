@@ -6,6 +6,7 @@
 
 #include "core/block/image.h"
 #include "daemon/plane_close.h"
+#include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_sync.h"
 
@@ -72,6 +73,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     memset(info, 0, sizeof(*info));
     info->state = plane->state;
     info->time_ns = now_ns();
+    plane_limits_look(plane);
     info->settings = plane->settings;
     (void)snprintf(info->reason, sizeof(info->reason), "%s", reason_of(plane));
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {

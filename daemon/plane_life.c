@@ -13,6 +13,7 @@
 #include "daemon/plane_late.h"
 #include "daemon/plane_medium.h"
 #include "daemon/plane_move.h"
+#include "daemon/plane_limits.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
@@ -103,6 +104,7 @@ static void on_device_closed(void *arg)
 
 static void on_remove_closed(struct plane *plane)
 {
+    plane_limits_end(plane);
     device_close(plane->dev, on_device_closed, plane);
 }
 

@@ -7,6 +7,7 @@
 
 #include "core/base/log.h"
 #include "daemon/limits.h"
+#include "daemon/plane_limits.h"
 #include "daemon/protocol.h"
 
 /* An image keeps the engine that it was opened with; asking for what it has is no change. */
@@ -119,23 +120,42 @@ int plane_set_threads(struct plane *plane, struct err *err)
     return set_lanes(plane, &plane->settings, err);
 }
 
+/* All of it, or nothing is otherwise than before. */
+static int take_what_may_fail(struct plane *plane, const struct settings *settings, struct err *err)
+{
+    int ret = check_engine(plane, settings->engine, err);
+
+    if (ret == 0) {
+        ret = rates_check(&settings->rates, err);
+    }
+    if (ret == 0) {
+        ret = plane_limits_reserve(plane, settings, err);
+    }
+    if (ret == 0) {
+        ret = set_lanes(plane, settings, err);
+        if (ret < 0) {
+            plane_limits_unreserve(plane);
+        }
+    }
+    return ret;
+}
+
 int plane_set(struct plane *plane, const struct settings *change, bool *has_changed,
               struct err *err)
 {
-    const struct settings before = plane->settings;
-    struct settings settings = before;
+    struct settings before, settings;
     int ret;
 
+    plane_limits_look(plane);
+    before = settings = plane->settings;
     *has_changed = settings_apply(&settings, change);
-    ret = check_engine(plane, settings.engine, err);
-    if (ret == 0) {
-        ret = set_lanes(plane, &settings, err);
-    }
+    ret = take_what_may_fail(plane, &settings, err);
     if (ret < 0) {
         *has_changed = false;
         return ret;
     }
     plane->settings = settings;
+    plane_limits_set(plane, change);
     if (*has_changed) {
         char text[SETTINGS_TEXT_BYTES];
 

@@ -12,6 +12,7 @@
 #include "daemon/op.h"
 #include "daemon/plane_thread.h"
 #include "daemon/protocol.h"
+#include "daemon/registry_group.h"
 #include "daemon/registry_keep.h"
 #include "daemon/registry_sockets.h"
 #include "daemon/registry_table.h"
@@ -168,6 +169,9 @@ static struct disk *new_disk(struct registry *registry, const struct disk_record
     disk->is_opening = true;
     disk->directory = -1;
     disk->is_kept = is_restored;
+    if (is_restored) {
+        registry_group_restore(registry, &disk->record.config);
+    }
     return disk;
 }
 
@@ -247,6 +251,9 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
     }
     if (ret == 0) {
         ret = registry_refuse_taken(registry, config, err);
+    }
+    if (ret == 0) {
+        ret = registry_group_enter(registry, config, err);
     }
     if (ret == 0 && !has_serial) {
         registry_choose_serial(registry, config);

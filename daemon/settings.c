@@ -5,6 +5,7 @@
 #include "core/device/device_choice.h"
 #include "core/block/error_policy.h"
 #include "daemon/params.h"
+#include "daemon/rate_params.h"
 
 const struct param settings_params[] = {
     {"poll_us", PARAM_INTEGER, .offset = offsetof(struct settings, poll_us),
@@ -30,6 +31,13 @@ const struct param settings_params[] = {
      .size = sizeof(((struct settings *)NULL)->on_write_error), .text = "enospc",
      .choices = error_write_names, .word = "WHAT",
      .help = "the same of a write; enospc: stop for want of room"},
+    {.name = "rates",
+     .type = PARAM_GROUP,
+     .offset = offsetof(struct settings, rates),
+     .members = rate_params},
+    {"group", PARAM_STRING, .offset = offsetof(struct settings, group),
+     .size = sizeof(((struct settings *)NULL)->group), .text = GROUP_NONE, .is_quiet = true,
+     .help = "disks of one group share one limit"},
     {"engine", PARAM_STRING, .offset = offsetof(struct settings, engine),
      .size = sizeof(((struct settings *)NULL)->engine), .text = "auto", .choices = engine_names,
      .word = "ENGINE", .help = "how the image is accessed"},

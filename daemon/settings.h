@@ -13,6 +13,7 @@
 
 #include "core/base/param.h"
 #include "core/device/lane_map.h"
+#include "core/device/limiter.h"
 
 struct settings {
     int64_t poll_us;
@@ -23,8 +24,10 @@ struct settings {
     char detect_zeroes[8];
     char on_read_error[8];
     char on_write_error[8];
-    char engine[16]; /* asked for; taken up when the image is opened */
     char queue_threads[LANE_MAP_TEXT_BYTES];
+    struct rates rates;
+    char group[LIMIT_GROUP_BYTES]; /* of disks that share them; they have the same rates */
+    char engine[16];               /* asked for; taken up when the image is opened */
 };
 
 extern const struct param settings_params[];
@@ -43,5 +46,5 @@ bool settings_is_change(const struct settings *change);
 bool settings_apply(struct settings *settings, const struct settings *change);
 
 /* "poll-us 100, ...", for the log. */
-#define SETTINGS_TEXT_BYTES 512
+#define SETTINGS_TEXT_BYTES 1536
 void settings_say(const struct settings *settings, char text[SETTINGS_TEXT_BYTES]);

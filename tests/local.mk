@@ -253,8 +253,8 @@ tests_unit_test_rpc_SOURCES = tests/unit/test_rpc.c \
 tests_unit_test_rpc_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_rpc_LDADD = $(DAEMON_LDADD)
 tests_unit_test_show_SOURCES = tests/unit/test_show.c cmd/ctl/show.c cmd/ctl/show.h \
-	cmd/ctl/list.c cmd/ctl/list.h cmd/ctl/rows.c cmd/ctl/rows.h \
-	cmd/ctl/held.c cmd/ctl/held.h \
+	cmd/ctl/list.c cmd/ctl/list.h cmd/ctl/rates.c cmd/ctl/rates.h \
+	cmd/ctl/rows.c cmd/ctl/rows.h cmd/ctl/held.c cmd/ctl/held.h \
 	cmd/ctl/print.c cmd/ctl/print.h cmd/ctl/shape.c cmd/ctl/shape.h
 tests_unit_test_show_LDADD = cmd/common/libcommon.a daemon/libdaemon.a core/block/libblock.a core/base/libbase.a $(CMOCKA_LIBS) $(JANSSON_LIBS)
 tests_unit_test_options_SOURCES = tests/unit/test_options.c cmd/ctl/options.c cmd/ctl/options.h \

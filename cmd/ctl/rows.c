@@ -8,6 +8,7 @@
 #include "cmd/ctl/print.h"
 #include "cmd/common/size.h"
 #include "daemon/disk_params.h"
+#include "daemon/rate_params.h"
 
 #define VALUE_BYTES 512
 
@@ -35,6 +36,16 @@ static void show_row(const json_t *object, const struct param *row)
     if (text[0]) {
         print_field(label, "%s", text);
     }
+}
+
+static bool is_rate(const struct param *row)
+{
+    for (const struct param *rate = rate_params; rate->name; rate++) {
+        if (strcmp(rate->name, row->name) == 0) {
+            return true;
+        }
+    }
+    return strcmp(row->name, "group") == 0;
 }
 
 /* Other lines have these, with what has become of them. */
@@ -77,7 +88,7 @@ static bool is_told_elsewhere(const struct param *row)
             return true;
         }
     }
-    return false;
+    return is_rate(row);
 }
 
 /* What the answer has of the rows and no other line tells; a daemon of before has not all. */

@@ -11,6 +11,7 @@
 #include "cmd/ctl/list.h"
 #include "cmd/ctl/held.h"
 #include "cmd/ctl/print.h"
+#include "cmd/ctl/rates.h"
 #include "cmd/ctl/rows.h"
 #include "cmd/ctl/shape.h"
 #include "daemon/disk_params.h"
@@ -230,6 +231,7 @@ static void show_all(const json_t *disk)
                 print_number_of(disk, "queues_running"), print_number_of(disk, "queues"),
                 print_number_of(disk, "queue_size"));
     show_polling(disk);
+    rates_show(disk);
     show_paused(disk);
     held_show_iostatus(disk);
     show_inflight(disk);

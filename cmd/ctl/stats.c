@@ -10,6 +10,7 @@
 #include "cmd/common/answer.h"
 #include "cmd/ctl/args.h"
 #include "cmd/ctl/print.h"
+#include "cmd/ctl/rates.h"
 #include "cmd/common/rpc.h"
 
 /* Samples between two headers, about a screen of them. */
@@ -82,6 +83,7 @@ static void print_totals(const json_t *disk)
            print_text_of(disk, "name"), print_number_of(disk, "inflight"),
            print_number_of(disk, "inflight_max"), print_number_of(disk, "held"));
     print_types(json_object_get(disk, "requests"));
+    rates_stats(disk);
     printf("refused before they reached the image: %" PRIu64 "\n",
            print_number_of(disk, "invalid"));
     printf("kicks: %" PRIu64 ", interrupts: %" PRIu64 " sent (%" PRIu64 " late), %" PRIu64

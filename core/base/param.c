@@ -10,6 +10,20 @@ struct param_walk param_walk(const struct param *table)
     return (struct param_walk){.level = {{.next = table}}, .depth = 1};
 }
 
+bool param_has_default(const struct param *param, const void *field)
+{
+    int64_t number;
+
+    if (param_is_text(param)) {
+        return strcmp(field, param->text ? param->text : "") == 0;
+    }
+    if (param->type == PARAM_BOOL) {
+        return !*(const bool *)field;
+    }
+    memcpy(&number, field, sizeof(number));
+    return number == param->value;
+}
+
 static struct param_level *top_of(struct param_walk *walk)
 {
     return &walk->level[walk->depth - 1];

@@ -32,6 +32,7 @@ struct param {
     bool is_power_of_2; /* or `value`, where that is 0 */
     bool is_change;     /* PARAM_GROUP: what is not given reads as absent, not as its default */
     bool is_told;       /* in a kind: answers about the disk have it */
+    bool is_quiet;      /* the log does not say it while it is as when nobody says */
     size_t offset;      /* of the field in the target */
     size_t size;        /* of a string's field, final NUL included */
     int64_t value;      /* number: when it is not given */
@@ -69,6 +70,9 @@ static inline bool param_is_number(const struct param *param)
 {
     return param->type == PARAM_INTEGER || param->type == PARAM_BYTES;
 }
+
+/* Is the field as when nobody says?  Of a row with a text or a number. */
+bool param_has_default(const struct param *param, const void *field);
 
 /* Groups and kinds within one object. */
 #define PARAM_DEPTH 3

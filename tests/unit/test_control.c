@@ -16,6 +16,7 @@
 #include "daemon/registry_life.h"
 #include "tests/unit/control_world.h"
 #include "tests/unit/count_alloc.h"
+#include "tests/unit/no_rates.h"
 
 #define LINE_BYTES 65536
 #define PATIENCE_NS (20 * NS_PER_S)
@@ -100,6 +101,7 @@ static int bench_start(void **state)
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",
+                     NO_RATES,
                      .threads = 1},
         .discard = "on",
         .write_zeroes = "on",

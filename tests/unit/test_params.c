@@ -11,6 +11,7 @@
 #include "daemon/disk_limits.h"
 #include "daemon/disk_params.h"
 #include "daemon/params.h"
+#include "tests/unit/no_rates.h"
 
 struct target {
     char word[8];
@@ -608,6 +609,7 @@ static void zeroes_are_not_detected_where_it_is_of_no_use(void **state)
                               .poll_cpu = PARAM_ABSENT,
                               .batch = PARAM_ABSENT,
                               .threads = PARAM_ABSENT,
+                              SAME_RATES,
                               .detect_zeroes = "unmap"};
     struct err err;
 
@@ -689,6 +691,7 @@ static void engine_that_is_not_built_in_is_refused(void **state)
     struct settings change = {.poll_us = PARAM_ABSENT,
                               .poll_cpu = PARAM_ABSENT,
                               .threads = PARAM_ABSENT,
+                              SAME_RATES,
                               .engine = "io_uring"};
     struct err err;
     int ret;
@@ -709,7 +712,7 @@ static void changes_are_checked_against_the_disk(void **state)
 {
     static struct disk_config config;
     struct settings change = {
-        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT, SAME_RATES};
     struct err err;
 
     assert_int_equal(complete("{\"name\":\"a\"" NULL_IMAGE, &config, &err), 0);

@@ -22,6 +22,7 @@
 #include "tests/unit/chance.h"
 #include "tests/unit/control_world.h"
 #include "tests/unit/gate_image.h"
+#include "tests/unit/no_rates.h"
 
 #define DISK_BYTES (1u << 20)
 
@@ -221,6 +222,7 @@ static int bench_start(void **state)
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",
+                     NO_RATES,
                      .threads = 1},
         .image = {.type = "null", .path = b->image, .size = DISK_BYTES},
         .serial = "vda",
@@ -321,7 +323,7 @@ static void remove_disk(struct bench *b)
 static struct settings *begin_change(struct bench *b, unsigned slot)
 {
     b->request[slot].change = (struct settings){
-        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT, SAME_RATES};
     return &b->request[slot].change;
 }
 

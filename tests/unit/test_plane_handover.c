@@ -15,6 +15,7 @@
 #include "daemon/plane_thread.h"
 #include "tests/lib/frontend.h"
 #include "tests/unit/control_world.h"
+#include "tests/unit/no_rates.h"
 
 #define DISK_BYTES (1u << 20)
 #define LONG_MS 60000
@@ -111,6 +112,7 @@ static int bench_start(void **state)
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",
+                     NO_RATES,
                      .threads = 1},
         .image = {.type = "file", .path = b->image, .cache = CACHE_WRITEBACK},
         .serial = "vda",

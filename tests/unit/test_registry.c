@@ -15,6 +15,7 @@
 #include "daemon/registry_keep.h"
 #include "daemon/registry_life.h"
 #include "tests/unit/control_world.h"
+#include "tests/unit/no_rates.h"
 
 #define IMAGE_BYTES (1 << 20)
 
@@ -212,6 +213,7 @@ static void prepare_add(struct bench *b)
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",
+                     NO_RATES,
                      .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
@@ -345,6 +347,7 @@ static const char *add_null(struct bench *b, const char *name, const char *seria
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",
+                     NO_RATES,
                      .threads = 1},
         .discard = "on",
         .write_zeroes = "on",
@@ -876,7 +879,8 @@ static void remove_that_ends_then_is_kept(void **state)
 static void set_that_ends_then_is_kept(void **state)
 {
     struct bench *b = *state;
-    struct settings change = {.poll_us = 7, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+    struct settings change = {
+        .poll_us = 7, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT, SAME_RATES};
 
     begin_slow_start(b);
     assert_int_equal(disk_set(b->registry.disks, &change, on_done, b, NULL), 0);

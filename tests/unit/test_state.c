@@ -134,6 +134,10 @@ static struct disk_record record_of(const char *name)
                    sizeof(record.config.settings.on_read_error), "ignore");
     (void)snprintf(record.config.settings.on_write_error,
                    sizeof(record.config.settings.on_write_error), "stop");
+    record.config.settings.rates = (struct rates){
+        .of = {{1, 2, 3}, {0, 0, 1}, {0, 0, 1}, {0, 0, 1}, {100, 200, 1}, {300, 0, 1}},
+        .iops_size = 4096};
+    (void)snprintf(record.config.settings.group, sizeof(record.config.settings.group), "slow");
     record.config.alignment_offset = 512;
     record.config.min_io = 8192;
     record.config.opt_io = 65536;
@@ -611,6 +615,9 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.settings.on_read_error, "report");
     assert_string_equal(records[0].config.settings.on_write_error, "enospc");
+    assert_string_equal(records[0].config.settings.group, "none");
+    assert_false(rates_has_any(&records[0].config.settings.rates));
+    assert_int_equal(records[0].config.settings.rates.of[RATE_BPS].seconds, 1);
     assert_string_equal(records[0].config.config_wce, "on");
     assert_string_equal(records[0].config.in_order, "off");
     assert_string_equal(records[0].config.packed, "off"); /* its guest was shown none */

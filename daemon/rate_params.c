@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/rate_params.h"
+
+#include "core/device/rates.h"
+
+#define RATE_MEMBER(kind, member) .offset = offsetof(struct rates, of[kind].member)
+
+/* A limit, its burst, and how long that lasts. */
+#define RATE_ROWS(name, name_max, name_length, kind, param_type, none, what)                 \
+    {name,                                                                                   \
+     param_type,                                                                             \
+     RATE_MEMBER(kind, average),                                                             \
+     .max = RATE_MAX,                                                                        \
+     .is_quiet = true,                                                                       \
+     .help = "at most so many " what " a second",                                            \
+     .otherwise = none},                                                                     \
+        {name_max,         param_type,       RATE_MEMBER(kind, burst),                       \
+         .max = RATE_MAX,  .is_quiet = true, .help = "so many " what " a second in a burst", \
+         .otherwise = none},                                                                 \
+    {                                                                                        \
+        name_length, PARAM_INTEGER, RATE_MEMBER(kind, seconds),                              \
+            .value = 1, .min = 1, .max = UINT32_MAX, .is_quiet = true,                       \
+            .help = "seconds of such a burst"                                                \
+    }
+
+#define NO_LIMIT "no limit"
+
+/* Source: QEMU, docs/throttle.txt. */
+const struct param rate_params[] = {
+    RATE_ROWS("iops", "iops_max", "iops_max_length", RATE_IOPS, PARAM_INTEGER, NULL, "requests"),
+    RATE_ROWS("iops_read", "iops_read_max", "iops_read_max_length", RATE_IOPS_READ, PARAM_INTEGER,
+              NULL, "reads"),
+    RATE_ROWS("iops_write", "iops_write_max", "iops_write_max_length", RATE_IOPS_WRITE,
+              PARAM_INTEGER, NULL, "writes"),
+    RATE_ROWS("bps", "bps_max", "bps_max_length", RATE_BPS, PARAM_BYTES, NO_LIMIT, "bytes"),
+    RATE_ROWS("bps_read", "bps_read_max", "bps_read_max_length", RATE_BPS_READ, PARAM_BYTES,
+              NO_LIMIT, "bytes of reads"),
+    RATE_ROWS("bps_write", "bps_write_max", "bps_write_max_length", RATE_BPS_WRITE, PARAM_BYTES,
+              NO_LIMIT, "bytes of writes"),
+    {"iops_size", PARAM_BYTES, .offset = offsetof(struct rates, iops_size), .max = RATE_SIZE_MAX,
+     .is_quiet = true, .help = "a larger request counts as several of so much",
+     .otherwise = "each counts as one"},
+    {.name = NULL},
+};
