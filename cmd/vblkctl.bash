@@ -137,7 +137,7 @@ _vblkctl() {
             compopt -o filenames 2>/dev/null
         fi
         return
-    elif [[ $command == replace && $operands -eq 1 ]]; then
+    elif [[ $command =~ ^(replace|insert)$ && $operands -eq 1 ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -f -- "$current")
         return

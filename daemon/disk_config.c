@@ -38,7 +38,9 @@ static int check_name(const char *member, const char *name, struct err *err)
 /* `engine` "": none is asked for. */
 static int check_engine(const struct image_config *image, const char *engine, struct err *err)
 {
-    if (!image_type_of(image)->has_file && engine[0] && strcmp(engine, "auto") != 0) {
+    const struct image_type *type = image_type_of(image);
+
+    if (!type->has_file && !type->is_empty && engine[0] && strcmp(engine, "auto") != 0) {
         return err_say(err, -EINVAL, "engine: \"%s\" goes with images of type \"file\" only",
                        engine);
     }

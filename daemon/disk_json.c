@@ -53,6 +53,9 @@ static json_t *image_json(const struct disk *disk, const struct plane_info *info
     bool has_file = image_type_of(image)->has_file;
     json_t *object = params_tell(image_params, image);
 
+    if (image_type_of(image)->is_empty) {
+        return object;
+    }
     if (has_file) {
         set(object, "format", json_string(image->format[0] ? image->format : "raw"));
     }
@@ -98,6 +101,12 @@ static void set_rest(json_t *object, const struct param *table, const void *targ
     (void)json_object_update_missing(object, asked); /* fails without memory only */
 }
 
+/* An empty disk has a shape, too. */
+static bool is_shape_known(const struct disk *disk, const struct plane_info *info)
+{
+    return info ? info->geometry.logical_block > 0 : disk->record.logical_block > 0;
+}
+
 /* `info` NULL: what control itself knows. */
 static json_t *base_json(const struct disk *disk, const char *state, const char *reason,
                          const struct plane_info *info)
@@ -112,7 +121,7 @@ static json_t *base_json(const struct disk *disk, const char *state, const char 
     set(object, "reason", reason[0] ? call_text(reason) : json_null());
     set(object, "iostatus", info ? json_string(disk_held_iostatus(info)) : json_null());
     set(object, "warnings", info ? disk_warnings(config->image.path, info) : json_array());
-    set_shape(object, "size", size, size > 0);
+    set_shape(object, "size", size, is_shape_known(disk, info));
     set(object, "readonly", json_boolean(config->readonly));
     set(object, "socket", call_text(config->socket));
     set(object, "client", client_json(info));
@@ -256,7 +265,7 @@ static void set_write_cache(json_t *object, const struct plane_info *info)
 {
     const struct device_info *device = &info->device;
 
-    if (info->geometry.size == 0 || device->blk.is_readonly) {
+    if (info->geometry.logical_block == 0 || device->blk.is_readonly) {
         set(object, "write_cache", json_null());
         set(object, "write_cache_by", json_null());
     } else {
@@ -289,7 +298,7 @@ json_t *disk_json_show(const struct disk *disk, const struct plane_info *info)
     unsigned before = json_memory_failures();
     const struct disk_config *config = &disk->record.config;
     const struct plane_geometry *geometry = &info->geometry;
-    bool is_known = geometry->size > 0;
+    bool is_known = is_shape_known(disk, info);
     json_t *object = disk_json_list(disk, info);
     json_auto_t *warnings = daemon_warnings(&disk->registry->keeper);
 

@@ -45,6 +45,7 @@ void plane_other_image(const struct plane *plane, const struct image_config *con
 {
     image_config_opts(config, opts);
     opts->is_readonly = plane->opts.image.is_readonly;
+    opts->emulates_512 = plane->opts.image.emulates_512;
     complete_opts(plane, opts);
 }
 
@@ -175,6 +176,7 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         .queues = opts->queues,
         .seg_max = opts->seg_max ? opts->seg_max : blk_seg_max(opts->queue_size),
         .limits = opts->limits,
+        .may_be_empty = opts->image.is_empty,
         .is_readonly = opts->image.is_readonly,
         .is_writethrough = cache_is_writethrough(opts->image.cache),
         .is_unsafe = opts->image.cache == CACHE_UNSAFE,

@@ -149,10 +149,10 @@ static void settle(struct plane *plane)
 {
     struct plane_medium *medium = &plane->medium;
     uint64_t size = medium->kept.size;
-    bool is_readonly = plane->opts.image.is_readonly;
+    struct image_opts opts;
 
-    image_config_opts(&medium->asked.image, &plane->opts.image);
-    plane->opts.image.is_readonly = is_readonly;
+    plane_other_image(plane, &medium->asked.image, &opts);
+    plane->opts.image = opts;
     plane_image_name(plane, medium->asked.image.path);
     plane->image_id = medium->kept.id;
     plane_look_opened(plane);

@@ -118,6 +118,7 @@ static int check_geometry(const struct disk_record *record, struct err *err)
         .discard_block = (uint32_t)record->discard_block,
         .zeroes = (enum blk_zeroes)record->zeroes,
         .shown = disk_shown_to_blk(&record->shown),
+        .may_be_empty = image_type_of(&config->image)->is_empty,
         .is_readonly = config->readonly,
         .limits = disk_limits_of(config),
     };

@@ -302,6 +302,9 @@ def test_params_of_add():
     known = set()
     for path, param in flat(methods["disk.add"]):
         option = option_of(path)
+        if path == "image.type":  # what is said in no operand
+            known |= {f"--{kind}" for kind in param["values"][1:]
+                      if f"{kind}:" not in operands["IMAGE"]}
         if param.get("members") or path in ("name", "image.type", "image.path"):
             continue
         if "--" + option in options:

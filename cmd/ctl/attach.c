@@ -59,7 +59,8 @@ void attach_print(const json_t *disk, const struct args *args)
     char size[SIZE_TEXT_BYTES];
 
     printf("%s: %s, %s\n", print_text_of(disk, "name"), print_text_of(disk, "state"),
-           size_format(print_number_of(disk, "size"), size));
+           print_number_of(disk, "size") > 0 ? size_format(print_number_of(disk, "size"), size)
+                                             : "empty");
     printf("socket: %s\n", print_text_of(disk, "socket"));
     print_warnings(disk);
     print_qemu(disk);

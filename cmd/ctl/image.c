@@ -128,7 +128,7 @@ static const struct param_kind *kind_of(const char *text)
     for (const struct param_kind *const *kind = &image_kinds[1]; *kind; kind++) {
         size_t len = strlen((*kind)->name);
 
-        if (strncmp(text, (*kind)->name, len) == 0 && text[len] == ':') {
+        if (required_of(*kind) && strncmp(text, (*kind)->name, len) == 0 && text[len] == ':') {
             return *kind;
         }
     }
@@ -177,6 +177,9 @@ void image_usage(char usage[IMAGE_USAGE_BYTES])
     size_t used = 0;
 
     for (const struct param_kind *const *kind = &image_kinds[1]; *kind; kind++) {
+        if (!required_of(*kind)) {
+            continue; /* it is an option */
+        }
         used += (size_t)snprintf(usage + used, IMAGE_USAGE_BYTES - used, "%s%s:%s",
                                  used > 0 ? " or " : "", (*kind)->name,
                                  options_word(required_of(*kind)));

@@ -1,10 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmd/ctl/medium.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "cmd/ctl/list.h"
 #include "cmd/ctl/print.h"
+
+int medium_check_add(const struct args *args, struct err *err)
+{
+    json_t *image = json_object_get(args->params, "image");
+    bool is_empty = json_is_true(json_object_get(args->own, "empty"));
+
+    if (is_empty && json_object_get(image, "type")) {
+        return err_say(err, -EINVAL, "--empty: goes in the place of IMAGE, leave out one of them");
+    }
+    if (!is_empty) {
+        return json_object_get(image, "type") ? 0 : err_say(err, -EINVAL, "add: IMAGE is missing");
+    }
+    if (!image) {
+        image = json_object();
+        (void)json_object_set_new(args->params, "image", image);
+    }
+    return json_object_set_new(image, "type", json_string("empty"));
+}
 
 static const char *path_or_none(const char *path)
 {

@@ -172,6 +172,9 @@ void rows_show_image(const json_t *disk)
         }
     }
     show_range(image);
+    if (!json_object_get(image, "open")) {
+        return; /* there is none */
+    }
     if (!json_is_true(json_object_get(image, "open"))) {
         print_field("image is", "closed");
         return;

@@ -199,6 +199,7 @@ static void show_for_elsewhere(const json_t *disk)
 static void show_all(const json_t *disk)
 {
     uint64_t size = print_number_of(disk, "size");
+    bool is_known = json_is_integer(json_object_get(disk, "size"));
     char text[SIZE_TEXT_BYTES];
 
     print_field("name", "%s", print_text_of(disk, "name"));
@@ -210,10 +211,10 @@ static void show_all(const json_t *disk)
     if (size > 0) {
         print_field("size", "%s (%" PRIu64 " bytes)", size_format(size, text), size);
     } else {
-        print_field("size", "-");
+        print_field("size", "%s", is_known ? "0, it is empty" : "-");
     }
     rows_show(disk);
-    if (size > 0) {
+    if (is_known) {
         shape_show_blocks(disk);
         shape_show_segments(disk);
         shape_show_chs(disk);

@@ -41,6 +41,10 @@
     OPTION(ARG_TEXT, "format", "FORMAT", "format", \
            "raw: take its bytes as they are [other formats are refused]")
 
+#define CHANGE_TIMEOUT_OPTION                         \
+    OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms", \
+           "how long it may take; past that nothing is changed [30]")
+
 const struct arg global_options[] = {
     OPTION(ARG_TEXT, "control", "PATH", NULL,
            "control socket of vblkd [$VBLK_CONTROL, or its default]"),
@@ -58,9 +62,19 @@ const struct command commands[] = {
         .operands =
             {
                 OPERAND(ARG_TEXT, "NAME", "name", "letters, digits, '.', '_' and '-'"),
-                OPERAND(ARG_IMAGE, "IMAGE", "image", "file, block device, or "),
+                {.kind = ARG_IMAGE,
+                 .word = "IMAGE",
+                 .param = "image",
+                 .help = "file, block device, or ",
+                 .is_optional = true},
+            },
+        .options =
+            {
+                OPTION(ARG_FLAG, "empty", NULL, NULL,
+                       "in the place of IMAGE: without one yet, of size 0, see insert"),
             },
         .params = disk_params,
+        .check = medium_check_add,
         .wait_ms = WAIT_OPEN_MS,
         .print = attach_print,
     },
@@ -154,8 +168,30 @@ const struct command commands[] = {
                 FORMAT_OPTION,
                 OPTION(ARG_FLAG, "force", NULL, "force",
                        "also while the disk runs, and may have been written to since"),
-                OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms",
-                       "how long it may take; past that nothing is changed [30]"),
+                CHANGE_TIMEOUT_OPTION,
+            },
+        .wait_ms = WAIT_DRAIN_MS,
+        .print = medium_print,
+    },
+    {
+        .name = "insert",
+        .method = "disk.insert",
+        .help = "give a disk that is empty an image",
+        .operands = {NAME_OPERAND, OPERAND(ARG_PATH, "IMAGE", "path", "file or block device")},
+        .options = {FORMAT_OPTION, CHANGE_TIMEOUT_OPTION},
+        .wait_ms = WAIT_DRAIN_MS,
+        .print = medium_print,
+    },
+    {
+        .name = "eject",
+        .method = "disk.eject",
+        .help = "flush and close the image, and leave the disk empty",
+        .operands = {NAME_OPERAND},
+        .options =
+            {
+                OPTION(ARG_FLAG, "force", NULL, "force",
+                       "also while a guest is connected, or the image was deleted or replaced"),
+                CHANGE_TIMEOUT_OPTION,
             },
         .wait_ms = WAIT_DRAIN_MS,
         .print = medium_print,

@@ -58,6 +58,7 @@ struct image_opts {
     bool is_look; /* file: its facts are wanted, and no I/O: somebody else may have it locked */
     bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */
     bool is_retry; /* file: see struct image_use */
+    bool is_empty; /* null: in the place of a file that may come: it shows what files have */
     bool is_other; /* file: of a disk that has, or had, another one */
     bool is_copy; /* file: somebody has copied it, and what it has is to be stable before it is used
                    */

@@ -14,6 +14,10 @@
     .name = "cache", .type = PARAM_STRING, TEXT(cache), .text = "none", \
     .choices = cache_mode_names, .word = "MODE", .help = "as in QEMU"
 
+#define SHAREABLE_ROW                                           \
+    .name = "shareable", .type = PARAM_BOOL, MEMBER(shareable), \
+    .help = "other disks and programs may write to it as well, if they share it, too"
+
 /* ---- file: a regular file or a block device ---- */
 
 static const char *const file_formats[] = {"raw", NULL};
@@ -30,8 +34,7 @@ static const struct param file_params[] = {
      .help = "where in the image the disk begins", .otherwise = "0"},
     {"length", PARAM_BYTES, MEMBER(length), .max = INT64_MAX, .is_told = true,
      .help = "how much of the image is the disk's", .otherwise = "to its end"},
-    {"shareable", PARAM_BOOL, MEMBER(shareable), .is_told = true,
-     .help = "other disks and programs may write to it as well, if they share it, too"},
+    {SHAREABLE_ROW, .is_told = true},
     {"create", PARAM_BOOL, MEMBER(create), .help = "make the file; it must not exist"},
     {.name = NULL},
 };
@@ -157,15 +160,46 @@ static const struct image_type null_type = {
     .fill = null_fill,
 };
 
+/* ---- empty: of a disk that has none yet, or no longer ---- */
+
+/* What stays with the disk when a file comes, or goes. */
+static const struct param empty_params[] = {
+    {CACHE_ROW, .is_told = true},
+    {SHAREABLE_ROW},
+    {.name = NULL},
+};
+
+static int empty_check(const struct image_config *config, struct err *err)
+{
+    return 0;
+}
+
+/* The guest finds a disk without a byte, so nothing is asked of it but flushes. */
+static void empty_fill(const struct image_config *config, struct image_opts *opts)
+{
+    opts->type = null_type.kind.name;
+    opts->is_empty = true;
+}
+
+static const struct image_type empty_type = {
+    .kind = {"empty", empty_params},
+    .is_empty = true,
+    .files = 1,
+    .check = empty_check,
+    .fill = empty_fill,
+};
+
 /* ---- all ---- */
 
-static const struct image_type *const types[] = {&file_type, &null_type};
+static const struct image_type *const types[] = {&file_type, &null_type, &empty_type};
 
-const struct param_kind *const image_kinds[] = {&file_type.kind, &null_type.kind, NULL};
+const struct param_kind *const image_kinds[] = {&file_type.kind, &null_type.kind, &empty_type.kind,
+                                                NULL};
 
 const struct param image_params[] = {
     {"type", PARAM_KIND, TEXT(type), .is_required = true, .is_told = true, .kinds = image_kinds,
-     .help = "file: a regular file or a block device; null: no bytes are kept"},
+     .help = "file: a regular file or a block device; null: no bytes are kept; empty: there is "
+             "none yet"},
     {.name = NULL},
 };
 

@@ -34,6 +34,7 @@ struct image_config {
 struct image_type {
     struct param_kind kind; /* its name, and rows into struct image_config */
     bool has_file;          /* with a path, an engine, and bytes of some format */
+    bool is_empty;          /* it stands for a file that may come, and has no byte */
     bool keeps_nothing;     /* what is written is lost, what is read is what was in memory */
     unsigned files;         /* open ones, of the first thread, beside what the cache mode needs */
 

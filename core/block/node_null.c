@@ -9,6 +9,9 @@
 #include "core/block/delay.h"
 #include "core/block/image_opts.h"
 
+/* As files have it on most file systems. */
+#define EMPTY_BLOCK 4096u
+
 struct path_null {
     struct path path;
     uint64_t delay_ns;
@@ -31,8 +34,8 @@ static int null_open(struct node *node, const void *arg, struct err *err)
     node->facts.size = opts->size;
     node->facts.block_size = SECTOR_SIZE;
     node->facts.logical_block = SECTOR_SIZE;
-    node->facts.physical_block = SECTOR_SIZE;
-    node->facts.discard_block = SECTOR_SIZE;
+    node->facts.physical_block = opts->is_empty ? EMPTY_BLOCK : SECTOR_SIZE;
+    node->facts.discard_block = opts->is_empty ? EMPTY_BLOCK : SECTOR_SIZE;
     node->facts.can_zero = true;
     return 0;
 }

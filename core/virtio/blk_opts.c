@@ -38,6 +38,9 @@ static int check_blocks(const struct blk_opts *opts, struct err *err)
 
 static int check_capacity(const struct blk_opts *opts, struct err *err)
 {
+    if (opts->capacity == 0 && opts->may_be_empty) {
+        return 0;
+    }
     if (opts->capacity == 0) {
         return err_say(err, -EINVAL, "it is empty");
     }
@@ -411,7 +414,7 @@ int blk_opts_resolve(struct blk_opts *opts, const struct node_facts *image, stru
         return ret;
     }
     ret = check_capacity(opts, err);
-    if (opts->capacity == 0) {
+    if (ret < 0 && opts->capacity == 0) {
         err_hint(err, "a loop device gets a file by losetup, a file its size by truncate -s");
     }
     return ret;

@@ -124,7 +124,8 @@ struct blk_opts {
     struct blk_shown shown;   /* 0: as this program has it */
     struct blk_limits limits; /* where nothing was shown yet */
     unsigned queues;
-    unsigned seg_max; /* where nothing was shown yet */
+    unsigned seg_max;  /* where nothing was shown yet */
+    bool may_be_empty; /* its capacity may be 0 */
     bool is_readonly;
     bool is_writethrough; /* whatever the driver says */
     bool is_unsafe;       /* nothing that the driver does need be stable, whatever it says */

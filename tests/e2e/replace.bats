@@ -123,3 +123,75 @@ load_ends_clean() {
     [[ "$output" == *'no disk is named "nobody"'* ]]
     [ "$(field vda state)" = running ]
 }
+
+# The guest's idea of the size, in sectors.
+sees() {
+    [ "$(guest_run a 'cat /sys/block/vdb/size')" -eq "$1" ]
+}
+
+runs() {
+    [ "$(field "$1" queues_running)" -gt 0 ]
+}
+
+@test "a Linux guest whose disks are moved, inserted and ejected" {
+    start_vblkd
+    add_disk vda 32M
+    vblkctl add vdb --empty
+    [ "$(field vdb state size image.type)" = "running 0 empty" ]
+    guest_start a --disk "$(socket_of vda)" --disk "$(socket_of vdb)"
+    guest_bg a load "exec blkverify load --size 8M --depth 16 --flush-every 50 /dev/vda"
+    wait_until 30 stat_reaches vda requests.write.requests 500
+    vblkctl stop vda
+    mv "$E2E_DIR/vda.img" "$ELSEWHERE/vda.img"
+    cp --sparse=always "$ELSEWHERE/vda.img" "$E2E_DIR/copy.img"
+    vblkctl replace vda "$E2E_DIR/copy.img"
+    rm "$ELSEWHERE/vda.img"
+    vblkctl start vda
+    load_goes_on
+    sees 0
+    vblkctl insert vdb "$(image vdb 16M)"
+    wait_until 20 sees 32768
+    guest_run a 'dd if=/dev/zero of=/dev/vdb bs=1M count=16 oflag=direct'
+    run vblkctl eject vdb
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"have the guest unmount it, and use --force"* ]]
+    vblkctl eject vdb --force
+    wait_until 20 sees 0
+    vblkctl replace vda "$E2E_DIR/vdb.img" && return 1
+    kill_vblkd
+    start_vblkd
+    [ "$(field vdb state size)" = "running 0" ]
+    wait_until 20 runs vdb # its driver is told when it is there
+    vblkctl insert vdb "$E2E_DIR/vdb.img"
+    wait_until 20 sees 32768
+    guest_bg_signal a load TERM
+    guest_bg_wait a load
+    guest_run a 'blkverify verify --size 8M --generation 0 /dev/vda'
+    guest_dmesg_clean a
+}
+
+@test "what an empty disk is asked for in vain" {
+    start_vblkd
+    vblkctl add vda --empty
+    add_disk vdb 1M
+    run vblkctl add vdc --empty "$E2E_DIR/vdb.img"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--empty: goes in the place of IMAGE"* ]]
+    run vblkctl add vdc --empty --incoming
+    [[ "$output" == *'--incoming: goes with images of type "file" only'* ]]
+    run vblkctl eject vda
+    [ "$output" = "vblkctl: vda: it has no image" ]
+    run vblkctl replace vda "$E2E_DIR/vdb.img"
+    [[ "$output" == *"if this one is meant: vblkctl --control $E2E_DIR/control insert vda IMAGE" ]]
+    run vblkctl insert vdb "$E2E_DIR/vdb.img"
+    [[ "$output" == *"it has an image already; first 'vblkctl --control $E2E_DIR/control eject vdb'" ]]
+    run vblkctl insert vda "$E2E_DIR/vdb.img"
+    [[ "$output" == *"is in use by another disk"* ]]
+    vblkctl eject vdb
+    vblkctl insert vda "$E2E_DIR/vdb.img"
+    [ "$(field vda state size image.path)" = "running 1048576 $E2E_DIR/vdb.img" ]
+    stop_vblkd
+    start_vblkd
+    [ "$(field vda state size)" = "running 1048576" ]
+    [ "$(field vdb state size)" = "running 0" ]
+}

@@ -9,6 +9,7 @@
 
 #include "core/block/image_lock.h"
 #include "core/virtio/mem.h"
+#include "daemon/params.h"
 #include "daemon/plane_medium_steps.h"
 #include "daemon/plane_thread.h"
 #include "tests/lib/frontend.h"
@@ -89,6 +90,13 @@ static void make_image(const char *path, off_t bytes)
     close(fd);
 }
 
+static void take_defaults(struct settings *settings)
+{
+    json_auto_t *nothing = json_object();
+
+    assert_int_equal(params_read(nothing, settings_params, "", settings, NULL), 0);
+}
+
 static int bench_start(void **state)
 {
     struct bench *b = calloc(1, sizeof(*b));
@@ -103,19 +111,14 @@ static int bench_start(void **state)
     make_image(b->other, DISK_BYTES);
     b->opts = (struct plane_opts){
         .name = "vda",
-        .settings = {.poll_us = 50,
-                     .poll_cpu = 100,
-                     .engine = "auto",
-                     .huge_bounce = "auto",
-                     .queue_threads = "auto",
-                     .detect_zeroes = "off",
-                     .threads = 2},
         .image = {.type = "file", .path = b->image, .cache = CACHE_WRITEBACK},
         .serial = "vda",
         .queues = 2,
         .queue_size = 64,
         .keep_medium = keep_medium,
     };
+    take_defaults(&b->opts.settings);
+    b->opts.settings.threads = 2;
     (void)snprintf(b->opts.socket_path, sizeof(b->opts.socket_path), "%s/vda.sock", b->control.dir);
     return 0;
 }
@@ -165,6 +168,22 @@ static struct image_config image_of(const char *path)
 
     (void)snprintf(image.path, sizeof(image.path), "%s", path);
     return image;
+}
+
+static struct image_config no_image(void)
+{
+    return (struct image_config){.type = "empty", .cache = "writeback"};
+}
+
+/* As control asks for it. */
+static int change(struct bench *b, enum medium_change change, const char *path, bool force)
+{
+    b->ask = (struct medium_ask){.change = change,
+                                 .image = path ? image_of(path) : no_image(),
+                                 .before = path ? no_image() : image_of(b->plane->image_path)};
+    b->request[1] = (struct plane_request){.medium = &b->ask, .force = force};
+    send_request(b, 1, PLANE_MEDIUM);
+    return wait_for(b, 1);
 }
 
 static void begin_replace(struct bench *b, unsigned slot, const char *path, bool force)
@@ -541,6 +560,91 @@ static void failed_disk_is_cured(void **state)
     expect_used(b->other);
 }
 
+static void open_empty(struct bench *b)
+{
+    const struct image_config nothing = no_image();
+
+    image_config_opts(&nothing, &b->opts.image);
+    assert_int_equal(open_disk(b), 0);
+}
+
+static uint8_t status_of_read(struct bench *b)
+{
+    struct frontend_request *request = frontend_prepare(&b->fe.ring[0], VIRTIO_BLK_T_IN, 0, 4096);
+    uint8_t status;
+
+    assert_non_null(request);
+    frontend_put(request);
+    frontend_kick(&b->fe.ring[0]);
+    while (!(request = frontend_reap(&b->fe.ring[0]))) {
+        assert_int_equal(frontend_wait(&b->fe, LONG_MS), 0);
+    }
+    status = request->blk->status;
+    frontend_release(request);
+    return status;
+}
+
+static void empty_disk_has_no_byte_until_an_image_comes(void **state)
+{
+    struct bench *b = *state;
+
+    open_empty(b);
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_int_equal(info(b)->geometry.size, 0);
+    assert_int_equal(info(b)->geometry.logical_block, 512);
+    assert_int_equal(info(b)->geometry.physical_block, 4096);
+    assert_int_equal(info(b)->geometry.zeroes, BLK_ZEROES_OFF); /* as nobody has asked for them */
+    connect_guest(b);
+    assert_int_equal(status_of_read(b), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->other, false), 0);
+    assert_int_equal(b->kept_size, DISK_BYTES);
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES);
+    write_byte(b, 2);
+    expect_byte(b->other, 2);
+    expect_used(b->other);
+}
+
+static void image_is_let_go_of_by_force_while_a_guest_has_it(void **state)
+{
+    struct bench *b = *state;
+
+    open_with_guest(b);
+    assert_int_equal(change(b, MEDIUM_EJECT, NULL, false), -EBUSY);
+    expect_err(b, 1, "have the guest unmount it, and use --force");
+    assert_int_equal(change(b, MEDIUM_EJECT, NULL, true), 0);
+    assert_string_equal(b->kept, "");
+    assert_int_equal(info(b)->geometry.size, 0);
+    expect_free(b->image);
+    assert_int_equal(status_of_read(b), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->other, false), 0);
+    write_byte(b, 3);
+    expect_byte(b->other, 3);
+}
+
+static void image_comes_and_goes_while_its_disk_is_stopped(void **state)
+{
+    struct bench *b = *state;
+
+    open_empty(b);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_return_code(truncate(b->other, DISK_BYTES + 100), errno);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->other, false), -EINVAL);
+    assert_return_code(truncate(b->other, 2 * DISK_BYTES), errno);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->other, false), 0);
+    assert_int_equal(info(b)->geometry.size, 2 * DISK_BYTES);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    expect_used(b->other);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(change(b, MEDIUM_EJECT, NULL, false), 0);
+    assert_int_equal(info(b)->geometry.size, 0);
+    assert_int_equal(ask(b, PLANE_START), 0);
+    expect_free(b->other);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->image, false), 0);
+    assert_int_equal(info(b)->geometry.size, DISK_BYTES);
+}
+
 #define bench_test(name) cmocka_unit_test_setup_teardown(name, bench_start, bench_stop)
 
 int main(void)
@@ -558,6 +662,9 @@ int main(void)
         bench_test(removal_does_not_wait_for_it),
         bench_test(what_is_written_down_late_is_done),
         bench_test(failed_disk_is_cured),
+        bench_test(empty_disk_has_no_byte_until_an_image_comes),
+        bench_test(image_is_let_go_of_by_force_while_a_guest_has_it),
+        bench_test(image_comes_and_goes_while_its_disk_is_stopped),
     };
 
     mem_guard_install();

@@ -218,6 +218,25 @@ static void file_is_replaced_and_never_written_in_place(void **state)
     stop(b);
 }
 
+static void empty_disk_has_no_byte_when_it_comes_back(void **state)
+{
+    struct disk_record record = record_of("vda");
+    struct image_config *image = &record.config.image;
+    struct err err = {0};
+    char *row;
+
+    (void)snprintf(image->type, sizeof(image->type), "empty");
+    image->path[0] = '\0';
+    record.size = 0;
+    row = state_table_row(&record, &err);
+    assert_non_null(row);
+    free(row);
+    (void)snprintf(image->type, sizeof(image->type), "file");
+    (void)snprintf(image->path, sizeof(image->path), "/img/vda");
+    assert_null(state_table_row(&record, &err));
+    assert_non_null(strstr(err.text, "it is empty"));
+}
+
 static void table_without_a_row_is_not_made(void **state)
 {
     const char *const rows[] = {"{}", NULL};
@@ -648,6 +667,7 @@ int main(void)
         bench_test(without_a_file_there_are_no_disks),
         bench_test(what_is_saved_is_read_again),
         bench_test(file_is_replaced_and_never_written_in_place),
+        cmocka_unit_test(empty_disk_has_no_byte_when_it_comes_back),
         cmocka_unit_test(table_without_a_row_is_not_made),
         cmocka_unit_test(row_of_before_says_nothing_of_the_image),
         cmocka_unit_test(image_is_known_again_in_the_same_boot_alone),
