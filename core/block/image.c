@@ -64,18 +64,20 @@ static int open_root(struct node **out, const struct image_opts *opts, struct er
     struct node *root = NULL;
     int ret = open_leaf(&root, opts, err);
 
-    if (ret == 0 && opts->error) {
+    if (ret < 0) {
+        return ret;
+    }
+    assert(root);
+    if (opts->error) {
         ret = add_fault(&root, opts, err);
     }
     if (ret == 0) {
         ret = add_sectors(&root, opts, err);
     }
-    if (ret < 0) {
-        return ret;
+    if (ret == 0) {
+        *out = root;
     }
-    assert(root);
-    *out = root;
-    return 0;
+    return ret;
 }
 
 int image_new(struct image **out, struct node *root)
