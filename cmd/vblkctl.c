@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cmd/common/answer.h"
 #include "cmd/ctl/args.h"
@@ -14,9 +15,19 @@
 #include "cmd/common/rpc.h"
 #include "core/base/log.h"
 #include "core/base/std_fds.h"
+#include "core/block/image_opts.h"
 #include "daemon/json_memory.h"
 #include "daemon/paths.h"
 #include "daemon/protocol.h"
+
+/* A new file that is allocated takes as long as it is large. */
+static bool allocates(const struct args *args)
+{
+    const json_t *image = json_object_get(args->params, "image");
+    const char *how = json_string_value(json_object_get(image, "preallocation"));
+
+    return how && strcmp(how, preallocation_names[PREALLOCATION_OFF]) != 0;
+}
 
 /* What is asked for, and what the daemon and the way take. */
 static unsigned wait_ms_of(const struct args *args)
@@ -26,6 +37,9 @@ static unsigned wait_ms_of(const struct args *args)
 
     for (const struct arg *arg = options_of(args->command); arg->kind != ARG_END; arg++) {
         can_wait = can_wait || (arg->param && arg->kind == ARG_SECONDS);
+    }
+    if (allocates(args)) {
+        return PROTOCOL_ALLOCATE_MS + PROTOCOL_GRACE_MS;
     }
     if (asked) {
         return args->command->wait_ms + (unsigned)json_integer_value(asked);

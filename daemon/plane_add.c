@@ -144,8 +144,13 @@ static void drop_opening(struct plane *plane, int code, const char *text)
     plane_close_opening(plane, plane->opts.image.create, on_add_image_closed);
 }
 
+/* A new file may take long to be allocated: what is no file system that hangs is waited for. */
 static void on_add_late(struct plane *plane, struct plane_request *request)
 {
+    if (plane->image_opening && image_opening_moves(plane->image_opening)) {
+        plane_wait(plane, request, on_add_late);
+        return;
+    }
     request->timeout_ms = PLANE_NO_TIMEOUT;
     plane_wait(plane, request, on_add_late);
     if (plane->image_opening) {

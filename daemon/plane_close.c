@@ -70,6 +70,7 @@ void plane_close_opening(struct plane *plane, bool unmake, void (*done)(struct p
     close->done = done;
     close->begun_ns = now_ns();
     plane->image_opening = NULL;
+    image_opening_cancel(close->opening);
     image_opening_redirect(close->opening, on_unwanted_opened);
 }
 

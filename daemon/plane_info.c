@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_info.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/block/image.h"
+#include "core/block/image_opening.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
@@ -68,6 +70,18 @@ static const char *reason_of(const struct plane *plane)
     return plane_is_closing(plane) ? "its image is being closed" : plane->reason;
 }
 
+/* Of a new file that is not to be sparse. */
+static void add_progress(const struct plane *plane, struct plane_info *info)
+{
+    size_t used = strlen(info->reason);
+
+    if (plane->image_opening && image_opening_bytes(plane->image_opening) > 0) {
+        (void)snprintf(info->reason + used, sizeof(info->reason) - used,
+                       ": %" PRIu64 " of %" PRIu64 " bytes are allocated",
+                       image_opening_bytes(plane->image_opening), plane->opts.image.size);
+    }
+}
+
 void plane_info_fill(struct plane *plane, struct plane_info *info)
 {
     memset(info, 0, sizeof(*info));
@@ -76,6 +90,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     plane_limits_look(plane);
     info->settings = plane->settings;
     (void)snprintf(info->reason, sizeof(info->reason), "%s", reason_of(plane));
+    add_progress(plane, info);
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
         return; /* there is no device */
     }

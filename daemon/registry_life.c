@@ -205,6 +205,15 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
     return opts;
 }
 
+/* The disk's thread itself sees to it that what takes long goes on. */
+static uint64_t open_within_ms(const struct registry *registry, const struct plane_opts *opts)
+{
+    bool allocates = opts->image.preallocation != PREALLOCATION_OFF;
+
+    return (allocates ? PROTOCOL_ALLOCATE_MS : (uint64_t)registry->opts.open_ms) +
+           PROTOCOL_GRACE_MS;
+}
+
 static int start_disk(struct registry *registry, const struct disk_record *record, bool is_restored,
                       void (*done)(struct op *op), void *arg, struct err *err)
 {
@@ -217,7 +226,7 @@ static int start_disk(struct registry *registry, const struct disk_record *recor
         return err_set(err, -ENOMEM, "%s", record->config.name);
     }
     opts = plane_opts_of(disk);
-    op = op_new(disk, PLANE_OPEN, (uint64_t)registry->opts.open_ms + PROTOCOL_GRACE_MS, done, arg);
+    op = op_new(disk, PLANE_OPEN, open_within_ms(registry, &opts), done, arg);
     if (!op) {
         ret = err_set(err, -ENOMEM, "%s", record->config.name);
         goto free_disk;

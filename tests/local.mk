@@ -80,6 +80,7 @@ UNIT_TESTS = \
 	tests/unit/test_huge_bounce \
 	tests/unit/test_huge_learn \
 	tests/unit/test_image \
+	tests/unit/test_image_allocate \
 	tests/unit/test_image_chs \
 	tests/unit/test_image_format \
 	tests/unit/test_keeper \
@@ -175,6 +176,8 @@ tests_unit_test_image_SOURCES = tests/unit/test_image.c $(IMAGE_WORLD) \
 	tests/unit/node_count.c tests/unit/node_count.h
 tests_unit_test_image_fate_SOURCES = tests/unit/test_image_fate.c $(IMAGE_WORLD)
 tests_unit_test_image_id_SOURCES = tests/unit/test_image_id.c $(IMAGE_WORLD)
+tests_unit_test_image_allocate_SOURCES = tests/unit/test_image_allocate.c $(IMAGE_WORLD)
+tests_unit_test_image_allocate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fallocate,--wrap=pwrite
 tests_unit_test_image_range_SOURCES = tests/unit/test_image_range.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_SOURCES = tests/unit/test_image_lock.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep

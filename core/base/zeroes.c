@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/base/zeroes.h"
 
+_Alignas(4096) uint8_t zeroes_bytes[ZEROES_BYTES];
+
 /* A register's worth on every host. */
 typedef uint64_t lump __attribute__((vector_size(16)));
 

@@ -12,4 +12,10 @@
 
 #include "core/base/base.h"
 
+#define ZEROES_BYTES (1u << 20)
+
+/* To be written from, aligned as direct I/O asks for.  Nobody writes to it, so it takes no memory.
+ */
+extern uint8_t zeroes_bytes[ZEROES_BYTES];
+
 bool zeroes_fill(const struct iovec *iov, unsigned count);

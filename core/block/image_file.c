@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/base/text.h"
 #include "core/block/granule.h"
+#include "core/block/image_allocate.h"
 #include "core/block/image_fate.h"
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
@@ -248,6 +249,25 @@ static void forget_pages(const struct image_file *image, const struct image_opts
     }
 }
 
+/* What direct I/O cannot write to its end is refused before that takes its time. */
+static int take_room(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    int ret;
+
+    if (!is_aligned(opts->size, image->shape.block_size)) {
+        (void)err_say(err, -EINVAL, "image %s: %" PRIu64 " bytes are in no whole blocks of %u",
+                      opts->path, opts->size, image->shape.block_size);
+        err_hint(err, "use --size %" PRIu64, round_up(opts->size, image->shape.block_size));
+        return -EINVAL;
+    }
+    ret = image_allocate(image->fd, opts, image->is_direct, err);
+    if (ret == 0) {
+        ret = image_made_look(&image->made, image->fd);
+        ret = ret < 0 ? err_set(err, ret, "image %s", opts->path) : 0;
+    }
+    return ret;
+}
+
 /* Open: is it what is wanted, and free? */
 static int check_opened(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
@@ -273,6 +293,9 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     }
     if (ret == 0 && !image->is_direct && !opts->is_readonly && !opts->is_look) {
         ret = open_sync(image, err);
+    }
+    if (ret == 0 && opts->create && opts->preallocation != PREALLOCATION_OFF) {
+        ret = take_room(image, opts, err);
     }
     return ret == 0 && opts->is_copy ? image_stable_make(image->fd, image->path, err) : ret;
 }

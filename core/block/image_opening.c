@@ -7,11 +7,14 @@
 
 #include "core/base/chore.h"
 #include "core/base/thread.h"
+#include "core/block/image_allocate.h"
 
 struct image_opening {
     struct chore chore;
     struct image_opts opts;
-    char *type; /* owned, as are those that may be NULL */
+    struct image_progress progress;
+    uint64_t seen; /* of progress.bytes */
+    char *type;    /* owned, as are those that may be NULL */
     char *path;
     char *owner;
     image_opened *opened;
@@ -85,6 +88,7 @@ static int copy_opts(struct image_opening *opening, const struct image_opts *opt
     opening->opts.type = opening->type;
     opening->opts.path = opening->path;
     opening->opts.owner = opening->owner;
+    opening->opts.progress = &opening->progress;
     return ret;
 }
 
@@ -151,7 +155,26 @@ void image_opening_redirect(struct image_opening *opening, image_opened *opened)
     opening->opened = opened;
 }
 
+void image_opening_cancel(struct image_opening *opening)
+{
+    atomic_store(&opening->progress.is_unwanted, true);
+}
+
+uint64_t image_opening_bytes(const struct image_opening *opening)
+{
+    return atomic_load(&opening->progress.bytes);
+}
+
+bool image_opening_moves(struct image_opening *opening)
+{
+    uint64_t before = opening->seen;
+
+    opening->seen = image_opening_bytes(opening);
+    return opening->seen > before;
+}
+
 void image_opening_abandon(struct image_opening *opening)
 {
+    image_opening_cancel(opening); /* it may be gone afterwards */
     chore_abandon(&opening->chore);
 }

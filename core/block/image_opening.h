@@ -33,4 +33,14 @@ int image_opening_begin(struct image_opening **out, const struct image_opts *opt
 /* Somebody else gets it, with the same `arg`. */
 void image_opening_redirect(struct image_opening *opening, image_opened *opened);
 
+/* Nobody wants it: what takes long by itself ends soon, and it comes as one that failed. */
+void image_opening_cancel(struct image_opening *opening);
+
+/* How much of a new file was allocated, if that is asked for. */
+uint64_t image_opening_bytes(const struct image_opening *opening);
+
+/* Has that become more since the last call? */
+bool image_opening_moves(struct image_opening *opening);
+
+/* What was begun goes on until then, or is cancelled. */
 void image_opening_abandon(struct image_opening *opening);

@@ -30,6 +30,13 @@ const char *const detect_names[] = {
     NULL,
 };
 
+const char *const preallocation_names[] = {
+    [PREALLOCATION_OFF] = "off",
+    [PREALLOCATION_FALLOC] = "falloc",
+    [PREALLOCATION_FULL] = "full",
+    NULL,
+};
+
 /* The index of `text`, or -1. */
 static int find_word(const char *text, const char *const *names)
 {
@@ -77,6 +84,16 @@ bool detect_parse(const char *text, enum detect_zeroes *detect)
 
     if (index >= 0) {
         *detect = (enum detect_zeroes)index;
+    }
+    return index >= 0;
+}
+
+bool preallocation_parse(const char *text, enum preallocation *preallocation)
+{
+    int index = find_word(text, preallocation_names);
+
+    if (index >= 0) {
+        *preallocation = (enum preallocation)index;
     }
     return index >= 0;
 }

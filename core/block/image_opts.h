@@ -36,6 +36,15 @@ enum detect_zeroes {
     DETECT_UNMAP, /* it is zeroed, and may be given back */
 };
 
+/* Of a new file, as QEMU defines them (qemu-img(1), raw). */
+enum preallocation {
+    PREALLOCATION_OFF,    /* it is sparse */
+    PREALLOCATION_FALLOC, /* its room is taken, and nothing written */
+    PREALLOCATION_FULL,   /* zeroes are written */
+};
+
+struct image_progress;
+
 struct image_opts {
     const char *type;      /* "file" or "null" */
     const char *path;      /* file: lent for the time of the call */
@@ -52,10 +61,12 @@ struct image_opts {
     bool is_readonly;
     bool is_shareable; /* file: see struct image_use */
     bool emulates_512; /* sectors of 512 bytes are served where it takes larger blocks only */
-    bool is_new;  /* the disk is being added: its geometry is guessed, and hints may tell options */
-    bool create;  /* file: it must not exist; made sparse, `size` bytes long */
-    bool probe;   /* file: refuse what looks like another format than raw */
-    bool is_look; /* file: its facts are wanted, and no I/O: somebody else may have it locked */
+    bool is_new; /* the disk is being added: its geometry is guessed, and hints may tell options */
+    bool create; /* file: it must not exist; made sparse, `size` bytes long */
+    enum preallocation preallocation; /* file, with `create`: not sparse */
+    struct image_progress *progress;  /* lent: of that; NULL: nobody asks */
+    bool probe;                       /* file: refuse what looks like another format than raw */
+    bool is_look;  /* file: its facts are wanted, and no I/O: somebody else may have it locked */
     bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */
     bool is_retry; /* file: see struct image_use */
     bool is_empty; /* null: in the place of a file that may come: it shows what files have */
@@ -70,6 +81,7 @@ extern const char *const cache_mode_names[];
 extern const char *const engine_names[];
 extern const char *const huge_use_names[];
 extern const char *const detect_names[];
+extern const char *const preallocation_names[];
 
 /* "none" -> CACHE_NONE ...  Returns false for any other text. */
 bool cache_mode_parse(const char *text, enum cache_mode *mode);
@@ -82,6 +94,9 @@ bool huge_use_parse(const char *text, enum huge_use *use);
 
 /* "off" -> DETECT_OFF ...  Returns false for any other text. */
 bool detect_parse(const char *text, enum detect_zeroes *detect);
+
+/* "off" -> PREALLOCATION_OFF ...  Returns false for any other text. */
+bool preallocation_parse(const char *text, enum preallocation *preallocation);
 
 static inline bool cache_is_direct(enum cache_mode mode)
 {

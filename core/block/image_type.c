@@ -36,8 +36,18 @@ static const struct param file_params[] = {
      .help = "how much of the image is the disk's", .otherwise = "to its end"},
     {SHAREABLE_ROW, .is_told = true},
     {"create", PARAM_BOOL, MEMBER(create), .help = "make the file; it must not exist"},
+    {"preallocation", PARAM_STRING, TEXT(preallocation), .choices = preallocation_names,
+     .word = "HOW", .help = "what room a new file takes from the beginning", .otherwise = "off"},
     {.name = NULL},
 };
+
+static enum preallocation preallocation_of(const struct image_config *config)
+{
+    enum preallocation how = PREALLOCATION_OFF;
+
+    (void)preallocation_parse(config->preallocation, &how); /* else nobody has said */
+    return how;
+}
 
 /* The image's own blocks may be larger, which is seen when it is open. */
 static int check_range(const struct image_config *config, struct err *err)
@@ -71,12 +81,18 @@ static int file_check(const struct image_config *config, struct err *err)
                        "image.size: goes with a new file only, "
                        "an image that exists has its size");
     }
+    if (!config->create && preallocation_of(config) != PREALLOCATION_OFF) {
+        return err_say(err, -EINVAL,
+                       "image.preallocation: goes with a new file only, see fallocate(1) for one "
+                       "that exists");
+    }
     return check_range(config, err);
 }
 
 static void file_fill(const struct image_config *config, struct image_opts *opts)
 {
     opts->create = config->create;
+    opts->preallocation = preallocation_of(config);
     opts->range = (struct image_range){(uint64_t)config->offset, (uint64_t)config->length};
     opts->is_shareable = config->shareable;
     opts->probe = config->format[0] == '\0';
@@ -85,6 +101,7 @@ static void file_fill(const struct image_config *config, struct image_opts *opts
 static void file_opened(struct image_config *config)
 {
     config->create = false;
+    config->preallocation[0] = '\0';
     config->size = 0;
     (void)snprintf(config->format, sizeof(config->format), "raw");
 }

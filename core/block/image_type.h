@@ -28,6 +28,7 @@ struct image_config {
     char error[24]; /* "": none, "hold", or the name of an errno */
     int64_t error_every;
     bool create;
+    char preallocation[8];
     bool shareable;
 };
 

@@ -20,6 +20,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/huge_learn.c core/block/huge_learn.h \
 	core/block/huge_pool.c core/block/huge_pool.h \
 	core/block/image.c core/block/image.h \
+	core/block/image_allocate.c core/block/image_allocate.h \
 	core/block/image_chs.c core/block/image_chs.h \
 	core/block/image_claim.c core/block/image_claim.h \
 	core/block/image_closing.c core/block/image_closing.h \

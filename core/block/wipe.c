@@ -9,10 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/zeroes.h"
 #include "core/block/image_file.h"
-
-/* Nobody writes to it, so it takes no memory. */
-static _Alignas(4096) uint8_t only_zeroes[WIPE_WRITE_BYTES];
 
 /* From best to last; which of them an operation may go is said by its list. */
 enum wipe_way {
@@ -77,7 +75,7 @@ static int64_t discard_sectors(const struct wipe *wipe, uint64_t offset, uint64_
 
 static int64_t write_zeroes(const struct wipe *wipe, uint64_t offset, uint64_t length)
 {
-    ssize_t ret = pwrite(wipe->image->fd, only_zeroes, min_of(length, (uint64_t)WIPE_WRITE_BYTES),
+    ssize_t ret = pwrite(wipe->image->fd, zeroes_bytes, min_of(length, (uint64_t)ZEROES_BYTES),
                          (off_t)offset);
 
     return ret < 0 ? -errno : ret > 0 ? ret : -ENOSPC;

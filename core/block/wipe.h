@@ -20,9 +20,6 @@
 /* How long others may wait: what takes longer is halved, what takes a quarter of it doubled. */
 #define WIPE_SLOW_NS (8 * NS_PER_MS)
 
-/* Of one that is written. */
-#define WIPE_WRITE_BYTES (1u << 20)
-
 struct image_file;
 
 struct wipe {

@@ -1278,3 +1278,48 @@ fail_first_flush() {
     [ "$(process_status remover)" -eq 1 ]
     grep -q "vda: it was done, but a flush failed at .*Input/output error" "$E2E_DIR/remover.log"
 }
+
+# has_room FILE: it is allocated, as far as its file system tells.
+has_room() {
+    [ $(($(stat -c %b "$1") * 512)) -ge "$(stat -c %s "$1")" ]
+}
+
+@test "the room of a new file is taken when that is asked for" {
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/falloc" --create --size 8M --preallocation falloc
+    vblkctl add vdb "$E2E_DIR/full" --create --size 8M --preallocation full --cache writeback
+    vblkctl add vdc "$E2E_DIR/off" --create --size 8M --preallocation off
+    has_room "$E2E_DIR/falloc"
+    has_room "$E2E_DIR/full"
+    ! has_room "$E2E_DIR/off" || false
+    cmp -n $((8 << 20)) "$E2E_DIR/full" /dev/zero
+    run vblkctl add vdd "$E2E_DIR/full" --preallocation full
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--preallocation: goes with a new file only"* ]]
+    run vblkctl add vdd "$E2E_DIR/huge" --create --size 1000T --preallocation falloc
+    [ "$status" -eq 1 ]
+    [ ! -e "$E2E_DIR/huge" ]
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda state)" = running ]
+}
+
+@test "an addition tells how much of its new file is allocated, and its removal ends that" {
+    slow_image 8
+    start_vblkd
+    add_slowly fsync "$E2E_DIR/slow/new" --create --size 96M --preallocation full --cache writeback
+    vblkctl list | grep -q "^vda: *its image is being opened: 32505856 of 100663296 bytes are allocated"
+    process_start remover "$VBLKCTL" --control "$E2E_DIR/control" remove vda
+    adder_failed "vda: it was removed before its image was open"
+    release fsync
+    wait_until 10 process_ended remover
+    [ "$(process_status remover)" -eq 0 ]
+    is_gone vda
+    wait_until 10 is_deleted new
+    add_slowly fsync "$E2E_DIR/slow/new" --create --size 96M --preallocation full --cache writeback
+    process_signal vblkd TERM
+    release fsync
+    wait_until 20 process_ended vblkd
+    [ "$(process_status vblkd)" -eq 0 ]
+    [ ! -e "$E2E_DIR/slow/new" ]
+}

@@ -11,6 +11,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "core/block/image_allocate.h"
 #include "core/block/node_file.h"
 #include "core/device/device_change.h"
 #include "core/base/chore.h"
@@ -75,6 +76,8 @@ static atomic_bool has_opened; /* after that */
 static atomic_bool is_silent_at_end;
 static atomic_bool has_closed; /* after that */
 static sem_t may_answer;
+static atomic_bool is_allocating; /* while that is so, something comes of an open that hangs */
+static atomic_bool is_unwanted;   /* and the last one that hung found that it was, at its end */
 static atomic_bool hangs_at_open; /* until it is false: for as many as come */
 static atomic_bool hangs_at_close;
 static atomic_bool is_used_at_once; /* by somebody who asks for no lock */
@@ -107,7 +110,12 @@ int __wrap_image_open(struct image **out, const struct image_opts *opts, struct 
     if (was_silent) {
         wait_for_answer();
     }
+    while (is_allocating) {
+        opts->progress->bytes += 512;
+        (void)usleep(1000);
+    }
     wait_while(&hangs_at_open);
+    is_unwanted = opts->progress && opts->progress->is_unwanted;
     ret = __real_image_open(out, opts, err);
     if (is_used_at_once && ret == 0) {
         write_some(opts->path);
@@ -619,6 +627,27 @@ static void late_add_leaves_nothing(void **state)
     wait_ended(b);
     answer();
     expect_image_goes(b);
+}
+
+/* What takes long is no file system that hangs. */
+static void add_is_waited_for_while_its_image_is_allocated(void **state)
+{
+    struct bench *b = *state;
+
+    set_new_image(b);
+    hangs_at_open = true;
+    is_allocating = true;
+    start_plane(b);
+    send_request(b, 1, PLANE_OPEN, 500);
+    (void)usleep(700 * 1000);
+    assert_non_null(strstr(info(b)->reason, "its image is being opened: "));
+    assert_non_null(strstr(info(b)->reason, " bytes are allocated"));
+    assert_int_equal(b->answered[1], 0);
+    is_allocating = false;
+    assert_int_equal(wait_for(b, 1), -ETIMEDOUT);
+    wait_ended(b);
+    hangs_at_open = false;
+    wait_true(&is_unwanted);
 }
 
 static void late_add_leaves_what_somebody_has_written(void **state)
@@ -2170,6 +2199,7 @@ int main(void)
         bench_test(disk_that_is_added_can_be_removed_before_its_image_is_open),
         bench_test(removal_says_that_what_is_being_opened_is_not_free),
         bench_test(late_add_leaves_nothing),
+        bench_test(add_is_waited_for_while_its_image_is_allocated),
         bench_test(late_add_leaves_what_somebody_has_written),
         bench_test(images_that_are_left_are_not_too_many),
         bench_test(end_of_the_daemon_does_not_wait_for_an_add),
