@@ -191,8 +191,8 @@ flushes_fail_for_good() {
     for engine in aio io_uring; do
         rm "$E2E_DIR/leaky/vda.img"
         truncate -s 30M "$E2E_DIR/leaky/vda.img"
-        vblkctl add vda "$E2E_DIR/leaky/vda.img" --cache writeback --threads 4 --engine $engine ||
-            continue
+        vblkctl add vda "$E2E_DIR/leaky/vda.img" --cache writeback --threads 4 --engine $engine \
+            --on-write-error ignore || continue
         flushes_fail_for_good vda 4
         run vblkctl remove vda
         [ "$status" -eq 1 ]

@@ -100,6 +100,22 @@ iostatus_is() {
     [ "$(field vda on_read_error on_write_error iostatus)" = "report report ok" ]
 }
 
+@test "errors: a flush that fails is reported, whatever is asked for" {
+    local what
+
+    [ -x "$VBLKBENCH" ] || skip "no vblkbench at $VBLKBENCH"
+    start_vblkd
+    vblkctl add vda null:1G,error=ENOSPC
+    for what in stop ignore enospc; do
+        vblkctl set vda on-write-error=$what
+        run "$VBLKBENCH" "$(socket_of vda)" --rw flush --runtime 0.1
+        [ "$status" -eq 1 ]
+        [ "$(field vda iostatus held)" = "ok 0" ]
+    done
+    read -r requests errors < <(stat_of vda requests.flush.requests requests.flush.errors)
+    [ "$requests" -gt 0 ] && [ "$errors" -eq "$requests" ]
+}
+
 @test "errors: a removal by force answers what is held, a guest that leaves ends the pause" {
     start_vblkd
     vblkctl add vda null:1G,error=EIO --on-write-error stop
@@ -125,6 +141,7 @@ iostatus_is() {
         # shellcheck disable=SC2086 # none, or one
         process_start bench "$VBLKBENCH" "$(socket_of vda)" --rw randrw --allow-write \
             --iodepth 32 --queues 3 --runtime 1 $packed
+        [ -z "$packed" ] || vblkctl set vda iops-read=20000 iops-write=20000
         while ! process_ended bench; do
             vblkctl start vda
             vblkctl set vda threads=$((RANDOM % 3 + 1))
@@ -139,47 +156,59 @@ iostatus_is() {
 small_fs() {
     need_tools mkfs.ext4 mount
     mkdir "$E2E_DIR/small" "$E2E_DIR/full"
-    mount -t tmpfs -o size=12m none "$E2E_DIR/full" || skip "may not mount"
+    mount -t tmpfs -o size=20m none "$E2E_DIR/full" || skip "may not mount"
     truncate -s 24M "$E2E_DIR/fs"
     mkfs.ext4 -q -O ^has_journal "$E2E_DIR/fs"
     mount -o loop "$E2E_DIR/fs" "$E2E_DIR/small" || skip "may not mount by a loop device"
 }
 
-# On a tmpfs by the page cache, on ext4 by O_DIRECT and with each write stable; two threads, io_uring.
-@test "errors: a guest outlasts file systems that are full, a kill meanwhile, and finds each byte" {
+all_are_full() {
     local disk
+
+    for disk in "${disks[@]}"; do
+        iostatus_is "$disk" nospace || return
+    done
+}
+
+# On a tmpfs by the page cache, on ext4 by O_DIRECT, each with and without all writes stable.
+@test "errors: a guest outlasts file systems that are full, a kill meanwhile, and finds each byte" {
+    local disk disks=(vda vdb vdc vdd)
 
     small_fs
     start_vblkd
-    dd if=/dev/zero of="$E2E_DIR/full/ballast" bs=1M count=6 status=none
+    dd if=/dev/zero of="$E2E_DIR/full/ballast" bs=1M count=14 status=none
     dd if=/dev/zero of="$E2E_DIR/small/ballast" bs=1M count=16 status=none
-    truncate -s 8M "$E2E_DIR"/{full/vda,small/vdb,small/vdc}.img
+    truncate -s 8M "$E2E_DIR"/{full/vda,small/vdb,small/vdc,full/vdd}.img
     vblkctl add vda "$E2E_DIR/full/vda.img" --cache writeback
     vblkctl add vdb "$E2E_DIR/small/vdb.img" --threads 2
     vblkctl add vdc "$E2E_DIR/small/vdc.img" --cache directsync --engine io_uring
+    vblkctl add vdd "$E2E_DIR/full/vdd.img" --cache writethrough --engine io_uring
     guest_start a --smp 2 --disk "$(socket_of vda)" --disk "$(socket_of vdb),queues=2" \
-        --disk "$(socket_of vdc),packed=on"
-    for disk in vda vdb vdc; do
+        --disk "$(socket_of vdc),packed=on" --disk "$(socket_of vdd)"
+    for disk in "${disks[@]}"; do
         guest_bg a "$disk" "exec blkverify write --size 8M --depth 8 /dev/$disk"
     done
-    for disk in vda vdb vdc; do
-        wait_until 30 iostatus_is "$disk" nospace
-    done
+    wait_until 30 all_are_full
     kill_vblkd
     start_vblkd
-    for disk in vda vdb vdc; do
-        wait_until 30 iostatus_is "$disk" nospace # it has tried again
-    done
+    wait_until 30 all_are_full # all have tried again
+    stop_vblkd
+    start_vblkd
+    wait_until 30 all_are_full
+    vblkctl stop vdb
+    vblkctl start vdb
+    vblkctl set vdb threads=1
+    wait_until 30 all_are_full
     rm "$E2E_DIR"/{full,small}/ballast
-    for disk in vda vdb vdc; do
+    for disk in "${disks[@]}"; do
         vblkctl start "$disk"
     done
-    for disk in vda vdb vdc; do
+    for disk in "${disks[@]}"; do
         guest_bg_wait a "$disk"
         guest_run a "blkverify verify --size 8M --depth 8 /dev/$disk"
         iostatus_is "$disk" ok
+        [ "$(stat_of "$disk" requests.write.errors requests.flush.errors)" = "0 0" ]
     done
     guest_dmesg_clean a
-    [ "$(stat_of vda requests.write.errors)$(stat_of vdb requests.write.errors)" = 00 ]
     guest_stop a
 }
