@@ -298,6 +298,7 @@ void plane_medium_end(struct plane *plane, int code, const char *text)
     if (medium->phase == MEDIUM_NONE) {
         return;
     }
+    medium->is_paused = false; /* for good: the table may name the other image by now */
     if (medium->phase == MEDIUM_SWAPS) {
         device_change_cancel(plane->dev, &medium->change);
     }

@@ -247,6 +247,7 @@ tests_unit_test_plane_handover_SOURCES = tests/unit/test_plane_handover.c $(CONT
 tests_unit_test_plane_handover_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_medium_SOURCES = tests/unit/test_plane_medium.c $(CONTROL_WORLD)
 tests_unit_test_plane_medium_LDADD = $(DAEMON_LDADD)
+tests_unit_test_plane_medium_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=image_open,--wrap=image_close
 tests_unit_test_registry_SOURCES = tests/unit/test_registry.c $(CONTROL_WORLD)
 tests_unit_test_registry_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_LDFLAGS = $(AM_LDFLAGS) \

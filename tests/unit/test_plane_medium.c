@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/chore.h"
+#include "core/block/image.h"
 #include "core/block/image_lock.h"
 #include "core/virtio/mem.h"
 #include "daemon/params.h"
@@ -17,6 +20,35 @@
 
 #define DISK_BYTES (1u << 20)
 #define LONG_MS 60000
+
+/* ---- a file system that does not answer ---- */
+
+int __real_image_open(struct image **out, const struct image_opts *opts, struct err *err);
+int __wrap_image_open(struct image **out, const struct image_opts *opts, struct err *err);
+void __real_image_close(struct image *image);
+void __wrap_image_close(struct image *image);
+
+static atomic_bool hangs_at_open;
+static atomic_bool hangs_at_close;
+
+static void wait_while(const atomic_bool *hangs)
+{
+    while (*hangs) {
+        (void)usleep(200);
+    }
+}
+
+int __wrap_image_open(struct image **out, const struct image_opts *opts, struct err *err)
+{
+    wait_while(&hangs_at_open);
+    return __real_image_open(out, opts, err);
+}
+
+void __wrap_image_close(struct image *image)
+{
+    wait_while(&hangs_at_close);
+    __real_image_close(image);
+}
 
 /* A disk on its own thread, and two images; the test's thread is control and the front-end. */
 struct bench {
@@ -277,7 +309,7 @@ static void expect_used(const char *path)
 static void connect_guest(struct bench *b)
 {
     const struct frontend_opts opts = {.socket = b->opts.socket_path,
-                                       .queues = 1,
+                                       .queues = 2,
                                        .queue_size = 16,
                                        .depth = 8,
                                        .request_bytes = 4096};
@@ -287,14 +319,20 @@ static void connect_guest(struct bench *b)
     assert_int_equal(frontend_start(&b->fe), 0);
 }
 
-static void put_write(struct bench *b, uint8_t byte)
+static void put_write_on(struct bench *b, unsigned ring, uint8_t byte)
 {
-    struct frontend_request *request = frontend_prepare(&b->fe.ring[0], VIRTIO_BLK_T_OUT, 0, 4096);
+    struct frontend_request *request =
+        frontend_prepare(&b->fe.ring[ring], VIRTIO_BLK_T_OUT, 0, 4096);
 
     assert_non_null(request);
     memset(request->data, byte, 4096);
     frontend_put(request);
-    frontend_kick(&b->fe.ring[0]);
+    frontend_kick(&b->fe.ring[ring]);
+}
+
+static void put_write(struct bench *b, uint8_t byte)
+{
+    put_write_on(b, 0, byte);
 }
 
 static void wait_written(struct bench *b)
@@ -521,6 +559,77 @@ static void removal_does_not_wait_for_it(void **state)
     expect_free(b->other);
 }
 
+/* By then the table may name either image: what is written to one would be missing from the other.
+ */
+static void end_of_the_daemon_writes_no_more(void **state)
+{
+    struct bench *b = *state;
+
+    open_with_guest(b);
+    b->keeps_for_ever = true;
+    begin_replace(b, 1, b->other, true);
+    wait_keeps(b, 1);
+    put_write_on(b, 1, 8);
+    b->request[0] = (struct plane_request){.force = true, .is_exit = true};
+    send_request(b, 0, PLANE_REMOVE);
+    assert_int_equal(wait_for(b, 0), 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    control_world_wait(&b->control, &b->has_ended);
+    free(b->plane);
+    b->plane = NULL;
+    expect_byte(b->image, 1);
+    expect_byte(b->other, 0);
+}
+
+/* Who was left to its thread has come to its end. */
+static void wait_none_left(void)
+{
+    while (chore_abandoned() > 0) {
+        (void)usleep(200);
+    }
+}
+
+static void image_that_does_not_open_is_given_up_in_time(void **state)
+{
+    struct bench *b = *state;
+
+    open_with_guest(b);
+    hangs_at_open = true;
+    b->patience_ms = 200;
+    assert_int_equal(replace(b, b->other, true), -ETIMEDOUT);
+    expect_err(b, 1, "nothing is changed");
+    assert_int_equal(b->keeps, 0);
+    write_byte(b, 2);
+    b->patience_ms = 0;
+    begin_replace(b, 1, b->other, true);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    assert_int_equal(wait_for(b, 1), -ECANCELED);
+    hangs_at_open = false;
+    wait_none_left();
+    assert_int_equal(ask(b, PLANE_START), 0);
+    expect_as_before(b);
+}
+
+static void image_that_does_not_close_is_left(void **state)
+{
+    struct bench *b = *state;
+
+    open_with_guest(b);
+    hangs_at_close = true;
+    b->patience_ms = 200;
+    assert_int_equal(replace(b, b->other, true), -ETIMEDOUT);
+    expect_err(b, 1, "it was done, but the image that it had may be in use");
+    assert_true(b->request[1].is_done);
+    write_byte(b, 2);
+    expect_byte(b->other, 2);
+    assert_string_equal(b->kept, b->other);
+    expect_used(b->image);
+    hangs_at_close = false;
+    wait_none_left();
+    b->patience_ms = 0;
+    assert_int_equal(replace(b, b->image, true), 0);
+}
+
 static void what_is_written_down_late_is_done(void **state)
 {
     struct bench *b = *state;
@@ -660,6 +769,9 @@ int main(void)
         bench_test(requests_wait_until_it_is_written_down),
         bench_test(stop_ends_it_undone),
         bench_test(removal_does_not_wait_for_it),
+        bench_test(end_of_the_daemon_writes_no_more),
+        bench_test(image_that_does_not_open_is_given_up_in_time),
+        bench_test(image_that_does_not_close_is_left),
         bench_test(what_is_written_down_late_is_done),
         bench_test(failed_disk_is_cured),
         bench_test(empty_disk_has_no_byte_until_an_image_comes),
