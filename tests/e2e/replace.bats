@@ -20,6 +20,7 @@ setup() {
 }
 
 teardown() {
+    umount "$E2E_DIR/full" 2>/dev/null || true
     [ -z "${ELSEWHERE:-}" ] || rm -rf "$ELSEWHERE"
     e2e_teardown
 }
@@ -100,6 +101,53 @@ load_ends_clean() {
     [[ "$output" == *"as it was before" ]]
     vblkctl stop vda
     vblkctl start vda
+}
+
+@test "a disk held on a full file system goes on elsewhere" {
+    mkdir "$E2E_DIR/full"
+    mount -t tmpfs -o size=6m none "$E2E_DIR/full" || skip "may not mount"
+    start_vblkd
+    truncate -s 32M "$E2E_DIR/full/vda.img"
+    vblkctl add vda "$E2E_DIR/full/vda.img" --cache writeback --threads 2
+    process_start load "$VBLKBENCH" "$(socket_of vda)" --allow-write --runtime 600 --rw randrw --verify \
+        --size 24M --iodepth 16
+    wait_until 20 stat_reaches vda held 1
+    vblkctl stop vda
+    cp --sparse=always "$E2E_DIR/full/vda.img" "$E2E_DIR/vda.img"
+    vblkctl replace vda "$E2E_DIR/vda.img"
+    umount "$E2E_DIR/full"
+    vblkctl start vda
+    wait_until 20 stat_is vda held 0
+    load_goes_on
+    load_ends_clean
+}
+
+@test "a daemon that is killed while an image is replaced has the one or the other" {
+    local path ended
+
+    start_vblkd
+    truncate -s 32M "$E2E_DIR/1.img"
+    vblkctl add vda "$E2E_DIR/1.img" --cache writeback --threads 2
+    load_start
+    for ended in 0 0.002 0.01; do
+        vblkctl stop vda
+        path=$(field vda image.path)
+        cp --sparse=always "$path" "$E2E_DIR/2.img"
+        without_bats "$VBLKCTL" --control "$E2E_DIR/control" replace vda "$E2E_DIR/2.img" &
+        sleep "$ended" # of the replacement, something
+        kill_vblkd
+        start_vblkd
+        path=$(field vda image.path)
+        [[ "$path" == "$E2E_DIR"/[12].img ]]
+        vblkctl start vda
+        load_goes_on
+        vblkctl stop vda
+        mv "$path" "$E2E_DIR/3.img"
+        mv "$E2E_DIR/3.img" "$E2E_DIR/1.img"
+        [ "$(field vda image.path)" = "$E2E_DIR/1.img" ] || vblkctl replace vda "$E2E_DIR/1.img"
+        vblkctl start vda
+    done
+    load_ends_clean
 }
 
 @test "images that do not suit leave the disk as it is" {
