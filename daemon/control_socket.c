@@ -21,7 +21,10 @@ static void mend(struct control_socket *socket)
     int ret;
 
     (void)uv_poll_stop(&socket->poll);
-    ret = unix_listener_mend(listener, &err);
+    ret = socket_dir_make(&socket->dir, listener->path, "/", &err);
+    if (ret == 0) {
+        ret = unix_listener_mend(listener, &err);
+    }
     (void)uv_poll_start(&socket->poll, UV_READABLE, socket->on_listen);
     if (ret == 0) {
         log_warn("control: its socket %s had gone and was made anew", listener->path);
@@ -33,7 +36,9 @@ static void mend(struct control_socket *socket)
 
 static void look_at_socket(struct control_socket *socket)
 {
-    if (!unix_listener_is_in_place(socket->listener)) {
+    if (unix_listener_is_in_place(socket->listener)) {
+        socket_dir_note(&socket->dir, socket->listener->path);
+    } else {
         mend(socket);
     }
     if (socket->directory < 0) {
@@ -73,6 +78,7 @@ int control_socket_start(struct control_socket *socket, uv_loop_t *loop,
     socket->on_listen = on_listen;
     socket->directory = -1;
     socket->is_faulty = false;
+    socket->dir = (struct socket_dir){0};
     (void)uv_poll_start(&socket->poll, UV_READABLE, on_listen);
     (void)uv_timer_init(loop, &socket->look_timer); /* cannot fail */
     socket_watch_init(&socket->watch, loop, on_gone, socket);

@@ -8,6 +8,7 @@
 
 #include <uv.h>
 
+#include "daemon/socket_dir.h"
 #include "daemon/socket_watch.h"
 #include "transports/unix_socket.h"
 
@@ -17,6 +18,7 @@ struct control_socket {
     uv_poll_cb on_listen;
     struct socket_watch watch; /* of the listener */
     uv_timer_t look_timer;     /* runs while the socket is not in its place, or not watched */
+    struct socket_dir dir;     /* as it was when the socket was last in its place */
     int directory;             /* as `watch` numbers it, -1: not watched */
     bool is_faulty;            /* not in its place, and that was logged */
 };

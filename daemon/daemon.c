@@ -17,6 +17,7 @@
 #include "daemon/protocol.h"
 #include "daemon/registry_life.h"
 #include "daemon/signals.h"
+#include "daemon/socket_dir.h"
 #include "daemon/state.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
@@ -172,15 +173,16 @@ static void on_restored(void *arg)
     notify_manager(&daemon->notify, "READY=1");
 }
 
+/* The first may be the second's, too. */
 static int make_dirs(const struct daemon_opts *opts, struct err *err)
 {
-    int ret = paths_make_parent(opts->control_path, err);
+    int ret = paths_make_dir(opts->socket_dir, SOCKET_DIR_MODE, err);
 
     if (ret == 0) {
-        ret = paths_make_dir(opts->socket_dir, err);
+        ret = paths_make_parent(opts->control_path, 0700, err);
     }
     if (ret == 0) {
-        ret = paths_make_dir(opts->state_dir, err);
+        ret = paths_make_dir(opts->state_dir, 0700, err);
     }
     return ret;
 }
@@ -275,7 +277,7 @@ static int start_daemon(struct daemon *daemon, struct err *err)
     if (ret < 0) {
         return ret;
     }
-    ret = unix_listen(&daemon->listener, opts->control_path, 0600, err);
+    ret = unix_listen(&daemon->listener, opts->control_path, SOCKET_OWN(0600), err);
     if (ret < 0) {
         return ret;
     }

@@ -10,6 +10,7 @@
 #include "core/base/text.h"
 #include "daemon/disk_limits.h"
 #include "daemon/disk_pin.h"
+#include "daemon/disk_socket.h"
 #include "daemon/plane.h"
 
 static bool is_alphanumeric(char c)
@@ -297,6 +298,9 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
     if (ret == 0) {
         ret = complete_socket(config, socket_dir, err);
     }
+    if (ret == 0) {
+        ret = disk_socket_check(config, err);
+    }
     if (ret == 0 && config->serial[0] == '\0') {
         disk_config_default_serial(config, 0);
     }
@@ -364,7 +368,7 @@ void disk_config_to_plane(const struct disk_config *config, struct plane_opts *o
 {
     memset(opts, 0, sizeof(*opts));
     (void)snprintf(opts->name, sizeof(opts->name), "%s", config->name);
-    (void)snprintf(opts->socket_path, sizeof(opts->socket_path), "%s", config->socket);
+    disk_socket_to_plane(config, opts);
     (void)snprintf(opts->serial, sizeof(opts->serial), "%s", config->serial);
     image_config_opts(&config->image, &opts->image);
     opts->image.is_readonly = config->readonly;

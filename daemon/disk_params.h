@@ -19,6 +19,10 @@
 struct disk_config {
     char name[DISK_NAME_BYTES];
     char socket[UNIX_PATH_BYTES];
+    char socket_mode[8];    /* octal */
+    char socket_label[256]; /* "": none is given */
+    int64_t socket_owner;   /* -1: vblkd's own */
+    int64_t socket_group;   /* -1: as the owner */
     char serial[BLK_SERIAL_BYTES + 1];
     struct image_config image;
     struct settings settings;

@@ -17,6 +17,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_params.c daemon/disk_params.h \
 	daemon/disk_pin.c daemon/disk_pin.h \
 	daemon/disk_record.c daemon/disk_record.h \
+	daemon/disk_socket.c daemon/disk_socket.h \
 	daemon/disk_warnings.c daemon/disk_warnings.h \
 	daemon/gather.c daemon/gather.h \
 	daemon/json_memory.c daemon/json_memory.h \
@@ -69,6 +70,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/registry_table.c daemon/registry_table.h \
 	daemon/settings.c daemon/settings.h \
 	daemon/signals.c daemon/signals.h \
+	daemon/socket_dir.c daemon/socket_dir.h \
 	daemon/socket_watch.c daemon/socket_watch.h \
 	daemon/state.c daemon/state.h \
 	daemon/state_table.c daemon/state_table.h \

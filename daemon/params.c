@@ -14,7 +14,7 @@
 static const char *const type_name[] = {
     [PARAM_STRING] = "string", [PARAM_PATH] = "string",     [PARAM_KIND] = "string",
     [PARAM_BOOL] = "boolean",  [PARAM_INTEGER] = "integer", [PARAM_BYTES] = "integer",
-    [PARAM_OBJECT] = "object",
+    [PARAM_USER] = "integer",  [PARAM_USERS] = "integer",   [PARAM_OBJECT] = "object",
 };
 
 static const char *type_of(const json_t *value)

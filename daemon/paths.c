@@ -2,6 +2,7 @@
 #include "daemon/paths.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,12 +63,24 @@ int paths_state_dir(char path[PATH_MAX], struct err *err)
     return join(path, dir, ".local/state/vblk", err);
 }
 
-static int make_one(const char *path, struct err *err)
+/* Whatever the umask. */
+static int set_mode(const char *path, mode_t mode, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int ret = fd < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ret < 0 ? err_set(err, ret, "cannot set the mode of %s", path) : 0;
+}
+
+static int make_one(const char *path, mode_t mode, struct err *err)
 {
     struct stat st;
 
-    if (mkdir(path, 0700) == 0) {
-        return 0;
+    if (mkdir(path, mode & S_IRWXU) == 0) {
+        return mode == (mode & S_IRWXU) ? 0 : set_mode(path, mode, err);
     }
     if (errno != EEXIST) {
         return err_set(err, -errno, "cannot make the directory %s", path);
@@ -78,7 +91,7 @@ static int make_one(const char *path, struct err *err)
     return 0;
 }
 
-int paths_make_dir(const char *path, struct err *err)
+int paths_make_dir(const char *path, mode_t mode, struct err *err)
 {
     char part[PATH_MAX];
     int ret = 0;
@@ -88,13 +101,13 @@ int paths_make_dir(const char *path, struct err *err)
     }
     for (char *slash = strchr(part + 1, '/'); slash && ret == 0; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        ret = make_one(part, err);
+        ret = make_one(part, mode, err);
         *slash = '/';
     }
-    return ret == 0 ? make_one(part, err) : ret;
+    return ret == 0 ? make_one(part, mode, err) : ret;
 }
 
-int paths_make_parent(const char *file, struct err *err)
+int paths_make_parent(const char *file, mode_t mode, struct err *err)
 {
     char dir[PATH_MAX];
     char *slash;
@@ -107,5 +120,5 @@ int paths_make_parent(const char *file, struct err *err)
         return 0;
     }
     *slash = '\0';
-    return paths_make_dir(dir, err);
+    return paths_make_dir(dir, mode, err);
 }

@@ -3,10 +3,11 @@
 
 /*
  * Where sockets and state are when nobody says otherwise; the same for vblkd and vblkctl.
- * Thread: control.
+ * Thread: control; paths_make_dir: any.
  */
 
 #include <linux/limits.h>
+#include <sys/types.h>
 
 #include "core/base/base.h"
 #include "core/base/err.h"
@@ -19,8 +20,8 @@ int paths_control(char path[PATH_MAX], struct err *err);
 int paths_socket_dir(char path[PATH_MAX], struct err *err);
 int paths_state_dir(char path[PATH_MAX], struct err *err);
 
-/* Make a directory and those above it, mode 0700; it may be there. */
-int paths_make_dir(const char *path, struct err *err);
+/* Make a directory and those above it, with that mode; it may be there, and then stays as it is. */
+int paths_make_dir(const char *path, mode_t mode, struct err *err);
 
 /* The same for the directory that `file` is in. */
-int paths_make_parent(const char *file, struct err *err);
+int paths_make_parent(const char *file, mode_t mode, struct err *err);

@@ -31,6 +31,7 @@
 #include "core/block/image_fate.h"
 #include "core/block/image_loss.h"
 #include "daemon/disk_params.h"
+#include "daemon/socket_dir.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user.h"
@@ -69,7 +70,10 @@ struct plane_geometry {
 struct plane_opts {
     char name[DISK_NAME_BYTES];
     char socket_path[UNIX_PATH_BYTES];
-    struct image_opts image;        /* without its engine; of the disk's thread, path copied */
+    char socket_label[256];             /* "": none is given */
+    struct socket_rights socket_rights; /* without the label */
+    const char *socket_dir;  /* lent for the plane's life: what is missing there is made; NULL */
+    struct image_opts image; /* without its engine; of the disk's thread, path copied */
     struct plane_geometry geometry; /* 0: as the image has it; of discards and zeroes the most */
     struct image_id image_id;       /* restored: of the image that it had open last */
     struct settings settings;       /* to begin with */
@@ -345,6 +349,7 @@ struct plane {
     enum plane_state state;
     char reason[512];
     char socket_fault[256];
+    struct socket_dir socket_dir; /* as it was when the socket was last in its place */
     struct settings settings;
     struct device *dev;    /* owned, NULL: not there yet, or no longer */
     struct vhost_user *vu; /* owned, NULL: not listening */

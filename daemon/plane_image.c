@@ -12,6 +12,7 @@
 #include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_set.h"
+#include "daemon/plane_socket.h"
 #include "daemon/protocol.h"
 
 /*
@@ -120,16 +121,20 @@ int plane_take_image(struct plane *plane, struct image *image, bool may_differ, 
 
 int plane_listen(struct plane *plane, struct err *err)
 {
+    const struct socket_rights rights = plane_socket_rights(plane);
     struct vhost_user_opts opts = {
         .name = plane->opts.name,
         .socket_path = plane->opts.socket_path,
+        .rights = &rights,
         .keep_cache = plane->opts.keep_cache ? plane_cache_keep : NULL,
         .guest_came = plane->guest_came,
         .guest_left = plane->guest_left,
         .arg = plane,
     };
+    int ret = plane_make_socket_dir(plane, err);
 
-    return vhost_user_start(&plane->vu, &plane->worker.loop, plane->dev, &opts, err);
+    return ret < 0 ? ret
+                   : vhost_user_start(&plane->vu, &plane->worker.loop, plane->dev, &opts, err);
 }
 
 /* Where another host has said what is shown, the image has to do; device_attach asks whether it

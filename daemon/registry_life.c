@@ -8,6 +8,7 @@
 
 #include "core/base/log.h"
 #include "daemon/disk_ask.h"
+#include "daemon/disk_socket.h"
 #include "daemon/limits.h"
 #include "daemon/op.h"
 #include "daemon/plane_thread.h"
@@ -181,6 +182,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
     struct plane_opts opts;
 
     disk_config_to_plane(&record->config, &opts);
+    opts.socket_dir = disk->registry->opts.socket_dir;
     opts.keep_cache = registry_cache_keep;
     opts.keep_handover = registry_handover_keep;
     opts.keep_medium = registry_medium_keep;
@@ -257,6 +259,9 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
 
     if (ret == 0) {
         ret = disk_config_check_new(config, err);
+    }
+    if (ret == 0) {
+        ret = disk_socket_check_here(config, err);
     }
     if (ret == 0) {
         ret = registry_refuse_taken(registry, config, err);

@@ -25,8 +25,8 @@ static void tell_gone(struct socket_watch *watch, const struct inotify_event *ev
             socket_watch_drop(watch, event->wd);
         }
         watch->gone(watch->arg, event->wd, NULL, true);
-    } else if (event->len > 0) {
-        watch->gone(watch->arg, event->wd, event->name, false);
+    } else { /* without a name it is the directory that has got another mode or owner */
+        watch->gone(watch->arg, event->wd, event->len > 0 ? event->name : NULL, false);
     }
 }
 

@@ -16,8 +16,8 @@
 struct socket_watch {
     /*
      * `name` in the watched directory has gone or changed.  NULL: what happened there is not known,
-     * all its files must be looked at; after `is_lost` it is watched no more.
-     * `directory` -1: any of them.
+     * or to the directory itself, all its files must be looked at; after `is_lost` it is watched no
+     * more. `directory` -1: any of them.
      */
     void (*gone)(void *arg, int directory, const char *name, bool is_lost);
     void *arg;

@@ -129,6 +129,7 @@ UNIT_TESTS = \
 	tests/unit/test_sector_random \
 	tests/unit/test_size \
 	tests/unit/test_slots \
+	tests/unit/test_socket_dir \
 	tests/unit/test_batch \
 	tests/unit/test_spin \
 	tests/unit/test_state \
@@ -269,6 +270,7 @@ tests_unit_test_state_SOURCES = tests/unit/test_state.c $(CONTROL_WORLD) \
 	tests/unit/count_alloc.c tests/unit/count_alloc.h
 tests_unit_test_state_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_state_LDADD = $(DAEMON_LDADD)
+tests_unit_test_socket_dir_LDADD = daemon/libdaemon.a core/base/libbase.a $(CMOCKA_LIBS)
 tests_unit_test_stuck_LDADD = daemon/libdaemon.a core/base/libbase.a $(CMOCKA_LIBS)
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c $(CONTROL_WORLD)
 tests_unit_test_worker_LDADD = $(DAEMON_LDADD)
@@ -394,7 +396,7 @@ EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.ba
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
-	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats \
+	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats tests/e2e/places.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
 	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/sectors.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh

@@ -3,6 +3,7 @@
 noinst_LIBRARIES += transports/libvhost_user.a
 
 transports_libvhost_user_a_SOURCES = \
+	transports/socket_rights.c transports/socket_rights.h \
 	transports/unix_socket.c transports/unix_socket.h \
 	transports/vhost_user.c transports/vhost_user.h \
 	transports/vhost_user_cache.c \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#define _GNU_SOURCE 1 /* accept4 */
+#define _GNU_SOURCE 1 /* accept4, O_PATH */
 #include "transports/unix_socket.h"
 
 #include <errno.h>
@@ -166,45 +166,52 @@ static int remove_stale(const char *path, unsigned attempts, struct err *err)
 }
 
 /*
- * The owner that an administrator gave the file which has gone.  Without the right to that it gets
- * no mode that was meant for him.
+ * Before anybody can connect, and by a file descriptor, as whoever may write to the directory could
+ * put another file there.  An owner that an administrator gave to the file which has gone is its
+ * only if we may.
  */
-static void set_owner(const struct unix_listener *l, mode_t *mode)
+static int settle_socket(struct unix_listener *l, struct err *err)
 {
-    if (l->is_known && lchown(l->path, l->uid, l->gid) < 0) {
-        *mode &= S_IRWXU;
+    int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    int ret;
+
+    if (fd < 0) {
+        return err_set(err, -errno, "cannot look at %s", l->path);
     }
+    if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_nlink != 1) {
+        ret = err_say(err, -EADDRINUSE, "%s: another process puts files there", l->path);
+    } else {
+        l->dev = st.st_dev;
+        l->ino = st.st_ino;
+        ret = socket_rights_give(&l->rights, l->path, fd, &st, l->is_known, err);
+    }
+    close(fd);
+    return ret;
 }
 
 /*
- * Bind with the mode from the first moment: Linux gives the file the mode of the socket's inode,
- * less the umask.  Where the umask was in the way, chmod before anybody can connect.
+ * With the mode from the first moment: Linux gives the file that of the socket's inode, less the
+ * umask.
  * Source: Linux, net/unix/af_unix.c, unix_bind_bsd().
  */
-static int bind_with_mode(struct unix_listener *l, struct err *err)
+static int bind_with_rights(struct unix_listener *l, struct err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    mode_t mode = l->mode;
-    struct stat st;
+    int ret;
 
     memcpy(addr.sun_path, l->path, strlen(l->path) + 1);
-    if (fchmod(l->fd, mode) < 0) {
+    if (fchmod(l->fd, l->rights.mode) < 0) {
         return err_set(err, -errno, "cannot set the mode of %s", l->path);
     }
     if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
         return err_set(err, -errno, "cannot bind %s", l->path);
     }
-    set_owner(l, &mode);
-    if (lstat(l->path, &st) < 0 ||
-        ((st.st_mode & 07777) != mode && (chmod(l->path, mode) < 0 || lstat(l->path, &st) < 0))) {
-        int code = err_set(err, -errno, "cannot set the mode of %s", l->path);
-
+    ret = settle_socket(l, err);
+    if (ret < 0) {
         (void)unlink(l->path);
-        return code;
     }
-    l->dev = st.st_dev;
-    l->ino = st.st_ino;
-    return 0;
+    return ret;
 }
 
 static int check_path(const char *path, struct err *err)
@@ -237,9 +244,9 @@ static bool note_owner(struct unix_listener *l)
     if (lstat(l->path, &st) < 0 || st.st_dev != l->dev || st.st_ino != l->ino) {
         return false;
     }
-    l->mode = st.st_mode & 07777;
-    l->uid = st.st_uid;
-    l->gid = st.st_gid;
+    l->rights.mode = st.st_mode & 07777;
+    l->rights.uid = st.st_uid;
+    l->rights.gid = st.st_gid;
     l->is_known = true;
     return true;
 }
@@ -261,7 +268,7 @@ static int make_socket(struct unix_listener *l, struct err *err)
     if (l->fd < 0) {
         return err_set(err, -errno, "no socket for %s", l->path);
     }
-    ret = bind_with_mode(l, err);
+    ret = bind_with_rights(l, err);
     if (ret < 0) {
         goto close_fd;
     }
@@ -278,9 +285,10 @@ close_fd:
     return ret;
 }
 
-int unix_listen(struct unix_listener *listener, const char *path, mode_t mode, struct err *err)
+int unix_listen(struct unix_listener *listener, const char *path,
+                const struct socket_rights *rights, struct err *err)
 {
-    struct unix_listener l = {.fd = -1, .lock_fd = -1, .mode = mode};
+    struct unix_listener l = {.fd = -1, .lock_fd = -1, .rights = *rights};
     int ret = check_path(path, err);
 
     *listener = l;

@@ -14,6 +14,7 @@
 
 #include "core/base/base.h"
 #include "core/base/err.h"
+#include "transports/socket_rights.h"
 
 #define UNIX_PATH_BYTES 108 /* sizeof sun_path, the final NUL included */
 #define UNIX_LOCK_SUFFIX ".lock"
@@ -23,16 +24,18 @@ struct unix_listener {
     int lock_fd; /* -1: none */
     dev_t dev;   /* of the socket file, to know it again */
     ino_t ino;
-    mode_t mode; /* as it was when it was last found in its place, as are these: */
-    uid_t uid;
-    gid_t gid;
-    bool is_known;  /* whose it is */
+    struct socket_rights rights; /* mode and owner as it had them when it was last in its place */
+    bool is_known;               /* it was found there */
     bool took_over; /* a socket lay there: whoever listened before did not end in order */
     char path[UNIX_PATH_BYTES];
 };
 
-/* Returns 0; -ENAMETOOLONG, -EADDRINUSE, -EEXIST (no socket), or what the system said. */
-int unix_listen(struct unix_listener *listener, const char *path, mode_t mode, struct err *err);
+/*
+ * Returns 0; -ENAMETOOLONG, -EADDRINUSE, -EEXIST (no socket), or what the system said; -EPERM: it
+ * cannot be given to that owner.
+ */
+int unix_listen(struct unix_listener *listener, const char *path,
+                const struct socket_rights *rights, struct err *err);
 
 /*
  * Are the socket and the lock still where they were made?  Its mode and owner are noted, for one

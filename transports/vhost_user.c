@@ -17,9 +17,6 @@
 #include "transports/vhost_user_conn.h"
 #include "transports/vhost_user_session.h"
 
-/* Whoever may open the socket file may be the disk's front-end; its directory says who. */
-#define SOCKET_MODE 0600
-
 /* Messages are sent in one piece and replies waited for; this long is a peer that was stopped. */
 #define STALL_MS 30000
 
@@ -313,7 +310,7 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
         err_set(err, ret, "no socket for those who receive file descriptors");
         goto free_vu;
     }
-    ret = unix_listen(&vu->listener, opts->socket_path, SOCKET_MODE, err);
+    ret = unix_listen(&vu->listener, opts->socket_path, opts->rights, err);
     if (ret < 0) {
         goto free_vu;
     }

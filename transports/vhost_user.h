@@ -14,11 +14,14 @@
 #include "core/device/device.h"
 #include "core/base/err.h"
 
+struct socket_rights;
 struct vhost_user;
 
 struct vhost_user_opts {
     const char *name;        /* of the disk, for log lines; lent for the object's life */
     const char *socket_path; /* lent for the object's life */
+    const struct socket_rights
+        *rights; /* lent for the call; what they lend, for the object's life */
 
     /*
      * The driver has switched its disk to writethrough, or back (device_info): whoever outlives us

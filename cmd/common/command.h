@@ -29,6 +29,8 @@ enum arg_kind {
     ARG_SIZE,    /* as size_parse reads it */
     ARG_PLACE,   /* the same, or 0 */
     ARG_NUMBER,  /* a whole number */
+    ARG_USER,    /* a name or a number; a number in the parameter */
+    ARG_USERS,   /* the same of a group */
     ARG_SECONDS, /* fractions allowed; milliseconds in the parameter */
     ARG_IMAGE,   /* a path, or null:SIZE[,delay-ms=N] */
     ARG_SETTING, /* KEY=VALUE, one of the command's settings */

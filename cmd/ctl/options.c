@@ -24,9 +24,10 @@ static const struct {
     enum arg_kind kind;
     const char *word;
 } kinds[] = {
-    [PARAM_STRING] = {ARG_TEXT, "TEXT"}, [PARAM_PATH] = {ARG_PATH, "PATH"},
-    [PARAM_BOOL] = {ARG_FLAG, NULL},     [PARAM_INTEGER] = {ARG_NUMBER, "N"},
-    [PARAM_BYTES] = {ARG_SIZE, "SIZE"},
+    [PARAM_STRING] = {ARG_TEXT, "TEXT"},  [PARAM_PATH] = {ARG_PATH, "PATH"},
+    [PARAM_BOOL] = {ARG_FLAG, NULL},      [PARAM_INTEGER] = {ARG_NUMBER, "N"},
+    [PARAM_BYTES] = {ARG_SIZE, "SIZE"},   [PARAM_USER] = {ARG_USER, "USER"},
+    [PARAM_USERS] = {ARG_USERS, "GROUP"},
 };
 
 enum arg_kind options_kind(const struct param *row)

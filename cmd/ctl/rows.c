@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmd/ctl/rows.h"
 
+#include <grp.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,11 +14,28 @@
 
 #define VALUE_BYTES 512
 
+/* "libvirt-qemu (64055)", as this host knows it; nothing where it is nobody in particular. */
+static void say_id(const struct param *row, json_int_t id, char text[VALUE_BYTES])
+{
+    const struct passwd *user = row->type == PARAM_USER ? getpwuid((uid_t)id) : NULL;
+    const struct group *users = row->type == PARAM_USERS ? getgrgid((gid_t)id) : NULL;
+    const char *name = user ? user->pw_name : users ? users->gr_name : "";
+
+    text[0] = '\0';
+    if (id >= 0) {
+        (void)snprintf(text, VALUE_BYTES,
+                       name[0] ? "%s (%" JSON_INTEGER_FORMAT ")" : "%s%" JSON_INTEGER_FORMAT, name,
+                       id);
+    }
+}
+
 /* "5 ms", "yes", or the text. */
 static void say_value(const struct param *row, const json_t *value, char text[VALUE_BYTES])
 {
     if (json_is_boolean(value)) {
         (void)snprintf(text, VALUE_BYTES, "%s", json_is_true(value) ? "yes" : "no");
+    } else if (json_is_integer(value) && (row->type == PARAM_USER || row->type == PARAM_USERS)) {
+        say_id(row, json_integer_value(value), text);
     } else if (json_is_integer(value)) {
         (void)snprintf(text, VALUE_BYTES, "%" JSON_INTEGER_FORMAT "%s%s", json_integer_value(value),
                        row->unit ? " " : "", row->unit ? row->unit : "");

@@ -2,6 +2,8 @@
 #include "cmd/ctl/value.h"
 
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +94,49 @@ static json_t *parse_text(const char *text, struct err *err)
     return value;
 }
 
+/* More than that is "nobody in particular" to the kernel. */
+#define ID_MAX (UINT32_MAX - 1)
+
+static json_t *parse_user(const char *text, struct err *err)
+{
+    const struct passwd *user = getpwnam(text);
+
+    if (!user) {
+        (void)err_say(err, -EINVAL, "there is no user \"%s\" on this host", text);
+        return NULL;
+    }
+    return json_integer(user->pw_uid);
+}
+
+static json_t *parse_users(const char *text, struct err *err)
+{
+    const struct group *users = getgrnam(text);
+
+    if (!users) {
+        (void)err_say(err, -EINVAL, "there is no group \"%s\" on this host", text);
+        return NULL;
+    }
+    return json_integer(users->gr_gid);
+}
+
+/* Names are looked up here: what that asks (LDAP) may take long, or be not the daemon's to ask. */
+static json_t *parse_id(const char *text, json_t *parse_name(const char *text, struct err *err),
+                        struct err *err)
+{
+    json_t *value;
+
+    if (text[0] < '0' || text[0] > '9') {
+        return parse_name(text, err);
+    }
+    value = parse_number(text, err);
+    if (value && json_integer_value(value) > ID_MAX) {
+        (void)err_say(err, -EINVAL, "%s is out of range, 0 to %u are allowed", text, ID_MAX);
+        json_decref(value);
+        value = NULL;
+    }
+    return value;
+}
+
 json_t *value_parse(enum arg_kind kind, const char *text, struct err *err)
 {
     switch (kind) {
@@ -103,6 +148,10 @@ json_t *value_parse(enum arg_kind kind, const char *text, struct err *err)
         return parse_size(text, err);
     case ARG_NUMBER:
         return parse_number(text, err);
+    case ARG_USER:
+        return parse_id(text, parse_user, err);
+    case ARG_USERS:
+        return parse_id(text, parse_users, err);
     case ARG_SECONDS:
         return parse_seconds(text, err);
     case ARG_PATH:

@@ -20,6 +20,8 @@ enum param_type {
     PARAM_BOOL,    /* bool */
     PARAM_INTEGER, /* int64_t */
     PARAM_BYTES,   /* int64_t, a size */
+    PARAM_USER,    /* int64_t, a user's number; people may say the name */
+    PARAM_USERS,   /* the same of a group of users */
     PARAM_OBJECT,  /* an object of its own: `members` in the struct at `offset` */
     PARAM_GROUP,   /* `members` in the struct at `offset`, as if they stood in its place */
 };
@@ -68,7 +70,8 @@ static inline bool param_is_text(const struct param *param)
 
 static inline bool param_is_number(const struct param *param)
 {
-    return param->type == PARAM_INTEGER || param->type == PARAM_BYTES;
+    return param->type == PARAM_INTEGER || param->type == PARAM_BYTES ||
+           param->type == PARAM_USER || param->type == PARAM_USERS;
 }
 
 /* Is the field as when nobody says?  Of a row with a text or a number. */

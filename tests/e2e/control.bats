@@ -652,7 +652,7 @@ END
 @test "socket: without its directory list and start say so, and it comes back with it" {
     local socket=$E2E_DIR/sub/vda.sock
 
-    start_vblkd
+    start_vblkd --socket-dir "$E2E_DIR/run"
     mkdir "$E2E_DIR/sub"
     vblkctl add vda null:1G --socket "$socket"
     mv "$E2E_DIR/sub" "$E2E_DIR/gone" # at once: what is deleted one by one comes back amid it
@@ -1347,7 +1347,7 @@ for _ in range(2):
     process_start vblkd ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/run/a/control" \
         --socket-dir "$E2E_DIR/run/b" --state-dir "$E2E_DIR/lib/state"
     wait_until 5 test -S "$E2E_DIR/run/a/control"
-    [ "$(stat -c %a "$E2E_DIR/run/a" "$E2E_DIR/run/b" "$E2E_DIR/lib/state" | sort -u)" = 700 ]
+    [ "$(stat -c %a "$E2E_DIR/run/a" "$E2E_DIR/run/b" "$E2E_DIR/lib/state" | xargs)" = "700 711 700" ]
     chmod 755 "$E2E_DIR" "$E2E_DIR/run" "$E2E_DIR/run/a"
     chmod 666 "$E2E_DIR/run/a/control"
     cp "$VBLKCTL" "$E2E_DIR/run/vblkctl"

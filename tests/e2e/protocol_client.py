@@ -401,7 +401,7 @@ def try_settings_with_hostile_values():
             ({'engine': 'aio'}, 'engine: "aio" goes with'),
             ({'Engine': 'auto'}, '"Engine"'),
             ({'engine ': 'auto'}, '"engine "'),
-            ({'readonly': True}, '"readonly"'),
+            ({'readonly': True}, 'readonly: is fixed'),
             ({'settings': {'engine': 'auto'}}, '"settings"'),
             ({'engine': 'x' * 60000}, 'must be one of "auto", "aio", "io_uring"'),
             ({'engine': 'auto\n'}, 'must be one of'),

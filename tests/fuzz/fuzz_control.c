@@ -33,10 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* The linker sends what is called NAME to __wrap_NAME, and __real_NAME to NAME. */
 int __real_image_open(struct image **out, const struct image_opts *opts, struct err *err);
 int __wrap_image_open(struct image **out, const struct image_opts *opts, struct err *err);
-int __real_unix_listen(struct unix_listener *listener, const char *path, mode_t mode,
-                       struct err *err);
-int __wrap_unix_listen(struct unix_listener *listener, const char *path, mode_t mode,
-                       struct err *err);
+int __real_unix_listen(struct unix_listener *listener, const char *path,
+                       const struct socket_rights *rights, struct err *err);
+int __wrap_unix_listen(struct unix_listener *listener, const char *path,
+                       const struct socket_rights *rights, struct err *err);
 int __real_unlink(const char *path);
 int __wrap_unlink(const char *path);
 
@@ -75,14 +75,15 @@ int __wrap_image_open(struct image **out, const struct image_opts *opts, struct 
     return __real_image_open(out, &null, err);
 }
 
-int __wrap_unix_listen(struct unix_listener *l, const char *name, mode_t mode, struct err *err)
+int __wrap_unix_listen(struct unix_listener *l, const char *name,
+                       const struct socket_rights *rights, struct err *err)
 {
     if (!is_ours(name)) {
         l->fd = -1;
         l->lock_fd = -1;
         return err_say(err, -EACCES, "cannot bind %s", name);
     }
-    return __real_unix_listen(l, name, mode, err);
+    return __real_unix_listen(l, name, rights, err);
 }
 
 int __wrap_unlink(const char *name)
@@ -143,7 +144,7 @@ static void set_up(void)
     log_set_level(LOG_LEVEL_ERROR);
     json_memory_install();
     assert(uv_loop_init(&loop) == 0 && mailbox_init(&mailbox, &loop) == 0);
-    assert(__real_unix_listen(&listener, path, 0600, NULL) == 0);
+    assert(__real_unix_listen(&listener, path, SOCKET_OWN(0600), NULL) == 0);
     assert(state_open(&state, dir, NULL) == 0 && state_start(state, &mailbox, NULL) == 0);
     registry_opts.state = state;
     assert(registry_init(&registry, &registry_opts) == 0);

@@ -23,6 +23,7 @@
 #include "tests/lib/vhost_msg.h"
 #include "transports/vhost_user.h"
 #include "transports/vhost_user_record.h"
+#include "transports/socket_rights.h"
 
 #define SIZE 16
 #define GUEST 0x100000ull
@@ -70,7 +71,8 @@ static void set_up(void)
                                .queue_size_max = 1024,
                                .has_packed = true,
                                .awaited = &awaited};
-    struct vhost_user_opts where = {.name = "fuzz", .socket_path = path};
+    struct vhost_user_opts where = {
+        .name = "fuzz", .socket_path = path, .rights = SOCKET_OWN(0600)};
     struct image *disk;
     struct err error = {0};
 

@@ -79,7 +79,7 @@ static int bench_start(void **state)
     *state = b;
     control_world_start(&b->world, "control");
     (void)snprintf(b->path, sizeof(b->path), "%s/control", b->world.dir);
-    assert_int_equal(unix_listen(&b->listener, b->path, 0600, NULL), 0);
+    assert_int_equal(unix_listen(&b->listener, b->path, SOCKET_OWN(0600), NULL), 0);
     assert_int_equal(state_open(&b->state, b->world.dir, NULL), 0);
     assert_int_equal(state_start(b->state, &b->world.mailbox, NULL), 0);
     registry.loop = control.loop = &b->world.loop;
@@ -104,6 +104,9 @@ static int bench_start(void **state)
                      NO_RATES,
                      .threads = 1},
         .discard = "on",
+        .socket_mode = "0600",
+        .socket_owner = -1,
+        .socket_group = -1,
         .write_zeroes = "on",
         .config_wce = "on",
         .packed = "on",

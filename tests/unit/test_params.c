@@ -734,6 +734,26 @@ static void changes_are_checked_against_the_disk(void **state)
                                   "one queue at least: up to 2 are of use");
 }
 
+static void modes_of_sockets_are_octal(void **state)
+{
+    static const char *const good[] = {"0600", "660", "0", "7", "0777", NULL};
+    static const char *const bad[] = {"888", "1777", "00600", "0x1ff", "u+w", "-1", "06 0", NULL};
+    static struct disk_config config;
+    char text[96];
+    struct err err;
+
+    for (unsigned i = 0; good[i]; i++) {
+        (void)snprintf(text, sizeof(text), "{\"name\":\"a\",\"socket_mode\":\"%s\"" NULL_IMAGE,
+                       good[i]);
+        assert_int_equal(complete(text, &config, &err), 0);
+    }
+    for (unsigned i = 0; bad[i]; i++) {
+        (void)snprintf(text, sizeof(text), "{\"name\":\"a\",\"socket_mode\":\"%s\"" NULL_IMAGE,
+                       bad[i]);
+        assert_disk_refused(text, "socket_mode: ");
+    }
+}
+
 /* By what there will be, whichever of the two is changed. */
 static void map_of_queues_is_checked_against_threads_and_queues(void **state)
 {
@@ -765,6 +785,7 @@ static void map_of_queues_is_checked_against_threads_and_queues(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(modes_of_sockets_are_octal),
         cmocka_unit_test(map_of_queues_is_checked_against_threads_and_queues),
         cmocka_unit_test(absent_members_have_their_defaults),
         cmocka_unit_test(given_members_are_read),

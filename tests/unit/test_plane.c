@@ -222,6 +222,7 @@ static int bench_start(void **state)
     (void)snprintf(b->image, sizeof(b->image), "%s/img", b->control.dir);
     b->opts = (struct plane_opts){
         .name = "vda",
+        .socket_rights = {.mode = 0600, .uid = SOCKET_ANYBODY, .gid = SOCKET_ANYBODY},
         .settings = {.poll_us = 50,
                      .poll_cpu = 100,
                      .engine = "auto",

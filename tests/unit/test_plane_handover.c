@@ -104,6 +104,7 @@ static int bench_start(void **state)
     set_size(b, DISK_BYTES);
     b->opts = (struct plane_opts){
         .name = "vda",
+        .socket_rights = {.mode = 0600, .uid = SOCKET_ANYBODY, .gid = SOCKET_ANYBODY},
         .settings = {.poll_us = 50,
                      .poll_cpu = 100,
                      .engine = "auto",

@@ -143,6 +143,7 @@ static int bench_start(void **state)
     make_image(b->other, DISK_BYTES);
     b->opts = (struct plane_opts){
         .name = "vda",
+        .socket_rights = {.mode = 0600, .uid = SOCKET_ANYBODY, .gid = SOCKET_ANYBODY},
         .image = {.type = "file", .path = b->image, .cache = CACHE_WRITEBACK},
         .serial = "vda",
         .queues = 2,

@@ -216,6 +216,9 @@ static void prepare_add(struct bench *b)
                      NO_RATES,
                      .threads = 1},
         .discard = "on",
+        .socket_mode = "0600",
+        .socket_owner = -1,
+        .socket_group = -1,
         .write_zeroes = "on",
         .config_wce = "on",
         .packed = "on",
@@ -350,6 +353,9 @@ static const char *add_null(struct bench *b, const char *name, const char *seria
                      NO_RATES,
                      .threads = 1},
         .discard = "on",
+        .socket_mode = "0600",
+        .socket_owner = -1,
+        .socket_group = -1,
         .write_zeroes = "on",
         .config_wce = "on",
         .packed = "on",
@@ -616,7 +622,7 @@ static void add_that_fails_then_is_told(void **state)
     start_registry(b, 60000);
     hold_opens();
     prepare_add(b);
-    (void)snprintf(b->config.socket, sizeof(b->config.socket), "%s/no/socket", b->control.dir);
+    (void)snprintf(b->config.socket, sizeof(b->config.socket), "%s.no/socket", b->control.dir);
     assert_int_equal(registry_add(&b->registry, &b->config, on_done, b, NULL), 0);
     wait_held();
     begin_end(b);

@@ -149,6 +149,10 @@ static struct disk_record record_of(const char *name)
     record.config.max_discard = 1 << 20;
     record.config.max_discard_segments = 7;
     record.config.max_write_zeroes_segments = BLK_RANGES; /* none are offered */
+    (void)snprintf(record.config.socket_mode, sizeof(record.config.socket_mode), "0660");
+    (void)snprintf(record.config.socket_label, sizeof(record.config.socket_label), "a:b:c:s0");
+    record.config.socket_owner = 64055;
+    record.config.socket_group = UINT32_MAX - 1;
     record.config.queues = 3;
     record.config.queue_size = 128;
     return record;
@@ -631,6 +635,10 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.engine, "auto");
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.settings.queue_threads, "auto");
+    assert_string_equal(records[0].config.socket_mode, "0600");
+    assert_int_equal(records[0].config.socket_owner, -1);
+    assert_int_equal(records[0].config.socket_group, -1);
+    assert_string_equal(records[0].config.socket_label, "");
     assert_string_equal(records[0].config.settings.detect_zeroes, "off");
     assert_string_equal(records[0].config.settings.on_read_error, "report");
     assert_string_equal(records[0].config.settings.on_write_error, "enospc");

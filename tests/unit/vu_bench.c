@@ -15,6 +15,7 @@
 #include "core/base/porter.h"
 #include "tests/unit/fd_count.h"
 #include "tests/unit/gate_image.h"
+#include "transports/socket_rights.h"
 
 #define DEADLINE_NS (30 * NS_PER_S)
 #define LET_GO_TURNS 10u
@@ -143,6 +144,7 @@ static int start(void **state, bool is_slow, unsigned keep_ms)
     static struct vu_bench bench;
     struct vu_bench *b = &bench;
     struct vhost_user_opts opts = {.name = "vda",
+                                   .rights = SOCKET_OWN(0600),
                                    .socket_path = b->path,
                                    .keep_cache = on_keep_cache,
                                    .arg = b,
