@@ -189,6 +189,8 @@ tests_unit_test_image_random_SOURCES = tests/unit/test_image_random.c $(IMAGE_WO
 	tests/unit/node_mirror.c tests/unit/node_mirror.h
 tests_unit_test_range_SOURCES = tests/unit/test_range.c
 tests_unit_test_block_lock_SOURCES = tests/unit/test_block_lock.c tests/unit/chance.h
+tests_unit_test_block_lock_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=pthread_mutex_lock,--wrap=pthread_mutex_unlock
 tests_unit_test_node_sector_SOURCES = tests/unit/test_node_sector.c $(BLOCK_RAM)
 tests_unit_test_sector_random_SOURCES = tests/unit/test_sector_random.c tests/unit/chance.h $(BLOCK_RAM)
 tests_unit_test_retry_SOURCES = tests/unit/test_retry.c $(IMAGE_WORLD)

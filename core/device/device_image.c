@@ -42,7 +42,7 @@ int device_check_image(const struct device *dev, const struct node_facts *image,
                 "logical block size %u that the guest knows",
                 image->block_size, image->size, dev->view.blk.opts.logical_block);
         if (image->block_size > SECTOR_SIZE && dev->view.blk.opts.logical_block == SECTOR_SIZE) {
-            err_hint(err, "remove the disk, and add it again with --emulate-512");
+            err_hint(err, "a disk that is added with --emulate-512 is served from it");
         }
         return -EINVAL;
     }

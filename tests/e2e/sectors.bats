@@ -136,11 +136,27 @@ is_served() {
     vblkctl start vda --new-image
     [ "$(field vda logical_block_size image.block_size)" = "512 4096" ]
     [ "$(sha256sum <"$file")" = "$sum" ]
+    vblkctl stop vda
+    cp "$E2E_DIR/large/vda" "$E2E_DIR/copy.img"
+    vblkctl replace vda "$E2E_DIR/copy.img"
+    vblkctl start vda
+    [ "$(field vda logical_block_size image.block_size)" = "512 512" ]
+    vblkctl replace vda "$E2E_DIR/large/vda" --force
+    [ "$(field vda logical_block_size image.block_size)" = "512 4096" ]
     verified --iodepth 8
+    vblkctl add vdc --empty --emulate-512
+    truncate -s 1M "$E2E_DIR/large/vdc"
+    vblkctl insert vdc "$E2E_DIR/large/vdc"
+    [ "$(field vdc size logical_block_size image.block_size)" = "1048576 512 4096" ]
+    truncate -s 1049088 "$E2E_DIR/large/odd"
+    vblkctl eject vdc
+    run vblkctl insert vdc "$E2E_DIR/large/odd"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"its size, 1049088 bytes, is no multiple of the 4096 that it takes at a time"* ]]
     rm "$E2E_DIR/vdb.img"
     truncate -s 8M "$E2E_DIR/large/vdb"
     ln -s "$E2E_DIR/large/vdb" "$E2E_DIR/vdb.img"
     run vblkctl start vdb --new-image
     [ "$status" -eq 1 ]
-    [[ "$output" == *"its blocks (4096 bytes) or size (8388608 bytes) do not suit the logical block size 512 that the guest knows; remove the disk, and add it again with --emulate-512"* ]]
+    [[ "$output" == *"its blocks (4096 bytes) or size (8388608 bytes) do not suit the logical block size 512 that the guest knows; a disk that is added with --emulate-512 is served from it"* ]]
 }

@@ -109,16 +109,29 @@ static void leave(struct entry *entry)
     block_lock_end(&entry->lock);
 }
 
+static void start_model(struct model *model)
+{
+    *model = (struct model){.random = 20261128};
+    block_locks_init(&model->locks);
+    for (unsigned i = 0; i < LANES; i++) {
+        model->context[i].ops = &ops;
+        block_lane_open(&model->lane[i], &model->locks, &model->context[i]);
+    }
+}
+
+static void stop_model(struct model *model)
+{
+    for (unsigned i = 0; i < LANES; i++) {
+        block_lane_close(&model->lane[i]);
+    }
+    block_locks_fini(&model->locks);
+}
+
 static void random_locks_agree_with_a_bitmap(void **state)
 {
     static struct model model;
 
-    model.random = 20261128;
-    block_locks_init(&model.locks);
-    for (unsigned i = 0; i < LANES; i++) {
-        model.context[i].ops = &ops;
-        block_lane_open(&model.lane[i], &model.locks, &model.context[i]);
-    }
+    start_model(&model);
     for (unsigned i = 0; i < STEPS; i++) {
         struct entry *entry = &model.entry[chance_below(&model.random, ENTRIES)];
 
@@ -133,10 +146,219 @@ static void random_locks_agree_with_a_bitmap(void **state)
     for (unsigned i = 0; i < ENTRIES; i++) {
         assert_false(model.entry[i].is_there);
     }
-    for (unsigned i = 0; i < LANES; i++) {
-        block_lane_close(&model.lane[i]);
+    stop_model(&model);
+}
+
+/* ---- one amid the other ---- */
+
+/* At the `at`th moment in which the one that is watched holds no mutex, the other does all of its.
+ */
+static struct {
+    void (*other)(void);
+    unsigned at;
+    unsigned moments;
+    unsigned held;
+} amid;
+
+int __real_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
+
+static void pass_moment(void)
+{
+    void (*other)(void) = amid.other;
+
+    if (other && amid.held == 0 && amid.moments++ == amid.at) {
+        amid.other = NULL;
+        other();
     }
-    block_locks_fini(&model.locks);
+}
+
+int __wrap_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+    pass_moment();
+    if (amid.other) {
+        amid.held++;
+    }
+    return __real_pthread_mutex_lock(mutex);
+}
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    int ret = __real_pthread_mutex_unlock(mutex);
+
+    if (amid.other) {
+        amid.held--;
+    }
+    pass_moment();
+    return ret;
+}
+
+static struct model duel;
+
+/* All want the same places, on lanes of their own. */
+static void want(unsigned index, bool is_alone)
+{
+    struct entry *entry = &duel.entry[index];
+
+    *entry = (struct entry){.is_there = true};
+    entry->lock = (struct block_lock){.had = on_had, .first = 8, .end = 16, .is_alone = is_alone};
+    if (block_lock_take(&duel.lane[index % LANES], &entry->lock)) {
+        assert_false(entry->has);
+        entry->has = true;
+    }
+}
+
+static void give_up(unsigned index)
+{
+    leave(&duel.entry[index]);
+}
+
+static unsigned count_had(bool is_alone)
+{
+    unsigned had = 0;
+
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        const struct entry *entry = &duel.entry[i];
+
+        had += entry->is_there && entry->has && entry->lock.is_alone == is_alone;
+    }
+    return had;
+}
+
+/* Whoever is there comes to have it, one after the other, and nobody beside one who is alone. */
+static void check_that_all_end(void)
+{
+    unsigned there;
+
+    do {
+        struct entry *first = NULL;
+
+        assert_true(count_had(true) == 0 || count_had(true) + count_had(false) == 1);
+        there = 0;
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            there += duel.entry[i].is_there;
+            first = !first && duel.entry[i].is_there && duel.entry[i].has ? &duel.entry[i] : first;
+        }
+        assert_true(there == 0 || first);
+        if (first) {
+            leave(first);
+        }
+    } while (there > 0);
+    assert_int_equal(duel.locks.alone_count, 0);
+    assert_null(duel.locks.waiting.first);
+}
+
+static void want_first_shared(void)
+{
+    want(0, false);
+}
+
+static void want_first_alone(void)
+{
+    want(0, true);
+}
+
+static void want_second_shared(void)
+{
+    want(1, false);
+}
+
+static void want_second_alone(void)
+{
+    want(1, true);
+}
+
+static void give_up_first(void)
+{
+    give_up(0);
+}
+
+static void give_up_second(void)
+{
+    give_up(1);
+}
+
+static void nobody_is_there(void)
+{
+}
+
+static void first_is_alone(void)
+{
+    want(0, true);
+}
+
+static void first_shares(void)
+{
+    want(0, false);
+}
+
+static void both_share_and_a_third_waits_to_be_alone(void)
+{
+    want(0, false);
+    want(1, false);
+    want(2, true);
+}
+
+static void first_shares_and_others_wait(void)
+{
+    want(0, false);
+    want(2, true);
+    want(3, false);
+}
+
+static void first_is_alone_and_others_wait(void)
+{
+    want(0, true);
+    want(2, false);
+    want(3, true);
+}
+
+static void nobody_misses_who_comes_or_goes_amid_its_own(void **state)
+{
+    static const struct {
+        void (*begin)(void);
+        void (*one)(void);
+        void (*other)(void);
+    } cases[] = {
+        {nobody_is_there, want_first_shared, want_second_alone},
+        {nobody_is_there, want_first_alone, want_second_shared},
+        {nobody_is_there, want_first_alone, want_second_alone},
+        {first_is_alone, want_second_shared, give_up_first},
+        {first_is_alone, want_second_alone, give_up_first},
+        {first_is_alone, give_up_first, want_second_shared},
+        {first_is_alone, give_up_first, want_second_alone},
+        {first_shares, want_second_alone, give_up_first},
+        {first_shares, give_up_first, want_second_alone},
+        {both_share_and_a_third_waits_to_be_alone, give_up_first, give_up_second},
+        {first_shares_and_others_wait, give_up_first, want_second_alone},
+        {first_shares_and_others_wait, give_up_first, want_second_shared},
+        {first_is_alone_and_others_wait, give_up_first, want_second_alone},
+        {first_is_alone_and_others_wait, want_second_shared, give_up_first},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        bool was_amid = true;
+
+        for (unsigned at = 0; was_amid; at++) {
+            start_model(&duel);
+            cases[i].begin();
+            amid.moments = 0;
+            amid.held = 0;
+            amid.at = at;
+            amid.other = cases[i].other;
+            cases[i].one();
+            was_amid = !amid.other;
+            amid.other = NULL;
+            if (!was_amid) {
+                cases[i].other();
+            }
+            check_that_all_end();
+            stop_model(&duel);
+            assert_true(at > 0 || was_amid);
+        }
+    }
 }
 
 /* ---- on threads ---- */
@@ -244,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_locks_agree_with_a_bitmap),
+        cmocka_unit_test(nobody_misses_who_comes_or_goes_amid_its_own),
         cmocka_unit_test(threads_keep_out_of_what_another_has_alone),
     };
 
