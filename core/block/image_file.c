@@ -373,22 +373,26 @@ undo:
 }
 
 /* A device gets another size from elsewhere, and has it already when we are told. */
-static int find_size(const struct image_file *image, const struct stat *st, uint64_t *size,
-                     struct err *err)
+int image_file_measure(const struct image_file *image, uint64_t *bytes, bool *is_fixed,
+                       struct err *err)
 {
-    *size = (uint64_t)st->st_size;
-    if (S_ISBLK(st->st_mode) && ioctl(image->fd, BLKGETSIZE64, size) < 0) {
-        return err_set(err, -errno, "cannot tell the size of image %s", image->path);
+    struct stat st;
+    int ret = fstat(image->fd, &st);
+
+    *bytes = ret == 0 ? (uint64_t)st.st_size : 0;
+    if (ret == 0 && S_ISBLK(st.st_mode)) {
+        ret = ioctl(image->fd, BLKGETSIZE64, bytes);
     }
-    *size = image_range_bytes(&image->range, *size);
-    return 0;
+    *bytes = image_range_bytes(&image->range, *bytes);
+    *is_fixed = image->shape.is_device || image->range.length > 0;
+    return ret < 0 ? err_set(err, -errno, "cannot tell the size of image %s", image->path) : 0;
 }
 
 static int refuse_resize(const struct image_file *image, uint64_t size, struct err *err)
 {
-    err_say(err, -EINVAL, "image %s is a device of %" PRIu64 " bytes, and has no other size",
+    err_say(err, -EINVAL, "image %s is a device of %" PRIu64 " bytes, and gets no other size here",
             image->path, size);
-    err_hint(err, "change the device first, and then give the disk its size");
+    err_hint(err, "change the device first, and then have the disk look at it anew");
     return -EINVAL;
 }
 
@@ -416,15 +420,11 @@ static int set_length(const struct image_file *image, uint64_t bytes, struct err
 int image_file_resize(const struct image_file *image, uint64_t bytes, struct err *err)
 {
     uint64_t size;
-    struct stat st;
-    int ret;
+    bool is_fixed;
+    int ret = image_file_measure(image, &size, &is_fixed, err);
 
-    if (fstat(image->fd, &st) < 0) {
-        return err_set(err, -errno, "image %s", image->path);
-    }
-    ret = find_size(image, &st, &size, err);
     if (ret < 0 || size == bytes) {
         return ret;
     }
-    return S_ISBLK(st.st_mode) ? refuse_resize(image, size, err) : set_length(image, bytes, err);
+    return image->shape.is_device ? refuse_resize(image, size, err) : set_length(image, bytes, err);
 }

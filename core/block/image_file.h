@@ -41,6 +41,10 @@ int image_file_open(struct image_file *image, const struct image_opts *opts, str
 
 void image_file_close(struct image_file *image);
 
+/* As node_measure. */
+int image_file_measure(const struct image_file *image, uint64_t *bytes, bool *is_fixed,
+                       struct err *err);
+
 /* As node_resize.  `size` stays as it was found; what has that size already is left alone. */
 int image_file_resize(const struct image_file *image, uint64_t bytes, struct err *err);
 

@@ -128,6 +128,18 @@ int node_set_size(struct node *node, uint64_t bytes, struct err *err)
     return 0;
 }
 
+int node_measure(const struct node *node, struct node_extent *extent, struct err *err)
+{
+    while (!node->ops->measure && node->child[0]) {
+        node = node->child[0];
+    }
+    if (node->ops->measure) {
+        return node->ops->measure(node, extent, err);
+    }
+    *extent = (struct node_extent){.bytes = node->facts.size, .is_fixed = true};
+    return 0;
+}
+
 struct image_loss node_loss(const struct node *node)
 {
     struct image_loss loss = {0};

@@ -74,6 +74,12 @@ struct leaf_ops {
     void (*rest)(struct path *path);
 };
 
+/* What a node's bytes are by now, whoever has made them more or fewer. */
+struct node_extent {
+    uint64_t bytes;
+    bool is_fixed; /* node_resize gives it no other: it is a device's, or never changes */
+};
+
 struct node_ops {
     const char *type;
     uint32_t node_bytes; /* of a struct that begins with struct node, zeroed before open */
@@ -110,6 +116,9 @@ struct node_ops {
      * See node_resize.  NULL: as the first child has it, and a leaf keeps the size that it has.
      */
     int (*resize)(struct node *node, uint64_t bytes, struct err *err);
+
+    /* See node_measure.  NULL: as the first child has it, and a leaf has what the facts say. */
+    int (*measure)(const struct node *node, struct node_extent *extent, struct err *err);
 
     /* See node_loss.  Thread: any.  NULL: as the children have it, and a leaf: nothing is. */
     struct image_loss (*loss)(const struct node *node);
@@ -194,6 +203,12 @@ int node_resize(struct node *node, uint64_t bytes, struct err *err);
  * else looks at facts.  Returns 0, or -errno before anything changes.
  */
 int node_set_size(struct node *node, uint64_t bytes, struct err *err);
+
+/*
+ * Look how large it is by now: a file or a device may have been given another size by others.
+ * Thread: any; may block, so it is for a helper.
+ */
+int node_measure(const struct node *node, struct node_extent *extent, struct err *err);
 
 /* What it has lost, or the first of those below that has lost any.  Thread: any. */
 struct image_loss node_loss(const struct node *node);

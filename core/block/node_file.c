@@ -72,6 +72,12 @@ static int node_file_resize(struct node *node, uint64_t bytes, struct err *err)
     return image_file_resize(&node_file_of(node)->image, bytes, err);
 }
 
+static int node_file_measure(const struct node *node, struct node_extent *extent, struct err *err)
+{
+    return image_file_measure(&containerof(node, struct node_file, node)->image, &extent->bytes,
+                              &extent->is_fixed, err);
+}
+
 static int node_file_attach(struct path *path, struct err *err)
 {
     const struct node_file *file = node_file_of(path->node);
@@ -108,6 +114,7 @@ const struct node_ops node_file_ops = {
     .detach = path_file_detach,
     .start = path_file_start,
     .resize = node_file_resize,
+    .measure = node_file_measure,
     .loss = node_file_loss,
     .inherit = node_file_inherit,
     .leaf = &path_file_leaf_ops,

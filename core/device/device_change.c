@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "core/device/device_change.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
@@ -31,12 +32,13 @@ static int change_medium(struct device *dev, struct device_change *change)
 }
 
 /* What was resized beside I/O, and is told of here, has to be what the guest has. */
-static int set_size(struct device *dev, struct node *node, uint64_t size, struct err *err)
+static int set_size(struct device *dev, const struct node *node, uint64_t size, struct err *err)
 {
     const uint32_t block = dev->view.blk.opts.logical_block;
+    struct node *root = dev->lanes.image->root;
     int ret;
 
-    if (node != dev->lanes.image->root) {
+    if (node != root) {
         return err_say(err, -ESTALE, "the image has been changed since it was given another size");
     }
     if (!is_aligned(size, block)) {
@@ -45,11 +47,40 @@ static int set_size(struct device *dev, struct node *node, uint64_t size, struct
                        "knows",
                        size, block);
     }
-    ret = node_set_size(node, size, err);
+    ret = node_set_size(root, size, err);
     if (ret == 0) {
         blk_set_capacity(&dev->view.blk, size);
     }
     return ret;
+}
+
+/* Who stops a disk flushes its image and closes it, with nothing changed in between. */
+static int check_open(const struct device *dev, struct err *err)
+{
+    if (!dev->lanes.image) {
+        return err_say(err, -ENOENT, "there is no image to be changed, it is closed");
+    }
+    if (dev->view.pause_mask & (PAUSE_ADMIN | PAUSE_EXIT)) {
+        return err_say(err, -ECANCELED, "the image is about to be closed");
+    }
+    return 0;
+}
+
+/* One change at a time. */
+static int check_free(const struct device *dev, struct err *err)
+{
+    if (dev->lanes.image && dev->change) {
+        return err_say(err, -EBUSY, "the image is being changed already");
+    }
+    return check_open(dev, err);
+}
+
+int device_grow(struct device *dev, const struct node *node, uint64_t size, struct err *err)
+{
+    int ret = check_free(dev, err);
+
+    assert(size > dev->view.blk.opts.capacity);
+    return ret < 0 ? ret : parked(dev, set_size(dev, node, size, err));
 }
 
 static int make_change(struct device *dev, struct device_change *change)
@@ -80,18 +111,6 @@ static void finish_change(struct device *dev, struct device_change *change)
     change->done(change);
 }
 
-/* Who stops a disk flushes its image and closes it, with nothing changed in between. */
-static int check_open(const struct device *dev, struct err *err)
-{
-    if (!dev->lanes.image) {
-        return err_say(err, -ENOENT, "there is no image to be changed, it is closed");
-    }
-    if (dev->view.pause_mask & (PAUSE_ADMIN | PAUSE_EXIT)) {
-        return err_say(err, -ECANCELED, "the image is about to be closed");
-    }
-    return 0;
-}
-
 static void on_drained(struct drain *drain)
 {
     struct device_change *change = containerof(drain, struct device_change, drain);
@@ -107,13 +126,10 @@ static void on_drained(struct drain *drain)
 
 int device_change_begin(struct device *dev, struct device_change *change, struct err *err)
 {
-    int ret = check_open(dev, err);
+    int ret = check_free(dev, err);
 
     if (ret < 0) {
         return ret;
-    }
-    if (dev->change) {
-        return err_say(err, -EBUSY, "the image is being changed already");
     }
     dev->change = change;
     change->dev = dev;

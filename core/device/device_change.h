@@ -55,6 +55,13 @@ struct device_change {
  */
 int device_change_begin(struct device *dev, struct device_change *change, struct err *err);
 
+/*
+ * CHANGE_SIZE to more than it has, at once: nothing in flight goes beyond what there was, so
+ * nothing is waited for, and a request that hangs keeps nobody.  Returns 0 or -errno with `err`
+ * filled.
+ */
+int device_grow(struct device *dev, const struct node *node, uint64_t size, struct err *err);
+
 /* Whoever waits for it no longer does: `done` is not called.  Nothing happens when it was. */
 void device_change_cancel(struct device *dev, struct device_change *change);
 

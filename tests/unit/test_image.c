@@ -365,6 +365,27 @@ static void image_that_is_only_read_keeps_its_size(void **state)
     assert_int_equal(node_resize(w->way.image->root, IMAGE_BYTES * 2, &w->err), 0);
 }
 
+/* Whoever has given it that size. */
+static void size_of_a_file_is_what_it_has_by_now(void **state)
+{
+    static const struct fault_opts no_faults = {.count = 0};
+    struct image_world *w = *state;
+    struct image_opts opts = image_world_opts(w, w->image, CACHE_WRITEBACK);
+    struct node *null = open_null(1 << 20);
+    struct node_extent extent;
+
+    assert_int_equal(way_open_over(&w->way, &opts, &node_fault_ops, &no_faults, &w->err), 0);
+    assert_int_equal(truncate(w->image, IMAGE_BYTES + 100), 0);
+    assert_int_equal(node_measure(w->way.image->root, &extent, &w->err), 0);
+    assert_int_equal(extent.bytes, IMAGE_BYTES + 100);
+    assert_false(extent.is_fixed);
+    assert_int_equal(w->way.image->root->facts.size, IMAGE_BYTES);
+    assert_int_equal(node_measure(null, &extent, &w->err), 0);
+    assert_int_equal(extent.bytes, 1 << 20);
+    assert_true(extent.is_fixed);
+    node_put(null);
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, image_world_start, image_world_stop)
 
 int main(void)
@@ -385,6 +406,7 @@ int main(void)
         in_world(sizes_that_cannot_be_are_refused),
         in_world(what_takes_512_bytes_has_no_layer_that_emulates_them),
         in_world(image_that_is_only_read_keeps_its_size),
+        in_world(size_of_a_file_is_what_it_has_by_now),
     };
 
     return unit_run(tests);

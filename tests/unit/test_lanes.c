@@ -1526,6 +1526,34 @@ static void another_medium_may_have_another_size(void **state)
     assert_int_equal(read_at(w, IMAGE_BYTES / 2), VIRTIO_BLK_S_IOERR);
 }
 
+/* Whatever is in flight, as nothing of it goes beyond what there was. */
+static void disk_grows_without_a_drain(void **state)
+{
+    const uint64_t more = IMAGE_BYTES + 65536;
+    struct world *w = *state;
+    struct node *root = root_of(w);
+
+    set_lanes(w, 2);
+    load(w, 100);
+    put_on(w, 0, 4);
+    put_on(w, 1, 4);
+    turn(w);
+    assert_int_equal(node_resize(root, more, &w->err), 0);
+    assert_int_equal(device_grow(&w->dev, root, more, &w->err), 0);
+    assert_int_equal(w->dev.view.pause_mask, 0);
+    assert_int_equal(device_capacity(&w->dev), more);
+    finish_load(w);
+    assert_int_equal(read_at(w, IMAGE_BYTES), VIRTIO_BLK_S_OK);
+    assert_int_equal(device_grow(&w->dev, root, more + 100, &w->err), -EINVAL);
+    assert_int_equal(begin_change(w, CHANGE_REMOVE, root), 0);
+    assert_int_equal(device_grow(&w->dev, root, more * 2, &w->err), -EBUSY);
+    run_until(w, w->changes == 1);
+    device_pause(&w->dev, PAUSE_ADMIN, NULL);
+    assert_int_equal(device_grow(&w->dev, root, more * 2, &w->err), -ECANCELED);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    assert_int_equal(device_capacity(&w->dev), more);
+}
+
 /* ---- fds ---- */
 
 static void kick_and_call_fds_are_replaced_while_the_ring_runs(void **state)
@@ -1910,6 +1938,7 @@ int main(void)
         in_world(size_of_what_is_no_longer_the_root_is_not_the_disks),
         in_world(disk_has_another_size_under_its_guest),
         in_world(another_medium_may_have_another_size),
+        in_world(disk_grows_without_a_drain),
         in_world(drain_waits_for_all_threads),
         in_world(lanes_end_when_their_own_work_has),
         in_world(ring_that_rests_is_drained_at_once),
