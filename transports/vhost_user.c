@@ -352,11 +352,20 @@ int vhost_user_look(struct vhost_user *vu, struct err *err)
     return ret < 0 ? ret : 1;
 }
 
-void vhost_user_config_changed(struct vhost_user *vu)
+enum vhost_user_told vhost_user_config_changed(struct vhost_user *vu)
 {
-    if (vu->state == CONNECTED) {
-        vu_session_config_changed(&vu->session);
+    if (vu->state != CONNECTED) {
+        return VHOST_USER_NOBODY;
     }
+    if (!vu_session_config_changed(&vu->session)) {
+        return VHOST_USER_CANNOT_TELL;
+    }
+    return vu->session.has_rings ? VHOST_USER_TOLD : VHOST_USER_WILL_TELL;
+}
+
+bool vhost_user_is_migrating(const struct vhost_user *vu)
+{
+    return vu->state == CONNECTED && vu_session_is_migrating(&vu->session);
 }
 
 void vhost_user_kept(struct vhost_user *vu, const struct err *err)

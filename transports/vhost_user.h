@@ -62,8 +62,22 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
  */
 int vhost_user_look(struct vhost_user *vu, struct err *err);
 
+/* Has the guest been told of its disk's new size? */
+enum vhost_user_told {
+    VHOST_USER_TOLD,        /* its front-end has */
+    VHOST_USER_WILL_TELL,   /* the same, and is once more when a ring starts: none runs */
+    VHOST_USER_CANNOT_TELL, /* its front-end cannot be, or has left */
+    VHOST_USER_NOBODY,      /* no front-end is connected */
+};
+
 /* Tell the driver that the config space has changed, where the front-end can be told. */
-void vhost_user_config_changed(struct vhost_user *vu);
+enum vhost_user_told vhost_user_config_changed(struct vhost_user *vu);
+
+/*
+ * Is the guest on its way to another host, or from there: is what is stored to its memory logged,
+ * or was its state taken, or brought, and it does not run?
+ */
+bool vhost_user_is_migrating(const struct vhost_user *vu);
 
 /*
  * After keep_cache: err->code 0, or -errno with a reason, which the front-end learns of.

@@ -144,6 +144,9 @@ static enum vu_verdict get_config(struct vu_session *session, struct vu_msg *msg
         return VU_REPLY;
     }
     device_config_read(session->dev, start, config->data, config->size);
+    if (start == 0 && config->size >= sizeof(((struct virtio_blk_config *)0)->capacity)) {
+        session->read_capacity = device_capacity(session->dev);
+    }
     msg->header.size = VHOST_USER_CONFIG_HEADER_BYTES + config->size;
     return VU_REPLY;
 }

@@ -36,6 +36,52 @@ static void close_for_fault(struct vu_session *session)
     vu_conn_fail(session->conn, text);
 }
 
+/* A channel that is full holds the same message already, unread. */
+static bool send_config_change(int fd)
+{
+    const struct vhost_user_header header = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
+                                             .flags = VHOST_USER_VERSION};
+    ssize_t sent = send(fd, &header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    return sent == (ssize_t)sizeof(header) ||
+           (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
+}
+
+static bool has_channel(const struct vu_session *session)
+{
+    const uint64_t needed = VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_BACKEND_REQ;
+
+    return session->backend_fd >= 0 && (session->protocol_features & needed) == needed;
+}
+
+/* No reply is asked for: there is nothing that we could do about a refusal. */
+bool vu_session_config_changed(struct vu_session *session)
+{
+    bool has_one = has_channel(session);
+    bool is_told = has_one && send_config_change(session->backend_fd);
+
+    if (!is_told) {
+        log_warn("%s: cannot be told of the new size%s%s, the guest sees it when its device is "
+                 "restarted",
+                 session->label, has_one ? ": " : " (no BACKEND_REQ channel)",
+                 has_one ? strerror(errno) : "");
+    }
+    return is_told;
+}
+
+/*
+ * What is said while no ring runs some drop, and some connect again without reading the config
+ * space anew.
+ * Source: QEMU 10.0, hw/block/vhost-user-blk.c, vhost_user_blk_handle_config_change (dev->started)
+ * and vhost_user_blk_connect.
+ */
+static void tell_if_unread(struct vu_session *session)
+{
+    if (session->read_capacity != device_capacity(session->dev) && has_channel(session)) {
+        (void)vu_session_config_changed(session);
+    }
+}
+
 /*
  * Which messages start rings, or stop them, depends on what came before.  Who migrates a guest
  * stops all of its rings in the end, and the log lasts until they would run again.
@@ -48,8 +94,11 @@ static void look_for_rings(struct vu_session *session)
     bool had_rings = session->has_rings;
 
     session->has_rings = device_rings_running(session->dev) > 0;
-    if (session->has_rings && !had_rings && guest->came) {
-        guest->came(guest->arg);
+    if (session->has_rings && !had_rings) {
+        tell_if_unread(session);
+        if (guest->came) {
+            guest->came(guest->arg);
+        }
     } else if (!session->has_rings && had_rings && device_is_logged(session->dev) && guest->left) {
         guest->left(guest->arg);
     }
@@ -188,35 +237,6 @@ enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_
     return VU_LATER;
 }
 
-/* A channel that is full holds the same message already, unread. */
-static bool send_config_change(int fd)
-{
-    const struct vhost_user_header header = {.request = VHOST_USER_BACKEND_CONFIG_CHANGE_MSG,
-                                             .flags = VHOST_USER_VERSION};
-    ssize_t sent = send(fd, &header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL);
-
-    return sent == (ssize_t)sizeof(header) ||
-           (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK));
-}
-
-/* No reply is asked for: there is nothing that we could do about a refusal. */
-void vu_session_config_changed(struct vu_session *session)
-{
-    const uint64_t needed = VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_BACKEND_REQ;
-
-    if (session->backend_fd < 0 || (session->protocol_features & needed) != needed) {
-        log_warn("%s: cannot be told of the new size (no BACKEND_REQ channel), the guest sees it "
-                 "when its device is restarted",
-                 session->label);
-        return;
-    }
-    if (!send_config_change(session->backend_fd)) {
-        log_warn("%s: cannot be told of the new size: %s, the guest sees it when its device is "
-                 "restarted",
-                 session->label, strerror(errno));
-    }
-}
-
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
                      struct vu_conn *conn, const struct vu_cache *cache,
                      const struct vu_guest *guest)
@@ -245,6 +265,12 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->is_keeping = false;
     session->ends_writethrough = false;
     session->has_rings = false;
+    session->read_capacity = 0;
+}
+
+bool vu_session_is_migrating(const struct vu_session *session)
+{
+    return device_is_logged(session->dev) || (session->transfer.is_known && !session->has_rings);
 }
 
 void vu_session_end(struct vu_session *session)

@@ -59,6 +59,7 @@ struct vu_session {
     uint64_t protocol_features;
     bool has_protocol_features; /* VHOST_USER_F_PROTOCOL_FEATURES was accepted */
     bool has_features;          /* the driver has accepted some, or none */
+    uint64_t read_capacity;     /* bytes, as the front-end has read it last; 0: it has not */
     uint8_t status;             /* of the device, as it was set: see vhost_user_status.c */
     int backend_fd;             /* owned, where our own requests go; -1: none */
 
@@ -103,8 +104,11 @@ void vu_session_end(struct vu_session *session);
 /* Serve one message.  Answers it, or suspends the connection until it can be answered. */
 void vu_session_message(struct vu_session *session, struct vu_msg *msg);
 
-/* Tell the front-end that the config space has changed. */
-void vu_session_config_changed(struct vu_session *session);
+/* Tell the front-end that the config space has changed.  Returns false when it cannot be told. */
+bool vu_session_config_changed(struct vu_session *session);
+
+/* See vhost_user_is_migrating. */
+bool vu_session_is_migrating(const struct vu_session *session);
 
 /* What the driver said of its cache is kept (err->code 0), or not.  Nobody may wait for it. */
 void vu_session_kept(struct vu_session *session, const struct err *err);

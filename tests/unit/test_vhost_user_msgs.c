@@ -265,7 +265,7 @@ static void config_change_is_told_over_the_channel(void **state)
     bench_negotiate(b);
     assert_int_equal(bench_ack(b, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
     close(pair[1]);
-    vhost_user_config_changed(b->vu);
+    assert_int_equal(vhost_user_config_changed(b->vu), VHOST_USER_WILL_TELL);
     assert_int_equal(read(pair[0], &header, sizeof(header)), sizeof(header));
     assert_int_equal(header.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
     assert_int_equal(header.flags, VHOST_USER_VERSION);
@@ -284,8 +284,52 @@ static void config_change_without_a_channel_is_logged(void **state)
     struct vu_bench *b = *state;
 
     bench_negotiate(b);
-    vhost_user_config_changed(b->vu);
+    assert_int_equal(vhost_user_config_changed(b->vu), VHOST_USER_CANNOT_TELL);
     bench_expect_log(b, "the guest sees it when its device is restarted");
+}
+
+static bool is_told(int channel)
+{
+    struct vhost_user_header header;
+    ssize_t got = recv(channel, &header, sizeof(header), MSG_DONTWAIT);
+
+    if (got < 0) {
+        return false;
+    }
+    assert_int_equal(got, sizeof(header));
+    assert_int_equal(header.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+    return true;
+}
+
+/* QEMU drops what it is told before, and reads nothing when it connects again. */
+static void size_that_a_front_end_has_not_read_is_told_when_a_ring_starts(void **state)
+{
+    struct vu_bench *b = *state;
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
+    bench_negotiate(b);
+    assert_int_equal(bench_ack(b, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
+    close(pair[1]);
+    bench_share_memory(b);
+    assert_false(is_told(pair[0]));
+    bench_start_ring(b);
+    assert_true(is_told(pair[0]));
+    assert_int_equal(vhost_user_config_changed(b->vu), VHOST_USER_TOLD);
+    assert_true(is_told(pair[0]));
+    (void)bench_get_base(b);
+    (void)get_config(b, 8, 8); /* not the size */
+    bench_start_ring(b);
+    assert_true(is_told(pair[0]));
+    (void)bench_get_base(b);
+    (void)get_config(b, 0, 60);
+    bench_start_ring(b);
+    assert_false(is_told(pair[0]));
+    (void)bench_get_base(b);
+    blk_set_capacity(&b->dev.view.blk, device_capacity(&b->dev) + 4096);
+    bench_start_ring(b);
+    assert_true(is_told(pair[0]));
+    close(pair[0]);
 }
 
 static void channel_must_be_a_socket(void **state)
@@ -352,6 +396,7 @@ int main(void)
         bench_test(config_cannot_be_changed_but_the_client_stays),
         bench_test(config_change_is_told_over_the_channel),
         bench_test(config_change_without_a_channel_is_logged),
+        bench_test(size_that_a_front_end_has_not_read_is_told_when_a_ring_starts),
         bench_test(channel_must_be_a_socket),
         bench_test(channel_must_not_be_the_connection_itself),
         bench_test(connection_inside_the_channel_does_not_keep_it_open),
