@@ -18,6 +18,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/print.c cmd/ctl/print.h \
 	cmd/ctl/rates.c cmd/ctl/rates.h \
 	cmd/ctl/rows.c cmd/ctl/rows.h \
+	cmd/ctl/resize.c cmd/ctl/resize.h \
 	cmd/ctl/set.c cmd/ctl/set.h \
 	cmd/ctl/shape.c cmd/ctl/shape.h \
 	cmd/ctl/show.c cmd/ctl/show.h \

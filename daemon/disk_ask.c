@@ -20,6 +20,8 @@ static void send_question(struct op *op, const struct plane_request *question)
     op->request.timeout_ms = question->timeout_ms;
     op->request.change = question->change;
     op->request.medium = question->medium;
+    op->request.size = question->size;
+    op->request.shrink = question->shrink;
     op_send(op);
 }
 
@@ -143,6 +145,19 @@ int disk_change_medium(struct disk *disk, struct medium_ask *ask, bool force, ui
         free(ask);
     }
     return ret;
+}
+
+int disk_resize(struct disk *disk, uint64_t size, bool shrink, uint32_t timeout_ms,
+                void (*done)(struct op *op), void *arg, struct err *err)
+{
+    struct plane_request question = {
+        .verb = PLANE_RESIZE,
+        .size = size,
+        .shrink = shrink,
+        .timeout_ms = timeout_ms,
+    };
+
+    return ask_for_client(disk, &question, with_grace(timeout_ms), done, arg, err);
 }
 
 /* It has no thread, and nothing that would have to end. */

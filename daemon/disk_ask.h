@@ -25,6 +25,10 @@ int disk_set(struct disk *disk, const struct settings *change, void (*done)(stru
 /* `ask` is taken over, see disk_medium.h; NULL: there is none, and `err` says why. */
 int disk_change_medium(struct disk *disk, struct medium_ask *ask, bool force, uint32_t timeout_ms,
                        void (*done)(struct op *op), void *arg, struct err *err);
+
+/* `size` in bytes, 0: what the image has. */
+int disk_resize(struct disk *disk, uint64_t size, bool shrink, uint32_t timeout_ms,
+                void (*done)(struct op *op), void *arg, struct err *err);
 int disk_remove(struct disk *disk, bool force, uint32_t timeout_ms, void (*done)(struct op *op),
                 void *arg, struct err *err);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/disk_warnings.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "core/block/image_sync.h"
@@ -105,11 +106,37 @@ static void add_fate(json_t *list, const char *path, const struct plane_info *in
     }
 }
 
+/* What has grown is followed, unless it cannot be. */
+static void add_size(json_t *list, const struct plane_info *info)
+{
+    const struct plane_geometry *geometry = &info->geometry;
+    char text[400];
+
+    if (info->image_now == 0 || info->image_now == geometry->size) {
+        return;
+    }
+    if (info->image_now < geometry->size) {
+        (void)snprintf(text, sizeof(text),
+                       "the image was cut to %" PRIu64 " bytes, of %" PRIu64
+                       " that the guest knows, and what is beyond fails: give it its size back, or "
+                       "resize the disk with --shrink",
+                       info->image_now, geometry->size);
+        add(list, "image_cut", text);
+    } else {
+        (void)snprintf(text, sizeof(text),
+                       "the image has %" PRIu64 " bytes by now, of which the guest is not given "
+                       "more than %" PRIu64 ": resize with --refresh tells why",
+                       info->image_now, geometry->size);
+        add(list, "image_larger", text);
+    }
+}
+
 json_t *disk_warnings(const char *path, const struct plane_info *info)
 {
     json_t *list = json_array();
 
     add_fate(list, path, info);
+    add_size(list, info);
     add_loss(list, info);
     add_held(list, info);
     add_socket(list, info);

@@ -28,6 +28,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/methods.c daemon/methods.h \
 	daemon/methods_disk.c daemon/methods_disk.h \
 	daemon/methods_medium.c daemon/methods_medium.h \
+	daemon/methods_resize.c daemon/methods_resize.h \
 	daemon/methods_shutdown.c daemon/methods_shutdown.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/op.c daemon/op.h \
@@ -40,6 +41,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_cache.c daemon/plane_cache.h \
 	daemon/plane_close.c daemon/plane_close.h \
 	daemon/plane_fate.c daemon/plane_fate.h \
+	daemon/plane_grow.c daemon/plane_grow.h \
 	daemon/plane_handover.c daemon/plane_handover.h \
 	daemon/plane_image.c daemon/plane_image.h \
 	daemon/plane_info.c daemon/plane_info.h \
@@ -51,7 +53,9 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_medium.c daemon/plane_medium.h \
 	daemon/plane_medium_steps.c daemon/plane_medium_steps.h \
 	daemon/plane_move.c daemon/plane_move.h \
+	daemon/plane_notice.c daemon/plane_notice.h \
 	daemon/plane_opening.c daemon/plane_opening.h \
+	daemon/plane_resize.c daemon/plane_resize.h \
 	daemon/plane_resumed.c daemon/plane_resumed.h \
 	daemon/plane_set.c daemon/plane_set.h \
 	daemon/plane_socket.c daemon/plane_socket.h \

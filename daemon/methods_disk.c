@@ -8,6 +8,7 @@
 #include "daemon/disk_json.h"
 #include "daemon/disk_params.h"
 #include "daemon/json_memory.h"
+#include "daemon/methods_resize.h"
 #include "daemon/registry_life.h"
 
 struct target {
@@ -263,5 +264,7 @@ const struct method disk_methods[] = {
      "take no more requests, answer those in flight, flush and close the image", run_stop},
     {"disk.set", set_params, sizeof(struct target), "change settings, all of those given or none",
      run_set, disk_params},
+    {"disk.resize", resize_params, sizeof(struct resize_target),
+     "another size under its guest: one that is given, or what the image has", run_resize},
     {NULL},
 };

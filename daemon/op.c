@@ -317,6 +317,13 @@ static bool settings_changed(struct op *op)
     return op->disk->is_kept;
 }
 
+/* What the guest has, also where the rest of it has failed; a late one counts as well. */
+static bool resized(struct op *op)
+{
+    return op->request.has_changed && registry_keep_image(op->disk, &op->request.info) &&
+           op->disk->is_kept;
+}
+
 static bool may_change(enum plane_verb verb)
 {
     return verb != PLANE_INFO && verb != PLANE_LOOK && verb != PLANE_HURRY;
@@ -340,6 +347,8 @@ static bool apply(struct op *op)
         return removed(op);
     case PLANE_SET:
         return settings_changed(op);
+    case PLANE_RESIZE:
+        return resized(op);
     default:
         return false;
     }

@@ -94,6 +94,9 @@ struct plane_opts {
     /* Keep plane->cache.is_writethrough, then plane_cache_kept.  Runs on the control thread. */
     void (*keep_cache)(struct plane *plane);
 
+    /* Keep that the disk has plane->resize.wanted bytes, then plane_resize_kept.  The same. */
+    void (*keep_size)(struct plane *plane);
+
     /* Keep that the image is handed over, then plane_keep_kept.  Runs on the control thread. */
     void (*keep_handover)(struct plane *plane);
 
@@ -111,6 +114,7 @@ struct plane_info {
     char socket_fault[256]; /* why the socket is not in its place, "": it is */
     bool has_image;
     uint64_t image_size;
+    uint64_t image_now; /* as it was found to be last, 0: nobody has looked */
     uint32_t image_block;
     uint32_t image_physical_block;
     struct image_loss loss;   /* of the image that is open, or was open last */
@@ -135,6 +139,7 @@ enum plane_verb {
     PLANE_REMOVE,
     PLANE_SET,
     PLANE_MEDIUM,
+    PLANE_RESIZE,
     PLANE_LOOK,  /* after the socket */
     PLANE_HURRY, /* of a disk that is being added: the daemon ends */
 };
@@ -167,19 +172,23 @@ struct plane_request {
     bool undo;       /* remove: with the image that the disk made when it was added */
     bool new_image;  /* start: also with another image than it had open last */
     bool is_exit;    /* remove, hurry: the daemon ends, after `timeout_ms` in any case */
+    bool shrink;     /* resize: to less than it has, too */
     uint32_t
         timeout_ms; /* open, start, stop, remove, set: how long to wait for what is in flight */
     struct settings change;    /* set */
     struct medium_ask *medium; /* medium: owned by who asks */
+    uint64_t size;             /* resize: bytes, 0: what the image has */
 
     /* Answered.  `err.code` is 0 or -errno. */
     struct err err;
     bool is_done;     /* stop, remove, medium: it was done, whatever `err` says */
     bool goes_on;     /* start: it is under way still, and `err` says why */
-    bool has_changed; /* start, stop, set, medium: it was not so before */
+    bool has_changed; /* start, stop, set, resize, medium: it was not so before */
     bool is_left;     /* remove, hurry: it was done, but its image may be in use still */
     bool is_blind;    /* info, stop, remove: there was no thread to look at the image's file */
     struct plane_info info;
+    uint64_t old_size; /* resize: bytes that the guest knew before */
+    enum vhost_user_told told;
 
     /* The disk thread's, while the request waits for a drain, or for a look at the image. */
     struct plane_request *next;
@@ -199,7 +208,48 @@ struct plane_look {
     struct node *node;       /* whose file is looked at: a count, the errand's */
     char path[PATH_MAX];     /* the same */
     struct image_fate found; /* the errand's while it is under way */
+    uint64_t found_size;     /* the same; bytes, 0: it cannot be told */
     struct image_fate latest;
+    uint64_t size;               /* of the same look */
+    uint64_t size_ns;            /* when that had begun */
+    const struct node *measured; /* whose it was: no longer to be touched */
+};
+
+/* How far a change of the disk's size is. */
+enum plane_resize_phase {
+    PLANE_RESIZE_NONE,
+    PLANE_RESIZE_LOOKS,  /* how large the image is, and makes it larger: an errand */
+    PLANE_RESIZE_DRAINS, /* so that the guest can have less */
+    PLANE_RESIZE_KEEPS,  /* that it has less: control does */
+    PLANE_RESIZE_CUTS,   /* the image: an errand */
+};
+
+/* Another size of the disk, as a client asks for it (plane_resize.h). */
+struct plane_resize {
+    enum plane_resize_phase phase;
+    struct errand errand;
+    struct device_change change;
+    struct message message;        /* to keep it, and back */
+    struct plane_request *request; /* who waits, NULL: nobody any more */
+    struct node *node;             /* of the latest errand: its count */
+    uint64_t before;               /* bytes, the guest's */
+    uint64_t wanted;               /* bytes, 0: what the image has */
+    bool has_changed;
+    enum vhost_user_told told;
+    uint64_t begun_ns;
+    uint64_t ended_ns;
+    uint64_t left_over; /* bytes of an image that could not be cut; 0: there is none */
+
+    /* The errand's, or control's, while it is under way. */
+    uint64_t found; /* bytes that the image had */
+    struct err err;
+};
+
+/* Looks by the clock, for an image that grows (plane_notice.h). */
+struct plane_notice {
+    uv_timer_t timer;
+    void (*look)(struct plane *plane);
+    struct log_limit log;
 };
 
 /* The flush before the image is closed (plane_sync.h). */
@@ -360,6 +410,8 @@ struct plane {
     char image_path[PATH_MAX]; /* opts.image.path */
     struct image_id image_id;  /* of the image that is open, or was open last */
     struct plane_look look;
+    struct plane_resize resize;
+    struct plane_notice notice;
     struct plane_sync sync;
     struct image_loss loss;        /* of the image that was open last, while none is */
     struct plane_request *waiting; /* for STOPPING or REMOVING to end, or `moving` */

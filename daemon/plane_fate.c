@@ -5,6 +5,7 @@
 
 #include "core/base/log.h"
 #include "daemon/plane_look.h"
+#include "daemon/plane_notice.h"
 #include "daemon/plane_sync.h"
 #include "daemon/plane_wait.h"
 
@@ -21,6 +22,7 @@ static void go_on(struct plane *plane, uint64_t begun_ns, bool is_blind)
 /* Who asked while the look was under way, and decides by it, wants one of its own. */
 static void on_looked(struct plane *plane)
 {
+    plane_notice_looked(plane);
     go_on(plane, plane->look.begun_ns, false);
     if (plane_wait_has_asker(plane) && !plane_look_begin(plane, on_looked)) {
         go_on(plane, UINT64_MAX, true);

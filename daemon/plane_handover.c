@@ -5,6 +5,7 @@
 #include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_fate.h"
+#include "daemon/plane_notice.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_stop.h"
 
@@ -35,6 +36,7 @@ void plane_handover_came(void *arg)
 {
     struct plane *plane = arg;
 
+    plane_notice_begin(plane);
     if (plane->state == PLANE_WAITING) {
         plane_await_end(plane);
         plane_opening_take(plane);

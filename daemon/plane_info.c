@@ -12,8 +12,9 @@
 #include "daemon/plane_look.h"
 #include "daemon/plane_sync.h"
 
-static void fill_image(const struct device *dev, struct plane_info *info)
+static void fill_image(const struct plane *plane, struct plane_info *info)
 {
+    const struct device *dev = plane->dev;
     const struct node_facts *image = device_image(dev) ? image_facts(device_image(dev)) : NULL;
     const struct blk_opts *blk = &info->device.blk;
 
@@ -31,6 +32,7 @@ static void fill_image(const struct device *dev, struct plane_info *info)
     if (image) {
         info->has_image = true;
         info->image_size = image->size;
+        info->image_now = plane_look_size(plane);
         info->image_block = image->patched_block ? image->patched_block : image->block_size;
         info->image_physical_block = image->physical_block;
         (void)snprintf(info->note, sizeof(info->note), "%s", image->note ? image->note : "");
@@ -95,7 +97,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
         return; /* there is no device */
     }
     device_info(plane->dev, &info->device);
-    fill_image(plane->dev, info);
+    fill_image(plane, info);
     fill_loss(plane, info);
     if (plane->vu) {
         info->is_listening = plane->state != PLANE_REMOVING && !plane->socket_fault[0];

@@ -30,9 +30,15 @@ static void say_oldest(struct device *dev, char *text, size_t size)
                    (double)oldest.age_ns / NS_PER_S);
 }
 
+/* What is not done in time is not done. */
+static bool is_change(const struct plane_request *request)
+{
+    return request->verb == PLANE_SET || request->verb == PLANE_RESIZE;
+}
+
 static const char *what_goes_on(const struct plane *plane, const struct plane_request *request)
 {
-    if (request->verb == PLANE_SET) {
+    if (is_change(request)) {
         return "nothing is changed, the disk goes on as before";
     }
     if (request->is_exit) {
@@ -59,7 +65,7 @@ static void say_draining(struct plane *plane, struct plane_request *request)
 /* It waits for a flush, or for a look at the image's file. */
 static void say_syncing(struct plane *plane, struct plane_request *request, uint64_t age_ns)
 {
-    if (!plane->sync.flush.begun_ns && plane->look.is_busy) {
+    if (!plane->sync.flush.begun_ns && plane_sync_waits_for_file(plane)) {
         (void)err_say(&request->err, -ETIMEDOUT,
                       "%s: all requests are answered, but the image's file system does not answer, "
                       "for %.1f s; %s",
@@ -90,9 +96,9 @@ void plane_late_answer(struct plane *plane, struct plane_request *request)
     uint64_t syncing_ns = plane_sync_age_ns(plane);
 
     plane->is_stop_told |= request->verb == PLANE_STOP;
-    if (plane_is_closing(plane) && request->verb != PLANE_SET) {
+    if (plane_is_closing(plane) && !is_change(request)) {
         say_closing(plane, request);
-    } else if (syncing_ns > 0 && request->verb != PLANE_SET) {
+    } else if (syncing_ns > 0 && !is_change(request)) {
         say_syncing(plane, request, syncing_ns);
     } else {
         say_draining(plane, request);

@@ -14,7 +14,9 @@
 #include "daemon/plane_medium.h"
 #include "daemon/plane_move.h"
 #include "daemon/plane_limits.h"
+#include "daemon/plane_notice.h"
 #include "daemon/plane_opening.h"
+#include "daemon/plane_resize.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_stop.h"
@@ -27,6 +29,7 @@ void plane_life_open(struct plane *plane, struct plane_request *request)
 {
     (void)uv_timer_init(&plane->worker.loop, &plane->timer); /* cannot fail */
     plane_await_init(plane, plane_opening_take);
+    plane_notice_init(plane, plane_fate_look);
     plane->guest_came = plane_handover_came;
     plane->guest_left = plane_handover_left;
     if (plane->opts.is_restored) {
@@ -176,6 +179,10 @@ static void begin_remove(struct plane *plane)
     plane_move_cancel(plane);
     plane_wait_end(plane, PLANE_SET, -ECANCELED,
                    plane->is_exit ? "the daemon is ending, nothing is changed"
+                                  : "the disk is being removed");
+    plane_resize_cancel(plane);
+    plane_wait_end(plane, PLANE_RESIZE, -ECANCELED,
+                   plane->is_exit ? "the daemon is ending, and the resize with it"
                                   : "the disk is being removed");
     if (plane->vu) {
         vhost_user_unlisten(plane->vu);

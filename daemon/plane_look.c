@@ -22,8 +22,10 @@ int plane_look_fd(const struct plane *plane)
 static void look_at_image(struct errand *errand)
 {
     struct plane_look *look = containerof(errand, struct plane_look, errand);
+    struct node_extent extent = {0};
 
     image_fate_look(&look->found, look->path, look->node->facts.fd, look->node->facts.had_name);
+    look->found_size = node_measure(look->node, &extent, NULL) == 0 ? extent.bytes : 0;
     node_put(look->node);
 }
 
@@ -33,6 +35,9 @@ static void on_looked(struct errand *errand)
 
     look->is_busy = false;
     look->latest = look->is_stale ? (struct image_fate){0} : look->found;
+    look->size = look->is_stale ? 0 : look->found_size;
+    look->size_ns = look->begun_ns;
+    look->measured = look->node;
     look->is_stale = false;
     look->done(containerof(look, struct plane, look));
 }
@@ -77,10 +82,18 @@ struct image_fate plane_look_latest(const struct plane *plane)
     return fate;
 }
 
+/* One that had begun before the disk got its size may tell of the one before. */
+uint64_t plane_look_size(const struct plane *plane)
+{
+    return plane->look.size_ns > plane->resize.ended_ns ? plane->look.size : 0;
+}
+
 void plane_look_opened(struct plane *plane)
 {
     plane->look.latest = (struct image_fate){0};
     plane->look.is_stale = plane->look.is_busy;
+    plane->look.size = 0;
+    plane->resize.left_over = 0;
 }
 
 /* What was moved is told until the disk is started; what was lost is not there to be told of. */

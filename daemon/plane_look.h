@@ -25,6 +25,9 @@ bool plane_look_begin(struct plane *plane, void (*done)(struct plane *plane));
 /* For information: as of the latest look. */
 struct image_fate plane_look_latest(const struct plane *plane);
 
+/* How large the image was then, in bytes; 0: it cannot be told. */
+uint64_t plane_look_size(const struct plane *plane);
+
 /* For how long a look has been under way; 0: none is. */
 uint64_t plane_look_age_ns(const struct plane *plane);
 

@@ -149,6 +149,9 @@ static int refuse_state(const struct plane *plane, struct err *err)
         return err_say(err, -EBUSY, "%s: its image is being %s already", name,
                        doing[plane->medium.asked.change]);
     }
+    if (plane->resize.phase != PLANE_RESIZE_NONE) {
+        return err_say(err, -EBUSY, "%s: its size is being changed", name);
+    }
     if (plane->state == PLANE_WAITING) {
         (void)err_say(err, -EBUSY, "%s: its guest runs elsewhere, and uses the image", name);
         err_hint(err, "have the guest come back, or " PROTOCOL_FIRST "stop %s' here", name);

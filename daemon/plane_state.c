@@ -5,12 +5,14 @@
 #include <stdio.h>
 
 #include "core/base/log.h"
+#include "daemon/plane_notice.h"
 
 void plane_state_running(struct plane *plane)
 {
     plane->state = PLANE_RUNNING;
     plane->reason[0] = '\0';
     device_resume(plane->dev, PAUSE_ADMIN);
+    plane_notice_begin(plane);
     log_info("%s: running, %" PRIu64 " bytes, front-ends connect to %s", plane->opts.name,
              device_capacity(plane->dev), plane->opts.socket_path);
 }

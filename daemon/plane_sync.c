@@ -49,6 +49,12 @@ static void on_synced(struct device_sync *sync)
     plane_sync_note(plane, sync->io.result);
 }
 
+bool plane_sync_waits_for_file(const struct plane *plane)
+{
+    return plane->look.is_busy || plane->resize.phase == PLANE_RESIZE_LOOKS ||
+           plane->resize.phase == PLANE_RESIZE_CUTS;
+}
+
 /* Nothing is under way, no flush either.  Who looks at the image's file has it open. */
 static void on_turn(struct drain *drain)
 {
@@ -61,7 +67,7 @@ static void on_turn(struct drain *drain)
         plane_sync_wake(plane); /* its turn comes when that is done */
         return;
     }
-    if (plane->look.is_busy) {
+    if (plane_sync_waits_for_file(plane)) {
         return;
     }
     plane->sync.done = NULL;

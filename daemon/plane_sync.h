@@ -19,6 +19,9 @@ void plane_sync(struct plane *plane, enum pause_reason reason, void (*synced)(st
 /* Something that it waited for is over. */
 void plane_sync_wake(struct plane *plane);
 
+/* Is somebody with the image's file, so that it cannot be closed yet? */
+bool plane_sync_waits_for_file(const struct plane *plane);
+
 /* Nobody waits for it any more; what was begun goes on. */
 void plane_sync_cancel(struct plane *plane);
 

@@ -11,6 +11,8 @@
 #include "daemon/plane_life.h"
 #include "daemon/plane_medium.h"
 #include "daemon/plane_move.h"
+#include "daemon/plane_notice.h"
+#include "daemon/plane_resize.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_stop.h"
@@ -47,22 +49,18 @@ static void run_set(struct plane *plane, struct plane_request *request)
 }
 
 static void (*const run_verb[])(struct plane *, struct plane_request *) = {
-    [PLANE_OPEN] = plane_life_open,
-    [PLANE_INFO] = run_info,
-    [PLANE_START] = plane_life_start,
-    [PLANE_STOP] = plane_stop,
-    [PLANE_REMOVE] = plane_life_remove,
-    [PLANE_SET] = run_set,
-    [PLANE_MEDIUM] = plane_medium_change,
-    [PLANE_LOOK] = run_look,
-    [PLANE_HURRY] = run_hurry,
+    [PLANE_OPEN] = plane_life_open,       [PLANE_INFO] = run_info,
+    [PLANE_START] = plane_life_start,     [PLANE_STOP] = plane_stop,
+    [PLANE_REMOVE] = plane_life_remove,   [PLANE_SET] = run_set,
+    [PLANE_MEDIUM] = plane_medium_change, [PLANE_LOOK] = run_look,
+    [PLANE_RESIZE] = plane_resize,        [PLANE_HURRY] = run_hurry,
 };
 
 /* While it is added there is nothing yet that could be changed, nor when that has failed. */
 static bool is_for_added(enum plane_verb verb)
 {
-    return verb == PLANE_START || verb == PLANE_STOP || verb == PLANE_SET || verb == PLANE_LOOK ||
-           verb == PLANE_MEDIUM;
+    return verb == PLANE_START || verb == PLANE_STOP || verb == PLANE_SET || verb == PLANE_RESIZE ||
+           verb == PLANE_LOOK || verb == PLANE_MEDIUM;
 }
 
 static int refuse_request(const struct plane *plane, enum plane_verb verb, struct err *err)
@@ -121,6 +119,7 @@ static void run_end(struct message *message)
     assert(plane->state == PLANE_GONE && !plane->waiting);
     uv_close((uv_handle_t *)&plane->timer, NULL);
     plane_await_close(plane);
+    plane_notice_close(plane);
     worker_leave(&plane->worker);
 }
 

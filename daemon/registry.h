@@ -50,6 +50,7 @@ struct disk {
     struct record_keep cache_keep;    /* for plane.cache */
     struct record_keep handover_keep; /* for plane.keep */
     struct record_keep medium_keep;   /* for plane.medium */
+    struct record_keep size_keep;     /* for plane.resize */
 
     /* Of its image, as its thread said last. */
     struct image_fate fate;

@@ -7,6 +7,7 @@
 #include "daemon/plane_cache.h"
 #include "daemon/plane_keep.h"
 #include "daemon/plane_medium_steps.h"
+#include "daemon/plane_resize.h"
 
 /* The disk's thread may have gone while the table was written: then nobody waits for it. */
 static void end_keep(struct record_keep *keep)
@@ -93,4 +94,16 @@ void registry_medium_keep(struct plane *plane)
     disk->medium_keep.err = &plane->medium.kept.err;
     disk->medium_keep.kept = plane_medium_kept;
     begin_keep(&disk->medium_keep, true);
+}
+
+void registry_size_keep(struct plane *plane)
+{
+    struct disk *disk = containerof(plane, struct disk, plane);
+    bool has_changed = disk->record.size != (int64_t)plane->resize.wanted;
+
+    disk->record.size = (int64_t)plane->resize.wanted;
+    disk->size_keep.disk = disk;
+    disk->size_keep.err = &plane->resize.err;
+    disk->size_keep.kept = plane_resize_kept;
+    begin_keep(&disk->size_keep, has_changed);
 }

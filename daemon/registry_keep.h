@@ -3,8 +3,8 @@
 
 /*
  * What a disk's thread, and not a client, has to say of the disk goes into the table: what its
- * guest says of its cache (plane_cache.h), that its image is handed over (plane_keep.h), and which
- * image it has by now (plane_medium.h).
+ * guest says of its cache (plane_cache.h), that its image is handed over (plane_keep.h), which
+ * image it has by now (plane_medium.h), and that it has shrunk (plane_resize.h).
  * Thread: control.
  */
 
@@ -18,3 +18,6 @@ void registry_handover_keep(struct plane *plane);
 
 /* For plane_opts.keep_medium. */
 void registry_medium_keep(struct plane *plane);
+
+/* For plane_opts.keep_size. */
+void registry_size_keep(struct plane *plane);

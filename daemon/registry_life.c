@@ -186,6 +186,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
     opts.keep_cache = registry_cache_keep;
     opts.keep_handover = registry_handover_keep;
     opts.keep_medium = registry_medium_keep;
+    opts.keep_size = registry_size_keep;
     if (disk->is_kept) {
         opts.is_restored = true;
         opts.is_stopped = record->is_stopped;

@@ -113,6 +113,7 @@ UNIT_TESTS = \
 	tests/unit/test_plane \
 	tests/unit/test_plane_handover \
 	tests/unit/test_plane_medium \
+	tests/unit/test_plane_resize \
 	tests/unit/test_porter \
 	tests/unit/test_range \
 	tests/unit/test_registry \
@@ -251,6 +252,10 @@ tests_unit_test_plane_handover_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_medium_SOURCES = tests/unit/test_plane_medium.c $(CONTROL_WORLD)
 tests_unit_test_plane_medium_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_medium_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=image_open,--wrap=image_close
+tests_unit_test_plane_resize_SOURCES = tests/unit/test_plane_resize.c $(CONTROL_WORLD) $(GATE_IMAGE)
+tests_unit_test_plane_resize_LDADD = $(DAEMON_LDADD)
+tests_unit_test_plane_resize_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=image_open,--wrap=node_measure,--wrap=node_resize
 tests_unit_test_registry_SOURCES = tests/unit/test_registry.c $(CONTROL_WORLD)
 tests_unit_test_registry_LDADD = $(DAEMON_LDADD)
 tests_unit_test_registry_LDFLAGS = $(AM_LDFLAGS) \

@@ -10,6 +10,7 @@
 #include "cmd/ctl/daemon.h"
 #include "cmd/ctl/list.h"
 #include "cmd/ctl/medium.h"
+#include "cmd/ctl/resize.h"
 #include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
@@ -210,6 +211,28 @@ const struct command commands[] = {
         .fixed = disk_params,
         .wait_ms = WAIT_SET_MS,
         .run = set_run,
+    },
+    {
+        .name = "resize",
+        .method = "disk.resize",
+        .help = "another size under the guest, or the one that the image has",
+        .operands = {NAME_OPERAND,
+                     {.kind = ARG_SIZE,
+                      .word = "SIZE",
+                      .param = "size",
+                      .help = "how large it is to be, in whole logical blocks",
+                      .is_optional = true}},
+        .options =
+            {
+                OPTION(ARG_FLAG, "refresh", NULL, "refresh",
+                       "look how large the image is by now, instead of SIZE"),
+                OPTION(ARG_FLAG, "shrink", NULL, "shrink", "also to less than it has"),
+                OPTION(ARG_SECONDS, "timeout", "S", "timeout_ms",
+                       "how long to wait for the file system, and to shrink for requests [30]"),
+            },
+        .wait_ms = WAIT_DRAIN_MS,
+        .check = resize_check,
+        .print = resize_print,
     },
     {
         .name = "version",

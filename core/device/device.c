@@ -337,6 +337,11 @@ uint64_t device_capacity(const struct device *dev)
     return dev->view.blk.opts.capacity;
 }
 
+uint32_t device_logical_block(const struct device *dev)
+{
+    return dev->view.blk.opts.logical_block;
+}
+
 void device_config_read(const struct device *dev, uint32_t offset, void *to, uint32_t len)
 {
     blk_config_read(&dev->view.blk, offset, to, len);

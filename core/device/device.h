@@ -131,7 +131,8 @@ void device_info(struct device *dev, struct device_info *info);
 
 unsigned device_queues(const struct device *dev);
 unsigned device_lane_count(const struct device *dev);
-uint64_t device_capacity(const struct device *dev); /* bytes */
+uint64_t device_capacity(const struct device *dev);      /* bytes */
+uint32_t device_logical_block(const struct device *dev); /* bytes */
 
 /* Of all threads together, from the beginning. */
 void device_stats(struct device *dev, struct stats *stats);
