@@ -200,7 +200,8 @@ def try_methods_tell_their_parameters():
     with Client() as client:
         methods = {m['name']: m for m in client.call('daemon.methods')['methods']}
         assert {'disk.add', 'disk.remove', 'disk.list', 'disk.show', 'disk.stats', 'disk.start',
-                'disk.stop', 'disk.set', 'daemon.version', 'daemon.ping', 'daemon.shutdown',
+                'disk.stop', 'disk.set', 'disk.replace', 'disk.insert', 'disk.eject',
+                'daemon.version', 'daemon.ping', 'daemon.shutdown',
                 'daemon.methods'} == set(methods), set(methods)
         for method in methods.values():
             assert method['help'], method
@@ -335,7 +336,9 @@ def try_each_parameter_is_checked():
     """Whatever the tables have, at any depth; nothing is otherwise than before."""
     with Client() as client:
         before = add_null(client, 'vda')
-        base = {'disk.add': {'name': 'vdb', 'image': {'type': 'null', 'size': 512}}}
+        image = {'name': 'vda', 'path': '/none'}
+        base = {'disk.add': {'name': 'vdb', 'image': {'type': 'null', 'size': 512}},
+                'disk.replace': image, 'disk.insert': image}
         count = 0
         for method in client.call('daemon.methods')['methods']:
             name = {'name': 'vda'} if ('name',) in dict(flat(method['params'])) else {}
