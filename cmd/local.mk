@@ -17,6 +17,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/options.c cmd/ctl/options.h \
 	cmd/ctl/print.c cmd/ctl/print.h \
 	cmd/ctl/rates.c cmd/ctl/rates.h \
+	cmd/ctl/allocate.c cmd/ctl/allocate.h \
 	cmd/ctl/rows.c cmd/ctl/rows.h \
 	cmd/ctl/resize.c cmd/ctl/resize.h \
 	cmd/ctl/set.c cmd/ctl/set.h \

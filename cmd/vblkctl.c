@@ -6,28 +6,18 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "cmd/common/answer.h"
+#include "cmd/ctl/allocate.h"
 #include "cmd/ctl/args.h"
 #include "cmd/ctl/hint.h"
 #include "cmd/ctl/options.h"
 #include "cmd/common/rpc.h"
 #include "core/base/log.h"
 #include "core/base/std_fds.h"
-#include "core/block/image_opts.h"
 #include "daemon/json_memory.h"
 #include "daemon/paths.h"
 #include "daemon/protocol.h"
-
-/* A new file that is allocated takes as long as it is large. */
-static bool allocates(const struct args *args)
-{
-    const json_t *image = json_object_get(args->params, "image");
-    const char *how = json_string_value(json_object_get(image, "preallocation"));
-
-    return how && strcmp(how, preallocation_names[PREALLOCATION_OFF]) != 0;
-}
 
 /* What is asked for, and what the daemon and the way take. */
 static unsigned wait_ms_of(const struct args *args)
@@ -38,7 +28,7 @@ static unsigned wait_ms_of(const struct args *args)
     for (const struct arg *arg = options_of(args->command); arg->kind != ARG_END; arg++) {
         can_wait = can_wait || (arg->param && arg->kind == ARG_SECONDS);
     }
-    if (allocates(args)) {
+    if (allocate_is_asked(args)) {
         return PROTOCOL_ALLOCATE_MS + PROTOCOL_GRACE_MS;
     }
     if (asked) {
@@ -51,10 +41,14 @@ static int run_call(struct rpc *rpc, const struct args *args)
 {
     json_auto_t *result = NULL;
     struct err err = {0};
-    int status =
-        rpc_call(rpc, args->command->method, args->params, wait_ms_of(args), &result, &err);
+    int status;
 
+    if (allocate_is_asked(args)) {
+        allocate_begin(rpc);
+    }
+    status = rpc_call(rpc, args->command->method, args->params, wait_ms_of(args), &result, &err);
     if (status != STATUS_OK) {
+        (void)allocate_has_ended(args, &err);
         return args_refused(args, status, &err);
     }
     if (!args->is_json) {

@@ -61,7 +61,7 @@
 #define PROTOCOL_OPEN_MS 30000
 
 /* The same with a new file that is allocated, as long as that goes on. */
-#define PROTOCOL_ALLOCATE_MS 2592000000u
+#define PROTOCOL_ALLOCATE_MS 1728000000u
 
 /* What is added to the time that a drain may take. */
 #define PROTOCOL_GRACE_MS 2000

@@ -26,6 +26,9 @@
 /* What has come by the deadline is read after it, as we may have been stopped; but not for ever. */
 #define LINGER_MS 1000
 
+/* A signal may come just before the call that it would end. */
+#define INTERRUPT_MS 200
+
 /* connect does not tell; no vblkd would take such a path either. */
 static bool is_something_else(const char *path)
 {
@@ -144,28 +147,40 @@ static int make_room(struct rpc *rpc)
     return 0;
 }
 
-/*
- * Returns > 0 when more came, 0 at the end, -errno; -ETIMEDOUT past the deadline, -EMSGSIZE and
- * -ENOMEM where there is no room for it.
- */
-static ssize_t receive(struct rpc *rpc, uint64_t deadline_ns)
+/* Returns 0 when there is something to be received. */
+static int await_input(const struct rpc *rpc, uint64_t deadline_ns)
 {
     struct pollfd pollfd = {.fd = rpc->fd, .events = POLLIN};
-    ssize_t count = make_room(rpc);
-
-    if (count < 0) {
-        return count;
-    }
 
     do {
         uint64_t now = now_ns();
         int wait_ms = now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0;
-        int ready = poll(&pollfd, 1, wait_ms);
+        int ready = poll(&pollfd, 1, rpc->is_interrupted ? min_of(wait_ms, INTERRUPT_MS) : wait_ms);
 
-        if (ready == 0) {
+        if (rpc->is_interrupted && *rpc->is_interrupted) {
+            return -ECANCELED;
+        }
+        if (ready == 0 && now_ns() >= deadline_ns) {
             return -ETIMEDOUT;
         }
     } while (!(pollfd.revents & (POLLIN | POLLHUP | POLLERR)));
+    return 0;
+}
+
+/*
+ * Returns > 0 when more came, 0 at the end, -errno; -ETIMEDOUT past the deadline, -ECANCELED after
+ * an interruption, -EMSGSIZE and -ENOMEM where there is no room for it.
+ */
+static ssize_t receive(struct rpc *rpc, uint64_t deadline_ns)
+{
+    ssize_t count = make_room(rpc);
+
+    if (count == 0) {
+        count = await_input(rpc, deadline_ns);
+    }
+    if (count < 0) {
+        return count;
+    }
     count = recv(rpc->fd, rpc->input + rpc->used, rpc->room - rpc->used, 0);
     if (count > 0) {
         rpc->used += (size_t)count;
@@ -180,6 +195,9 @@ static int refuse_receive(const struct rpc *rpc, ssize_t code, unsigned wait_ms,
     case -ETIMEDOUT:
         (void)err_say(err, -ETIMEDOUT, "vblkd on %s does not answer within %.1f s, it may hang",
                       rpc->path, wait_ms / 1000.0);
+        return STATUS_REFUSED;
+    case -ECANCELED:
+        (void)err_say(err, -ECANCELED, "interrupted");
         return STATUS_REFUSED;
     case -EMSGSIZE:
         (void)err_say(err, -EMSGSIZE,

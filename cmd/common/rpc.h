@@ -6,6 +6,7 @@
  */
 
 #include <jansson.h>
+#include <signal.h>
 
 #include "core/base/err.h"
 
@@ -16,6 +17,7 @@ struct rpc {
     size_t used;
     size_t room;
     json_int_t last_id;
+    const volatile sig_atomic_t *is_interrupted; /* lent: ends the wait; NULL: nothing does */
 };
 
 /* Returns 0, or the exit status with a sentence in `err`.  `path` is lent for rpc's life. */

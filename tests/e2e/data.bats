@@ -1317,6 +1317,13 @@ has_room() {
     is_gone vda
     wait_until 10 is_deleted new
     add_slowly fsync "$E2E_DIR/slow/new" --create --size 96M --preallocation full --cache writeback
+    process_signal adder TERM
+    wait_until 10 state_is vda opening
+    release fsync
+    adder_failed "interrupted: the disk is not added, and its file is deleted"
+    is_gone vda
+    [ ! -e "$E2E_DIR/slow/new" ]
+    add_slowly fsync "$E2E_DIR/slow/new" --create --size 96M --preallocation full --cache writeback
     process_signal vblkd TERM
     release fsync
     wait_until 20 process_ended vblkd
