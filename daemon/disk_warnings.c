@@ -149,7 +149,8 @@ void disk_warnings_of_config(json_t *list, const struct disk_config *config)
 {
     enum cache_mode mode;
 
-    if (!config->readonly && cache_mode_parse(config->image.cache, &mode) && mode == CACHE_UNSAFE) {
+    if (!config->readonly && !image_type_of(&config->image)->keeps_nothing &&
+        cache_mode_parse(config->image.cache, &mode) && mode == CACHE_UNSAFE) {
         add(list, "cache_unsafe",
             "cache is unsafe: what the guest flushes is not stable before the disk is stopped or "
             "removed, and a power cut, or a crash of this host, may cost its file systems");

@@ -237,8 +237,9 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
  */
 static void forget_pages(const struct image_file *image, const struct image_opts *opts)
 {
+    const struct image_range pages = image_range_pages(&opts->range); /* parts of one are kept */
     int ret = opts->is_taken && !image->is_direct
-                  ? posix_fadvise(image->fd, (off_t)image->range.offset, (off_t)image->range.length,
+                  ? posix_fadvise(image->fd, (off_t)pages.offset, (off_t)pages.length,
                                   POSIX_FADV_DONTNEED)
                   : 0;
 

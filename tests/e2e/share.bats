@@ -185,3 +185,35 @@ discards() {
     vblkctl add vda "$device"
     refused "cannot claim image $device" add left "$device" --length 4M
 }
+
+# hold DISK: a front-end that sends one write and stays.
+hold() {
+    process_start "hold-$1" "$top_builddir/tests/frontend-hold" "$(socket_of "$1")" 1
+}
+
+# state_is DISK STATE
+state_is() {
+    [ "$(field "$1" state)" = "$2" ]
+}
+
+@test "a guest that is migrated here waits for its range, and not for those beside it" {
+    local file
+
+    [ -x "$top_builddir/tests/frontend-hold" ] || skip "no tests/frontend-hold"
+    file=$(image both 4M)
+    start_vblkd
+    vblkctl add left "$file" --length 1M
+    vblkctl add there "$file" --offset 1M --length 1M
+    vblkctl add here "$file" --offset 1M --length 1M --incoming
+    refused "has 4194304 bytes, and the disk is bytes" add vda "$file" --offset 4M --length 1M --incoming
+    state_is here waiting
+    hold here
+    has_reason() { vblkctl list | grep -q "^here: .*in use by another disk or program that reads or writes it: there, a disk"; }
+    wait_until 10 has_reason
+    vblkctl remove there
+    wait_until 10 state_is here running
+    wait_until 10 grep -q "status 0" "$E2E_DIR/hold-here.log"
+    state_is left running
+    process_signal hold-here KILL
+    wait_until 10 process_ended hold-here
+}
