@@ -65,14 +65,13 @@ static void pause_drained(struct world *w, enum pause_reason reason)
     run_until(w, w->times_drained > before);
 }
 
-/* Of which each `every`th request fails, and is held; 0: none.  The device stays stopped. */
-static void use_image(struct world *w, unsigned every)
+static void use_image_that(struct world *w, unsigned every, bool holds)
 {
     struct image_opts opts = {.type = "null",
                               .size = DISK_BYTES,
                               .error = every > 0 ? -EIO : 0,
                               .error_every = every,
-                              .holds_errors = every > 0,
+                              .holds_errors = holds,
                               .max_inflight = 64};
     struct image *image;
 
@@ -82,6 +81,12 @@ static void use_image(struct world *w, unsigned every)
     }
     assert_int_equal(image_open(&image, &opts, NULL), 0);
     assert_int_equal(device_attach(&w->dev, image, NULL), 0);
+}
+
+/* Of which each `every`th request fails, and is held; 0: none.  The device stays stopped. */
+static void use_image(struct world *w, unsigned every)
+{
+    use_image_that(w, every, every > 0);
 }
 
 static void set_lanes(struct world *w, unsigned count)
@@ -403,6 +408,54 @@ static void ring_that_goes_on_in_the_same_connection_finds_what_it_held(void **s
     serve(w, 0, true);
 }
 
+static bool is_paused_by_error(const struct world *w)
+{
+    return w->dev.view.pause_mask & PAUSE_ERROR;
+}
+
+/* What the log keeps is tried by whoever serves the ring next, and may fail again. */
+static void pause_for_an_error_ends_with_its_ring_and_may_come_back(void **state)
+{
+    static const struct error_policy stop = {ERROR_STOP, ERROR_STOP};
+    struct world *w = *state;
+
+    use_image_that(w, 1, false);
+    device_set_errors(&w->dev, &stop);
+    connect_guest(w, modern, true);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    put_all(w, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        run_until(w, is_paused_by_error(w));
+        run_until(w, held(w) == DEPTH);
+        stop_ring(w, 0);
+        assert_false(is_paused_by_error(w));
+        assert_int_equal(answered(w, 0), 0);
+        device_guest_start_ring(&w->dev, &w->guest, 0, w->dev.ring[0].base);
+    }
+    run_until(w, is_paused_by_error(w));
+    use_image(w, 0);
+    assert_true(device_retry(&w->dev));
+    device_resume(&w->dev, PAUSE_ADMIN);
+    run_until(w, answered(w, 0) == DEPTH);
+    reap_all(w, 0, false);
+    serve(w, 1, false);
+}
+
+/* There is nobody who would try them. */
+static void removal_answers_what_the_log_would_keep(void **state)
+{
+    struct world *w = *state;
+
+    (void)hold_some(w, in_order, true);
+    pause_drained(w, PAUSE_EXIT);
+    device_fail_held(&w->dev);
+    expect_errors_in_order(w);
+    disconnect_guest(w);
+    device_resume(&w->dev, PAUSE_EXIT);
+    connect_guest(w, in_order, true);
+    assert_int_equal(w->dev.queue[0].ring.held_count, 0);
+}
+
 /* A driver that accepts the other one has begun anew: it does not wait for what was held. */
 static void other_format_of_rings_begins_with_a_fresh_log(void **state)
 {
@@ -455,6 +508,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_world(held_requests_are_left_to_the_log),
+        in_world(pause_for_an_error_ends_with_its_ring_and_may_come_back),
+        in_world(removal_answers_what_the_log_would_keep),
         in_world(requests_that_wait_for_their_turn_are_left_to_the_log),
         in_world(answers_that_wait_for_their_turn_interrupt_nobody),
         in_world(held_requests_are_answered_in_order_where_there_is_no_log),

@@ -104,17 +104,22 @@ static void use_file(struct world *w, enum cache_mode cache)
     use_image(w, image);
 }
 
-static void use_null(struct world *w, bool holds)
+static void use_null_that(struct world *w, int error, bool holds)
 {
     struct image_opts opts = {
         .type = "null", .size = IMAGE_BYTES, .error_every = 1, .max_inflight = 64};
     struct image *image;
 
     close_image(w);
-    opts.error = holds ? -EIO : 0;
+    opts.error = error;
     opts.holds_errors = holds;
     assert_int_equal(image_open(&image, &opts, NULL), 0);
     use_image(w, image);
+}
+
+static void use_null(struct world *w, bool holds)
+{
+    use_null_that(w, holds ? -EIO : 0, holds);
 }
 
 static void use_gate(struct world *w)
@@ -783,6 +788,27 @@ static void held_request_is_marked_when_it_fails_and_when_it_is_answered(void **
     reap(w, 0, 1);
 }
 
+/* It delivers zeroes. */
+static void ignored_read_is_marked_where_it_was_zeroed(void **state)
+{
+    static const struct error_policy ignore = {ERROR_IGNORE, ERROR_IGNORE};
+    struct world *w = *state;
+
+    use_null_that(w, -EIO, false);
+    device_set_errors(&w->dev, &ignore);
+    memset(w->arena.host + (w->data - GUEST), 0xaa, 3 * PAGE);
+    log_all(w);
+    put_data(w, 0, 0, VIRTIO_BLK_T_IN, w->data, 3 * PAGE);
+    device_park(&w->dev);
+    memcpy(w->before, w->arena.host, ARENA_BYTES);
+    device_unpark(&w->dev);
+    kick(w, 0);
+    reap(w, 0, 1);
+    assert_true(is_marked_at(w, w->data + 2 * PAGE));
+    assert_true(assert_changes_marked(w) >= 4);
+    assert_int_equal(w->arena.host[w->data - GUEST + 3 * PAGE - 1], 0);
+}
+
 /* The front-end resets a device of which something is held, and copies what it was answered. */
 static void reset_marks_what_it_answers(void **state)
 {
@@ -865,6 +891,7 @@ int main(void)
         world_test(log_that_a_ring_is_past_is_refused),
         world_test(reset_ends_the_log),
         world_test(held_request_is_marked_when_it_fails_and_when_it_is_answered),
+        world_test(ignored_read_is_marked_where_it_was_zeroed),
         world_test(reset_marks_what_it_answers),
         world_test(ring_that_is_stopped_and_started_goes_on_being_logged),
         world_test(truncated_log_breaks_the_rings_of_all_threads),
