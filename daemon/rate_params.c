@@ -5,23 +5,25 @@
 
 #define RATE_MEMBER(kind, member) .offset = offsetof(struct rates, of[kind].member)
 
-/* A limit, its burst, and how long that lasts. */
-#define RATE_ROWS(name, name_max, name_length, kind, param_type, none, what)                 \
-    {name,                                                                                   \
-     param_type,                                                                             \
-     RATE_MEMBER(kind, average),                                                             \
-     .max = RATE_MAX,                                                                        \
-     .is_quiet = true,                                                                       \
-     .help = "at most so many " what " a second",                                            \
-     .otherwise = none},                                                                     \
-        {name_max,         param_type,       RATE_MEMBER(kind, burst),                       \
-         .max = RATE_MAX,  .is_quiet = true, .help = "so many " what " a second in a burst", \
-         .otherwise = none},                                                                 \
-    {                                                                                        \
-        name_length, PARAM_INTEGER, RATE_MEMBER(kind, seconds),                              \
-            .value = 1, .min = 1, .max = UINT32_MAX, .is_quiet = true,                       \
-            .help = "seconds of such a burst"                                                \
+#define RATE_ROW(name, row_type, kind, member, none, text)                                \
+    {                                                                                     \
+        name, row_type, RATE_MEMBER(kind, member), .max = RATE_MAX, .is_quiet = true,     \
+                                                   .is_place = (row_type) == PARAM_BYTES, \
+                                                   .otherwise = none, .help = text        \
     }
+
+#define LENGTH_ROW(name, kind)                                                                    \
+    {                                                                                             \
+        name, PARAM_INTEGER, RATE_MEMBER(kind, seconds), .value = 1, .min = 1, .max = UINT32_MAX, \
+                                                         .is_quiet = true,                        \
+                                                         .help = "seconds of such a burst"        \
+    }
+
+/* A limit, its burst, and how long that lasts. */
+#define RATE_ROWS(name, name_max, name_length, kind, row_type, none, what)                       \
+    RATE_ROW(name, row_type, kind, average, none, "at most so many " what " a second"),          \
+        RATE_ROW(name_max, row_type, kind, burst, none, "so many " what " a second in a burst"), \
+        LENGTH_ROW(name_length, kind)
 
 #define NO_LIMIT "no limit"
 
@@ -38,7 +40,7 @@ const struct param rate_params[] = {
     RATE_ROWS("bps_write", "bps_write_max", "bps_write_max_length", RATE_BPS_WRITE, PARAM_BYTES,
               NO_LIMIT, "bytes of writes"),
     {"iops_size", PARAM_BYTES, .offset = offsetof(struct rates, iops_size), .max = RATE_SIZE_MAX,
-     .is_quiet = true, .help = "a larger request counts as several of so much",
+     .is_quiet = true, .is_place = true, .help = "a larger request counts as several of so much",
      .otherwise = "each counts as one"},
     {.name = NULL},
 };

@@ -413,7 +413,7 @@ EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.b
 	tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
 EXTRA_DIST += tests/e2e/migrate.bats tests/e2e/migrate.py
 EXTRA_DIST += tests/e2e/vblkvm.bats tests/e2e/vblkvm_terminal.py
-EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats
+EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/limits.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats
 EXTRA_DIST += .ci/run scripts/check scripts/demo scripts/deps scripts/skipped scripts/sources tests/e2e/firmware.bats \
 	tests/e2e/guest.bats tests/e2e/live.bats tests/lib/complete.bash tests/lib/e2e.bash \
 	tests/guest/agent tests/guest/agentctl tests/guest/umlrun tests/guest/blkverify.c tests/guest/fetch-kernel \

@@ -29,8 +29,8 @@ enum param_type {
 struct param {
     const char *name; /* NULL ends a table */
     enum param_type type;
-    bool is_required; /* in a kind: where that is the target's */
-    bool is_place;    /* bytes: where something begins, so 0 is as good as any on a command line */
+    bool is_required;   /* in a kind: where that is the target's */
+    bool is_place;      /* bytes: 0 may be given on a command line, as a place or as none */
     bool is_power_of_2; /* or `value`, where that is 0 */
     bool is_change;     /* PARAM_GROUP: what is not given reads as absent, not as its default */
     bool is_told;       /* in a kind: answers about the disk have it */

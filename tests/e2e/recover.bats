@@ -42,7 +42,7 @@ rings_of() {
 @test "a guest whose daemon is killed under load goes on, by split and packed rings and two threads" {
     start_vblkd
     add_disk vda 64M --threads 2 --cache writeback # by threads, which end in any order
-    add_disk vdb 64M --threads 2
+    add_disk vdb 64M --threads 2 --iops-write 2000 # those that wait for it are in flight, too
     guest_start a --smp 2 --disk "$(socket_of vda),queues=2" \
         --disk "$(socket_of vdb),queues=2,packed=on"
     [ "$(rings_of vda format)" = "'format': 'split'" ]
