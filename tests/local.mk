@@ -395,7 +395,7 @@ TESTS += $(FUZZERS)
 endif
 
 EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.bats \
-	tests/bench/compare tests/bench/discard tests/bench/images.py tests/bench/load.py tests/bench/servers.py \
+	tests/bench/compare tests/bench/discard tests/bench/images.py tests/bench/limits tests/bench/load.py tests/bench/servers.py \
 	tests/bench/scale tests/bench/tables.py \
 	tests/fuzz/corpus tests/proofs
 
