@@ -899,6 +899,98 @@ static void set_that_ends_then_is_kept(void **state)
     assert_int_equal(b->table.config.settings.poll_us, 7);
 }
 
+/* ---- groups of disks that share their limits ---- */
+
+/* All disks but the first are of null images, so they are there at once. */
+static struct disk *add_to_group(struct bench *b, const char *name, const char *group, int64_t iops)
+{
+    struct settings *settings = &b->config.settings;
+
+    prepare_add(b);
+    b->config.image = (struct image_config){.type = "null", .cache = "none", .size = IMAGE_BYTES};
+    (void)snprintf(b->config.name, sizeof(b->config.name), "%s", name);
+    (void)snprintf(b->config.socket, sizeof(b->config.socket), "%s.%s", b->image, name);
+    (void)snprintf(settings->group, sizeof(settings->group), "%s", group);
+    settings->rates.of[RATE_IOPS].average = iops;
+    assert_int_equal(registry_add(&b->registry, &b->config, on_done, b, NULL), 0);
+    assert_int_equal(wait_done(b), 0);
+    return registry_find(&b->registry, name, NULL);
+}
+
+static int64_t iops_of(const struct disk *disk)
+{
+    return disk->record.config.settings.rates.of[RATE_IOPS].average;
+}
+
+static struct settings change_of(const char *group, int64_t iops)
+{
+    struct settings change = {.poll_us = PARAM_ABSENT,
+                              .poll_cpu = PARAM_ABSENT,
+                              .batch = PARAM_ABSENT,
+                              .threads = PARAM_ABSENT,
+                              SAME_RATES};
+
+    (void)snprintf(change.group, sizeof(change.group), "%s", group);
+    change.rates.of[RATE_IOPS].average = iops;
+    return change;
+}
+
+static void change_disk(struct bench *b, struct disk *disk, const char *group, int64_t iops)
+{
+    struct settings change = change_of(group, iops);
+
+    assert_int_equal(disk_set(disk, &change, on_done, b, NULL), 0);
+    assert_int_equal(wait_done(b), 0);
+}
+
+static void group_has_one_set_of_limits(void **state)
+{
+    struct bench *b = *state;
+    struct disk *first, *second, *other;
+
+    start_registry(b, 60000);
+    first = add_to_group(b, "a", "g", 100);
+    second = add_to_group(b, "b", "g", 0);
+    other = add_to_group(b, "c", "none", 7);
+    assert_int_equal(iops_of(second), 100);
+    change_disk(b, second, "", 50);
+    assert_int_equal(iops_of(first), 50);
+    assert_int_equal(iops_of(other), 7);
+    change_disk(b, first, "none", PARAM_ABSENT);
+    change_disk(b, second, "", 20);
+    assert_int_equal(iops_of(first), 50);
+    change_disk(b, other, "g", PARAM_ABSENT);
+    assert_int_equal(iops_of(other), 20);
+    change_disk(b, other, "", 0);
+    assert_int_equal(iops_of(second), 0);
+    begin_end(b);
+    end(b);
+}
+
+static void disk_that_joins_changes_no_limits(void **state)
+{
+    struct bench *b = *state;
+    struct settings change = change_of("g", 5);
+    struct disk *disk;
+    struct err err;
+
+    start_registry(b, 60000);
+    (void)add_to_group(b, "a", "g", 100);
+    disk = add_to_group(b, "b", "none", 0);
+    assert_int_equal(disk_set(disk, &change, on_done, b, &err), -EEXIST);
+    assert_non_null(strstr(err.text, "b: group: g has limits already, which are also those of a"));
+    (void)snprintf(b->config.name, sizeof(b->config.name), "c");
+    (void)snprintf(b->config.socket, sizeof(b->config.socket), "%s.c", b->image);
+    (void)snprintf(b->config.settings.group, sizeof(b->config.settings.group), "g");
+    b->config.settings.rates.of[RATE_IOPS].average = 5;
+    assert_int_equal(registry_add(&b->registry, &b->config, on_done, b, &err), -EEXIST);
+    change = change_of("g", 100); /* the same */
+    assert_int_equal(disk_set(disk, &change, on_done, b, NULL), 0);
+    assert_int_equal(wait_done(b), 0);
+    begin_end(b);
+    end(b);
+}
+
 /* ---- sockets whose directory goes ---- */
 
 static void wait_is(struct bench *b, bool (*is_true)(struct bench *b))
@@ -1146,6 +1238,8 @@ int main(void)
         bench_test(start_that_fails_by_a_time_out_of_the_file_system_is_not_kept),
         bench_test(remove_that_ends_then_is_kept),
         bench_test(set_that_ends_then_is_kept),
+        bench_test(group_has_one_set_of_limits),
+        bench_test(disk_that_joins_changes_no_limits),
         bench_test(directory_that_a_disk_has_not_found_is_left_alone_by_control),
         bench_test(what_a_guest_says_of_its_cache_is_kept),
         bench_test(what_a_guest_says_and_is_not_kept_is_told),
