@@ -51,7 +51,7 @@ is_served() {
 }
 
 @test "a device of 4096 bytes a sector is served in sectors of 512, by each engine and two threads" {
-    local device engine
+    local device engine shown
 
     device=$(loop 16M)
     run vblkctl add vda "$device" --logical-block-size 512
@@ -80,6 +80,13 @@ is_served() {
     vblkctl start vda
     kill_vblkd
     start_vblkd
+    shown=$(vblkctl show vda --shown)
+    vblkctl remove vda
+    run vblkctl add vda "$device" --as-shown "$shown"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"a disk that is added with --emulate-512 is served from it"* ]]
+    vblkctl add vda "$device" --as-shown "$shown" --emulate-512 --threads 2
+    [ "$(vblkctl show vda --shown)" = "$shown" ]
     verified --iodepth 8
     vblkctl remove vda
     vblkctl add vda "$device" --emulate-512 --cache writeback
@@ -99,7 +106,7 @@ is_served() {
     guest_bg a load "exec blkverify load --offset 48M --size 1M --block 512 --depth 24 --seconds 0 /dev/vda"
     guest_run a 'mkfs.ext4 -q -b 1024 /dev/vda 40960 && mount -t ext4 /dev/vda /mnt'
     guest_run a 'dd if=/dev/urandom of=/mnt/file bs=1000 count=4000 2>/dev/null && sync && sha256sum </mnt/file >/mnt/sum'
-    for _ in 1 2 3; do
+    for _ in 1 2; do
         wait_until 60 is_served
         sleep "0.$((RANDOM % 50 + 10))"
         kill_vblkd
@@ -143,7 +150,20 @@ is_served() {
     [ "$(field vda logical_block_size image.block_size)" = "512 512" ]
     vblkctl replace vda "$E2E_DIR/large/vda" --force
     [ "$(field vda logical_block_size image.block_size)" = "512 4096" ]
+    run vblkctl resize vda $(((8 << 20) + 512))
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"8389120 bytes are no number of whole blocks of 4096"* ]]
+    [ "$(stat -c %s "$E2E_DIR/large/vda")" -eq $((8 << 20)) ]
+    vblkctl resize vda 9M
     verified --iodepth 8
+    run vblkctl resize vda $(((8 << 20) + 512)) --shrink
+    [ "$status" -eq 1 ]
+    truncate -s $(((9 << 20) + 512)) "$E2E_DIR/large/vda"
+    run vblkctl resize vda --refresh
+    [ "$status" -eq 1 ]
+    vblkctl resize vda 8M --shrink
+    [ "$(field vda size image.size)" = "8388608 8388608" ]
+    [ "$(stat -c %s "$E2E_DIR/large/vda")" -eq $((8 << 20)) ]
     vblkctl add vdc --empty --emulate-512
     truncate -s 1M "$E2E_DIR/large/vdc"
     vblkctl insert vdc "$E2E_DIR/large/vdc"
