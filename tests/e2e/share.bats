@@ -140,6 +140,9 @@ sum_of() {
     done
     discards left
     discards right
+    vblkctl add odd "$file" --offset 1536 --length 64K --readonly --cache writeback
+    [ "$(field odd alignment_offset physical_block_size)" = "2560 4096" ]
+    vblkctl remove odd
     vblkctl add first "$file" --offset 0 --length 1M --readonly
     vblkctl add rest "$file" --offset 17M --readonly
     [ "$(field rest size)" -eq $((3 << 20)) ]
@@ -155,6 +158,14 @@ sum_of() {
     truncate -s 24M "$file"
     vblkctl start right
     [ "$(field right size)" -eq 8388608 ]
+    vblkctl stop right
+    cp --sparse=always "$file" "$E2E_DIR/copy.img"
+    vblkctl replace right "$E2E_DIR/copy.img"
+    vblkctl start right
+    [ "$(field right size image.offset)" = "8388608 9437184" ]
+    vblkctl eject right
+    vblkctl insert right "$E2E_DIR/copy.img"
+    [ "$(field right size image.offset image.length)" = "25165824 0 0" ]
 }
 
 # discards DISK: all of it, up to its edges.
