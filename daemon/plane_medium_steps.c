@@ -11,6 +11,7 @@
 #include "daemon/plane_fate.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_look.h"
+#include "daemon/plane_notice.h"
 #include "daemon/plane_sync.h"
 #include "daemon/plane_wait.h"
 #include "daemon/protocol.h"
@@ -156,10 +157,14 @@ static void settle(struct plane *plane)
     plane_image_name(plane, medium->asked.image.path);
     plane->image_id = medium->kept.id;
     plane_look_opened(plane);
+    plane->resize.left_over = 0;
     say_settled(plane);
     if (medium->asked.change != MEDIUM_REPLACE) {
         plane->loss.code = 0; /* of another medium */
         say_size(plane, size);
+    }
+    if (plane->state == PLANE_RUNNING) {
+        plane_notice_begin(plane); /* of an empty disk nobody has looked for growth */
     }
     if (plane->state == PLANE_FAILED) {
         (void)snprintf(plane->reason, sizeof(plane->reason),
