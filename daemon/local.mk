@@ -79,4 +79,5 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/state.c daemon/state.h \
 	daemon/state_table.c daemon/state_table.h \
 	daemon/stuck.c daemon/stuck.h \
+	daemon/told_json.c daemon/told_json.h \
 	daemon/worker.c daemon/worker.h

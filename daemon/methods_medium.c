@@ -7,6 +7,7 @@
 #include "daemon/disk_json.h"
 #include "daemon/disk_medium.h"
 #include "daemon/json_memory.h"
+#include "daemon/told_json.h"
 
 struct target {
     char name[DISK_NAME_BYTES];
@@ -70,6 +71,9 @@ static void on_medium_changed(struct op *op)
     result = disk_json_show(op->disk, op->info);
     (void)json_object_set_new(result, "changed", json_boolean(op->has_changed));
     (void)json_object_set_new(result, "image_before", path[0] ? call_text(path) : json_null());
+    if (op->request.medium->change != MEDIUM_REPLACE) {
+        told_json_set(result, op->has_changed, op->request.told, op->info->peer.comm);
+    }
     call_result(op->arg, json_memory_check(result, before));
 }
 

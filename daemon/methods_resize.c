@@ -8,6 +8,7 @@
 #include "daemon/disk_json.h"
 #include "daemon/json_memory.h"
 #include "daemon/protocol.h"
+#include "daemon/told_json.h"
 
 #define FIELD(member) .offset = offsetof(struct resize_target, member)
 
@@ -25,49 +26,15 @@ const struct param resize_params[] = {
     {NULL},
 };
 
-static const char *const guest_names[] = {
-    [VHOST_USER_TOLD] = "told",
-    [VHOST_USER_WILL_TELL] = "when_started",
-    [VHOST_USER_CANNOT_TELL] = "not_told",
-    [VHOST_USER_NOBODY] = "none",
-};
-
-/* What a front-end that gave no channel can be made to do.  `comm` may be cut to 15 bytes. */
-static const char *advice_for(const char *comm)
-{
-    static const struct {
-        const char *comm;
-        const char *advice;
-    } table[] = {
-        {"firecracker",
-         "PATCH /drives/ID of Firecracker's API, with the drive_id alone, has it read the size"},
-        {"cloud-hyperviso",
-         "this cloud-hypervisor sees it when the guest is rebooted; versions from August 2026 on "
-         "are told"},
-        {"qemu", "this QEMU sees it when it is started anew"},
-    };
-
-    for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
-        if (strncmp(comm, table[i].comm, strlen(table[i].comm)) == 0) {
-            return table[i].advice;
-        }
-    }
-    return "it sees it when it reads the config space anew: when it is started again";
-}
-
 static json_t *resized_json(const struct op *op)
 {
     unsigned before = json_memory_failures();
     const struct plane_request *request = &op->request;
-    bool is_silent = op->has_changed && request->told == VHOST_USER_CANNOT_TELL;
     json_t *result = disk_json_show(op->disk, op->info);
 
     (void)json_object_set_new(result, "changed", json_boolean(op->has_changed));
     (void)json_object_set_new(result, "old_size", json_integer((json_int_t)request->old_size));
-    (void)json_object_set_new(
-        result, "guest", op->has_changed ? json_string(guest_names[request->told]) : json_null());
-    (void)json_object_set_new(
-        result, "advice", is_silent ? json_string(advice_for(op->info->peer.comm)) : json_null());
+    told_json_set(result, op->has_changed, request->told, op->info->peer.comm);
     return json_memory_check(result, before);
 }
 

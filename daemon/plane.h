@@ -337,6 +337,7 @@ struct plane_medium {
     struct plane_request *request; /* who waits for it, NULL: nobody any more */
     struct image_opening *opening; /* NULL: none is */
     struct image_closing *closing; /* NULL: none is */
+    enum vhost_user_told told;     /* insert, eject: what its guest knows of the other size */
     struct image *image;           /* owned: not the disk's yet, or no longer; NULL: none is */
     struct device_sync flush;
     struct device_change change;

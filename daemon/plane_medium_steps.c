@@ -44,6 +44,7 @@ void plane_medium_tell(struct plane *plane)
         return;
     }
     request->err = medium->refusal;
+    request->told = medium->told;
     request->is_done = medium->refusal.code == 0;
     request->has_changed = request->is_done && !is_as_before(medium);
     plane_wait_answer(plane, request);
@@ -140,9 +141,7 @@ static void say_size(struct plane *plane, uint64_t size)
     if (!device_image(plane->dev)) {
         device_set_capacity(plane->dev, size);
     }
-    if (plane->vu) {
-        vhost_user_config_changed(plane->vu);
-    }
+    plane->medium.told = plane->vu ? vhost_user_config_changed(plane->vu) : VHOST_USER_NOBODY;
 }
 
 /* By now it is in the table, and the lanes have it, if they have any. */

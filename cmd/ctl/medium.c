@@ -6,6 +6,7 @@
 
 #include "cmd/ctl/list.h"
 #include "cmd/ctl/print.h"
+#include "cmd/ctl/resize.h"
 
 int medium_check_add(const struct args *args, struct err *err)
 {
@@ -30,6 +31,15 @@ static const char *path_or_none(const char *path)
     return path[0] ? path : "none";
 }
 
+/* Of insert and eject. */
+static void print_guest(const json_t *disk)
+{
+    if (print_text_of(disk, "guest")[0]) {
+        printf("; %s%s", resize_guest_knows(disk), print_text_of(disk, "advice"));
+    }
+    printf("\n");
+}
+
 void medium_print(const json_t *disk, const struct args *args)
 {
     const char *name = print_text_of(disk, "name");
@@ -39,8 +49,9 @@ void medium_print(const json_t *disk, const struct args *args)
     if (json_is_false(json_object_get(disk, "changed"))) {
         printf("%s: %s, its image is %s, as it was before\n", name, state, path);
     } else {
-        printf("%s: %s, its image is %s, and was %s\n", name, state, path,
+        printf("%s: %s, its image is %s, and was %s", name, state, path,
                path_or_none(print_text_of(disk, "image_before")));
+        print_guest(disk);
     }
     list_warnings(disk, name);
 }

@@ -30,8 +30,9 @@ int resize_check(const struct args *args, struct err *err)
     return 0;
 }
 
-static const char *what_guest_knows(const char *guest)
+const char *resize_guest_knows(const json_t *disk)
 {
+    const char *guest = print_text_of(disk, "guest");
     static const struct {
         const char *guest;
         const char *text;
@@ -77,7 +78,7 @@ void resize_print(const json_t *disk, const struct args *args)
     } else {
         printf("%s: %s, was %s; %s%s\n", name, now,
                say_size(print_number_of(disk, "old_size"), before, sizeof(before)),
-               what_guest_knows(print_text_of(disk, "guest")), print_text_of(disk, "advice"));
+               resize_guest_knows(disk), print_text_of(disk, "advice"));
     }
     list_warnings(disk, name);
 }
