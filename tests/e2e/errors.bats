@@ -171,7 +171,7 @@ all_are_full() {
 }
 
 # On a tmpfs by the page cache, on ext4 by O_DIRECT, each with and without all writes stable.
-@test "errors: a guest outlasts file systems that are full, a kill meanwhile, and finds each byte" {
+@test "errors: a guest outlasts file systems that are full, a kill and a move meanwhile, and finds each byte" {
     local disk disks=(vda vdb vdc vdd)
 
     small_fs
@@ -199,12 +199,19 @@ all_are_full() {
     vblkctl start vdb
     vblkctl set vdb threads=1
     wait_until 30 all_are_full
+    vblkctl stop vdc
+    cp --sparse=always "$E2E_DIR/small/vdc.img" "$E2E_DIR/vdc.img"
+    vblkctl replace vdc "$E2E_DIR/vdc.img"
+    vblkctl start vdc # where there is room
+    guest_bg_wait a vdc
+    iostatus_is vdc ok
+    iostatus_is vdb nospace
     rm "$E2E_DIR"/{full,small}/ballast
-    for disk in "${disks[@]}"; do
+    for disk in vda vdb vdd; do
         vblkctl start "$disk"
+        guest_bg_wait a "$disk"
     done
     for disk in "${disks[@]}"; do
-        guest_bg_wait a "$disk"
         guest_run a "blkverify verify --size 8M --depth 8 /dev/$disk"
         iostatus_is "$disk" ok
         [ "$(stat_of "$disk" requests.write.errors requests.flush.errors)" = "0 0" ]
