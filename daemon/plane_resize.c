@@ -372,6 +372,15 @@ static int refuse_busy(const struct plane *plane, struct err *err)
     return -EBUSY;
 }
 
+/* Guests of other disks would not be told before it is cut. */
+static int refuse_shared(const struct plane *plane, struct err *err)
+{
+    (void)err_say(err, -EBUSY, "%s: its image is shared, and others may use what would be cut",
+                  plane->opts.name);
+    err_hint(err, "have nobody else use the image, and add the disk anew without --shareable");
+    return -EBUSY;
+}
+
 static int check_size(const struct plane *plane, const struct plane_request *request,
                       struct err *err)
 {
@@ -396,7 +405,8 @@ static int check_size(const struct plane *plane, const struct plane_request *req
         err_hint(err, "have the guest use no more than that first, and then --shrink");
         return -EINVAL;
     }
-    return 0;
+    return request->size < capacity && plane->opts.image.is_shareable ? refuse_shared(plane, err)
+                                                                      : 0;
 }
 
 static int check_request(const struct plane *plane, const struct plane_request *request,

@@ -70,6 +70,8 @@ qemu_takes() {
     vblkctl add vdb "$file" --shareable
     vblkctl add vdc "$file" --shareable --readonly
     vblkctl show vda | grep -q "^shareable: *yes$"
+    refused "vda: its image is shared, and others may use what would be cut" resize vda 8M --shrink
+    [ "$(stat -c %s "$file")" -eq $((16 << 20)) ]
     load_begins vda --size 8M
     load_begins vdb --offset 8M
     if type qemu-system-x86_64 >/dev/null 2>&1; then
