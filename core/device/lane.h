@@ -37,6 +37,9 @@
  */
 #define LANE_ARRAYS 128u
 
+/* As many more while they wait for a limit.  What none is left for keeps one of those above. */
+#define LANE_LATE_ARRAYS 1024u
+
 struct queue;
 struct throttle;
 
@@ -75,30 +78,31 @@ struct lane {
     uv_timer_t gate; /* active while a ring is gated, or has delayed requests */
     uv_timer_t tidy; /* active while the image keeps memory */
     struct context context;
-    struct path *path;    /* owned, NULL: the image is closed */
-    uint64_t ready;       /* rings to look at; bit = index */
-    uint64_t used;        /* rings that have had requests: worth looking at in a spin */
-    uint64_t quiet;       /* rings that were told not to kick */
-    uint64_t unpublished; /* rings that have finished requests to show */
-    uint64_t untold;      /* rings that were shown some without a signal: look once more */
-    uint64_t just_untold; /* of these, since the last such look began */
-    uint64_t aside;       /* rings whose next chain found no array: quiet, not ready */
-    unsigned first_aside; /* the one of them to begin with when there is one */
-    bool aside_had_all;   /* those rings filled the last batch, and others have waited */
-    uint64_t gated;       /* rings whose next request may not go yet: quiet, not ready */
-    uint64_t gate_ns;     /* what its timer was set to */
-    uint64_t delayed;     /* rings with requests that may not go yet */
-    unsigned first_late;  /* the one of them to begin with */
-    struct slots arrays;  /* for long chains of its rings: struct ring_array */
-    uint64_t now_ns;      /* as of the last callback or turn */
-    uint64_t turn_end_ns; /* then the loop's other handles have their turn */
-    unsigned first;       /* the ring to begin with, as those before it had their turn */
-    bool was_held_up;     /* by the front-end, which gets no more signals */
-    bool has_turn_work;   /* the check phase has something to do */
-    bool image_goes_on;   /* it was still at work when the last submit came back */
-    bool holds_errors;    /* as its image has it */
-    bool has_failed;      /* what is held for a person; until the disk's thread has been told */
-    bool has_found_loss;  /* of memory; until the disk's thread has been told */
+    struct path *path;        /* owned, NULL: the image is closed */
+    uint64_t ready;           /* rings to look at; bit = index */
+    uint64_t used;            /* rings that have had requests: worth looking at in a spin */
+    uint64_t quiet;           /* rings that were told not to kick */
+    uint64_t unpublished;     /* rings that have finished requests to show */
+    uint64_t untold;          /* rings that were shown some without a signal: look once more */
+    uint64_t just_untold;     /* of these, since the last such look began */
+    uint64_t aside;           /* rings whose next chain found no array: quiet, not ready */
+    unsigned first_aside;     /* the one of them to begin with when there is one */
+    bool aside_had_all;       /* those rings filled the last batch, and others have waited */
+    uint64_t gated;           /* rings whose next request may not go yet: quiet, not ready */
+    uint64_t gate_ns;         /* what its timer was set to */
+    uint64_t delayed;         /* rings with requests that may not go yet */
+    unsigned first_late;      /* the one of them to begin with */
+    struct slots arrays;      /* for long chains of its rings: struct ring_array */
+    struct slots late_arrays; /* for those of them that wait for a limit */
+    uint64_t now_ns;          /* as of the last callback or turn */
+    uint64_t turn_end_ns;     /* then the loop's other handles have their turn */
+    unsigned first;           /* the ring to begin with, as those before it had their turn */
+    bool was_held_up;         /* by the front-end, which gets no more signals */
+    bool has_turn_work;       /* the check phase has something to do */
+    bool image_goes_on;       /* it was still at work when the last submit came back */
+    bool holds_errors;        /* as its image has it */
+    bool has_failed;          /* what is held for a person; until the disk's thread has been told */
+    bool has_found_loss;      /* of memory; until the disk's thread has been told */
     struct spin spin;
     struct batch batch;
     struct flight flight;

@@ -23,11 +23,33 @@ static enum delay_way way_of(const struct request *request)
     return request->io.op == IO_READ ? DELAY_READS : DELAY_WRITES;
 }
 
+/* Long ones that go past it need their arrays.  A discard has its segments in one. */
+static void give_array_back(struct lane *lane, struct request *request)
+{
+    struct chain *chain = &request->chain;
+    bool has_data = request->io.op == IO_READ || request->io.op == IO_WRITE;
+    const struct iovec *first = has_data ? request->io.iov : request->ranges;
+    size_t count = has_data ? request->io.iov_count : chain->out_count;
+    size_t before = (size_t)(first - chain->iov);
+
+    if (!ring_move_array(chain, before + count, &lane->late_arrays)) {
+        return;
+    }
+    if (has_data) {
+        request->io.iov = chain->iov + before;
+    } else {
+        request->ranges = chain->iov + before;
+    }
+}
+
 /* Of one that is given to the image later the clock of the statistics does not run. */
 static void delay_request(struct lane *lane, struct delayed *delayed, struct request *request)
 {
     *link_of(request) = (struct delay_link){.since_ns = lane->now_ns};
     request->start_ns = UINT64_MAX;
+    if (request->chain.is_long) {
+        give_array_back(lane, request);
+    }
     if (delayed->first) {
         link_of(delayed->last)->next = request;
     } else {

@@ -45,6 +45,27 @@ static bool is_lane_current(const struct context *context)
 static const struct context_ops context_ops = {
     .wake = context_wakes, .send = context_sends, .is_current = is_lane_current};
 
+/* Of both no memory is used before it is needed. */
+static int init_arrays(struct lane *lane)
+{
+    int ret = slots_init(&lane->arrays, sizeof(struct ring_array), LANE_ARRAYS);
+
+    if (ret < 0) {
+        return ret;
+    }
+    ret = slots_init(&lane->late_arrays, sizeof(struct ring_array), LANE_LATE_ARRAYS);
+    if (ret < 0) {
+        slots_fini(&lane->arrays);
+    }
+    return ret;
+}
+
+static void fini_arrays(struct lane *lane)
+{
+    slots_fini(&lane->late_arrays);
+    slots_fini(&lane->arrays);
+}
+
 int lane_init(struct lane *lane, struct lane_view *view, unsigned index, uv_loop_t *loop,
               void (*turned)(struct lane *lane), void *owner)
 {
@@ -56,13 +77,13 @@ int lane_init(struct lane *lane, struct lane_view *view, unsigned index, uv_loop
     batch_init(&lane->batch, 0, now_ns());
     lane->context.flight = &lane->flight;
     lane->context.freed = &lane->stats.freed;
-    ret = slots_init(&lane->arrays, sizeof(struct ring_array), LANE_ARRAYS);
+    ret = init_arrays(lane);
     if (ret < 0) {
         return ret;
     }
     ret = mailbox_init(&lane->mailbox, loop);
     if (ret < 0) {
-        slots_fini(&lane->arrays);
+        fini_arrays(lane);
         return ret;
     }
     (void)uv_check_init(loop, &lane->check); /* these four cannot fail */
@@ -99,7 +120,7 @@ static void on_handle_closed(uv_handle_t *handle)
 void lane_close(struct lane *lane, void (*closed)(struct lane *lane))
 {
     lane->closed = closed;
-    slots_fini(&lane->arrays);
+    fini_arrays(lane);
     mailbox_discard(&lane->mailbox);
     mailbox_close(&lane->mailbox);
     uv_close((uv_handle_t *)&lane->look, on_handle_closed);

@@ -45,9 +45,10 @@
 #define RING_MAX_IOVS 1279u
 #endif
 
-/* The pieces of a chain that has more than its slot has room for.  From slots of their own. */
+/* The pieces of a chain that has more than its slot has room for.  Of slots of their own. */
 struct ring_array {
-    struct slot slot; /* first */
+    struct slot slot;   /* first */
+    struct slots *from; /* lent: where it goes back to */
     struct iovec iov[RING_MAX_IOVS];
 };
 
@@ -326,6 +327,12 @@ static inline void ring_push(struct ring *ring, struct chain *chain, uint32_t le
         ring->format->push(ring, chain, len);
     }
 }
+
+/*
+ * Move the first `count` pieces of a chain that has an array into one of `to`, so that its own is
+ * free.  Returns false when there is none.
+ */
+bool ring_move_array(struct chain *chain, size_t count, struct slots *to);
 
 /* Let go of a chain that cannot be answered: the ring is broken. */
 void ring_drop(struct ring *ring, struct chain *chain);

@@ -230,6 +230,21 @@ void ring_retry(struct ring *ring)
     ring->is_retrying = ring->held_count > 0;
 }
 
+bool ring_move_array(struct chain *chain, size_t count, struct slots *to)
+{
+    struct ring_array *array = containerof(chain->iov, struct ring_array, iov);
+    struct ring_array *other = slots_take(to);
+
+    if (!other) {
+        return false;
+    }
+    other->from = to;
+    memcpy(other->iov, array->iov, count * sizeof(*array->iov));
+    chain->iov = other->iov;
+    slots_give(array->from, array);
+    return true;
+}
+
 void ring_drop(struct ring *ring, struct chain *chain)
 {
     ring_forget_chain(ring, chain);

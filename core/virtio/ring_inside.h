@@ -98,7 +98,9 @@ static inline struct chain *ring_take_chain(struct ring *ring, unsigned id)
 static inline void ring_give_chain(struct ring *ring, struct chain *chain)
 {
     if (chain->is_long) {
-        slots_give(ring->layout.arrays, containerof(chain->iov, struct ring_array, iov));
+        struct ring_array *array = containerof(chain->iov, struct ring_array, iov);
+
+        slots_give(array->from, array);
     }
     slots_give(&ring->slots, chain);
 }

@@ -26,6 +26,7 @@ static bool take_array(struct ring *ring, struct chain *chain)
         chain->lacks_array = true;
         return false;
     }
+    array->from = ring->layout.arrays;
     memcpy(array->iov, chain->iov, chain->room * sizeof(*array->iov));
     chain->iov = array->iov;
     chain->room = RING_MAX_IOVS;

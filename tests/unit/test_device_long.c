@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/device/device_state.h"
+#include "core/device/throttle.h"
 #include "tests/lib/driver.h"
 #include "tests/unit/count_alloc.h"
 
@@ -412,6 +413,28 @@ static void fill(struct world *w, unsigned ring)
     assert_true(is_asleep(w));
 }
 
+/* What ring 0 has waits, until all of it may go. */
+static bool may_go;
+
+static uint64_t opens_at_once_ns(struct throttle *throttle, const struct queue *q, uint64_t now)
+{
+    return now;
+}
+
+static uint64_t first_ring_waits_ns(struct throttle *throttle, const struct request *request,
+                                    uint64_t now)
+{
+    return request->queue->index > 0 || may_go ? now : UINT64_MAX;
+}
+
+static void goes_unasked(struct throttle *throttle, const struct request *request, uint64_t now)
+{
+}
+
+static struct throttle late_first_ring = {
+    .ops = &(const struct throttle_ops){
+        .opens_ns = opens_at_once_ns, .admits_ns = first_ring_waits_ns, .took = goes_unasked}};
+
 /* All that was put into a ring is answered. */
 static void finish(struct world *w, unsigned ring)
 {
@@ -426,6 +449,46 @@ static void finish(struct world *w, unsigned ring)
 }
 
 /* ---- the tests ---- */
+
+/* Each is as the first, which has not waited. */
+static void assert_pieces(const struct world *w, unsigned count)
+{
+    const struct io *first = w->keeper.kept.first;
+    const struct io *io = first;
+
+    for (unsigned i = 0; i < count; i++) {
+        assert_non_null(io);
+        assert_int_equal(io->iov_count, first->iov_count);
+        assert_memory_equal(io->iov, first->iov, io->iov_count * sizeof(*io->iov));
+        io = io->next;
+    }
+}
+
+/* However many wait for a limit, those that may go find an array. */
+static void long_ones_that_wait_leave_arrays_to_others(void **state)
+{
+    struct world *w = *state;
+
+    may_go = false;
+    device_set_throttle(&w->dev, &late_first_ring);
+    put_and_kick(w, 0, SIZE, true);
+    turns(w, 20);
+    assert_int_equal(w->keeper.count, 0);
+    assert_int_equal(w->dev.queue[0].ring.inflight, SIZE);
+    put_and_kick(w, 1, 5, true);
+    turns(w, 5);
+    assert_int_equal(w->keeper.count, 5);
+    may_go = true;
+    device_set_throttle(&w->dev, &late_first_ring);
+    turns(w, 20);
+    assert_int_equal(w->keeper.count, SIZE + 5);
+    assert_pieces(w, SIZE + 5);
+    finish(w, 0);
+    finish(w, 1);
+    device_set_throttle(&w->dev, NULL);
+    fill(w, 0); /* and all are back where they came from */
+    finish(w, 0);
+}
 
 static void ring_that_finds_no_array_goes_on_when_one_comes_back(void **state)
 {
@@ -750,6 +813,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         with_image_kept(ring_that_finds_no_array_goes_on_when_one_comes_back),
+        with_image_kept(long_ones_that_wait_leave_arrays_to_others),
         with_image_kept(ring_that_waits_costs_no_time),
         with_image_kept(ring_that_waits_is_not_looked_at_when_it_is_kicked),
         with_image_kept(short_requests_of_other_rings_pass),
