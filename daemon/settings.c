@@ -37,7 +37,7 @@ const struct param settings_params[] = {
      .members = rate_params},
     {"group", PARAM_STRING, .offset = offsetof(struct settings, group),
      .size = sizeof(((struct settings *)NULL)->group), .text = GROUP_NONE, .is_quiet = true,
-     .help = "disks of one group share one limit"},
+     .word = "NAME", .help = "disks of one group share one limit"},
     {"engine", PARAM_STRING, .offset = offsetof(struct settings, engine),
      .size = sizeof(((struct settings *)NULL)->engine), .text = "auto", .choices = engine_names,
      .word = "ENGINE", .help = "how the image is accessed"},
