@@ -321,11 +321,18 @@ static void on_looked(struct errand *errand)
 
 /* ---- what is asked for ---- */
 
-static void say_late(struct plane *plane, struct plane_request *request, const char *what)
+/* What waits for whom, and what becomes of it. */
+static void say_late(struct plane *plane, struct plane_request *request, const char *what,
+                     const char *goes_on)
 {
-    (void)err_say(&request->err, -ETIMEDOUT, "%s: %s, for %.1f s", plane->opts.name, what,
-                  (double)(now_ns() - plane->resize.begun_ns) / NS_PER_S);
+    (void)err_say(&request->err, -ETIMEDOUT, "%s: %s, for %.1f s; %s", plane->opts.name, what,
+                  (double)(now_ns() - plane->resize.begun_ns) / NS_PER_S, goes_on);
     plane_reply(plane, request);
+}
+
+static bool is_to_shrink(const struct plane_resize *resize)
+{
+    return resize->wanted > 0 && resize->wanted < resize->before;
 }
 
 static void on_late(struct plane *plane, struct plane_request *request)
@@ -343,21 +350,17 @@ static void on_late(struct plane *plane, struct plane_request *request)
         plane_late_answer(plane, request);
         break;
     case PLANE_RESIZE_KEEPS:
-        say_late(plane, request,
-                 "the disk is smaller, but that is not written down yet, and until it is its image "
-                 "is not cut");
+        say_late(plane, request, "the disk is smaller, but the state file is still being written",
+                 "then its image is cut");
         break;
     case PLANE_RESIZE_CUTS:
-        say_late(plane, request,
-                 "the disk is smaller, but its image is still being cut: the file system does not "
-                 "answer; that goes on");
+        say_late(plane, request, "the disk is smaller, but the image's file system does not answer",
+                 "its image is cut when it does");
         break;
     default:
-        say_late(plane, request,
-                 resize->wanted < resize->before && resize->wanted > 0
-                     ? "the file system does not answer; nothing is changed"
-                     : "the file system does not answer; the disk goes on as it is, and grows when "
-                       "its image has");
+        say_late(plane, request, "the image's file system does not answer",
+                 is_to_shrink(resize) ? "nothing is changed"
+                                      : "the disk goes on as it is, and grows when its image has");
         break;
     }
 }

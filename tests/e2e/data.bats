@@ -969,7 +969,7 @@ socket.socket(socket.AF_UNIX).connect(sys.argv[1])' "$E2E_DIR/heirloom"
     wait_until 10 process_ended starter
     [ "$(process_status starter)" -eq 0 ]
     state_is vda running
-    [ "$(vblkctl set vda | grep threads)" = threads=2 ]
+    [ "$(vblkctl set vda | grep "^threads")" = threads=2 ]
 }
 
 @test "a disk whose image does not close goes by force" {

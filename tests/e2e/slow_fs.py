@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """slow_fs.py DIR SIZE ORDERS: mount a file system on the empty directory DIR with one file in it,
 "disk", of SIZE bytes, that can be told not to answer.  A request is held back while ORDERS has a
-file of its name (open, create, fsync, getattr, flush, write, fallocate), and an fsync fails with EIO while
+file of its name (open, create, fsync, getattr, setattr, flush, write, fallocate), and an fsync fails with EIO while
 there is one called fail, or once if it is called fail-once; no file can become longer while there is
 one called full, and none has a link count other than 0 while there is one called nolinks.  Prints
 "ready" when it is mounted, "held REQUEST" when one is held back, "deleted NAME", "fallocate OFFSET SIZE"; unmounts and ends on
@@ -21,7 +21,7 @@ LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, WRITE, STATFS, RELEASE, FS
     ACCESS, CREATE, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = \
     1, 2, 3, 4, 10, 14, 15, 16, 17, 18, 20, 25, 26, 34, 35, 36, 38, 42, 43
 NAMES = {OPEN: "open", CREATE: "create", GETATTR: "getattr", WRITE: "write", FSYNC: "fsync", FLUSH: "flush",
-         FALLOCATE: "fallocate"}
+         FALLOCATE: "fallocate", SETATTR: "setattr"}
 ROOT, DISK = 1, 2
 HEADER = struct.Struct("<IIQQIIIHH")
 FATTR_SIZE = 1 << 3
