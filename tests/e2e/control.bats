@@ -187,7 +187,7 @@ refuses_to_start() {
     local command commands words
 
     commands=$("$VBLKCTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-    [ "$(wc -w <<<"$commands")" -eq 11 ]
+    [ "$(wc -w <<<"$commands")" -eq 15 ]
     for command in $commands; do
         run "$VBLKCTL" "$command" --help
         [ "$status" -eq 0 ]
@@ -221,8 +221,8 @@ def names(params):
 told_otherwise = {"name", "type", "path", "delay_ms", "error", "error_every"}
 for command in "add remove list show stats start stop".split():
     text = subprocess.run([sys.argv[2], command, "--help"], capture_output=True, text=True).stdout
-    options = set(re.findall(r"^  --([a-z-]+)", text, re.M))
-    options -= {"control", "json", "version", "help", "interval", "count", "shown"}
+    options = set(re.findall(r"^  --([a-z0-9-]+)", text, re.M))
+    options -= {"control", "json", "version", "help", "interval", "count", "shown", "empty"}
     options = {o.replace("-", "_") for o in options} - {"timeout"} | \
         ({"timeout_ms"} if "timeout" in options else set())
     params = set(names(methods["disk." + command]["params"])) - told_otherwise
@@ -405,7 +405,7 @@ END
     [ "${lines[4]}" = "poll-us= poll-cpu=" ]
     [ "${lines[5]}" = "io_uring" ]
     [ "${lines[6]}" = "poll-us= poll-cpu=" ]
-    [[ "${lines[7]}" == "poll-cpu= batch= huge-bounce= "*" on-read-error= on-write-error= threads="* ]]
+    [[ "${lines[7]}" == "poll-cpu= batch= huge-bounce= "*" on-read-error= on-write-error= "*" threads="* ]]
     [ "${#lines[@]}" -le 9 ]
 }
 
@@ -872,7 +872,7 @@ END
     add_disk vda 1M --engine aio --poll-us 3 --poll-cpu 4 --huge-bounce off
     settings=$(vblkctl set vda)
     [[ "$settings" == $'poll-us=3\npoll-cpu=4\nbatch=0\nhuge-bounce=off\ndetect-zeroes=off\n'* ]]
-    [[ "$settings" == *$'\non-read-error=report\non-write-error=enospc\nengine=aio\nthreads=1'* ]]
+    [[ "$settings" == *$'\non-read-error=report\non-write-error=enospc\n'*$'\nengine=aio\nthreads=1'* ]]
     # shellcheck disable=SC2086 # pairs are words
     [ "$(vblkctl set vda $settings)" = "$settings" ]
     vblkctl --json set vda | grep -q '"engine":"aio"'

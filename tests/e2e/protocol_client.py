@@ -201,6 +201,7 @@ def try_methods_tell_their_parameters():
         methods = {m['name']: m for m in client.call('daemon.methods')['methods']}
         assert {'disk.add', 'disk.remove', 'disk.list', 'disk.show', 'disk.stats', 'disk.start',
                 'disk.stop', 'disk.set', 'disk.replace', 'disk.insert', 'disk.eject',
+                'disk.resize',
                 'daemon.version', 'daemon.ping', 'daemon.shutdown',
                 'daemon.methods'} == set(methods), set(methods)
         for method in methods.values():
