@@ -179,13 +179,19 @@ static void set_rule(struct world *w, uint64_t closed, unsigned per_period, uint
     device_set_throttle(&w->dev, &w->rule.throttle);
 }
 
+/* No lane asks meanwhile. */
+static void set_ops(struct world *w, const struct throttle_ops *ops, unsigned late)
+{
+    device_park(&w->dev);
+    w->rule.throttle.ops = ops;
+    w->rule.late = late;
+    device_unpark(&w->dev);
+}
+
 /* The same by request, as where directions have limits of their own. */
 static void set_ways(struct world *w, unsigned late, unsigned per_period, uint64_t period_ns)
 {
-    pthread_mutex_lock(&w->rule.lock);
-    w->rule.late = late;
-    pthread_mutex_unlock(&w->rule.lock);
-    w->rule.throttle.ops = &request_ops;
+    set_ops(w, &request_ops, late);
     set_rule(w, 0, per_period, period_ns);
 }
 
@@ -1210,8 +1216,7 @@ static void do_something(struct world *w)
 {
     unsigned ring = chance(RINGS);
 
-    w->rule.throttle.ops = chance(2) ? &rule_ops : &request_ops;
-    w->rule.late = chance(1 << DELAY_WAYS);
+    set_ops(w, chance(2) ? &rule_ops : &request_ops, chance(1 << DELAY_WAYS));
     switch (chance(13)) {
     case 0:
         set_rule(w, chance(1 << RINGS), 0, 0);
