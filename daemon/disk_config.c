@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/block/engine.h"
+#include "core/base/cpus.h"
 #include "core/base/text.h"
 #include "daemon/disk_limits.h"
 #include "daemon/disk_pin.h"
@@ -67,6 +68,52 @@ static int check_threads(const struct disk_config *config, const struct settings
         return err_say(err, -EINVAL, "queue_threads: %s", why.text);
     }
     return 0;
+}
+
+/* `list` may be absent.  A disk of the state file comes back wherever its CPUs are. */
+static int check_cpus(const char *list, struct err *err)
+{
+    struct err why = {0};
+    struct cpus cpus;
+
+    if (list[0] == '\0' || strcmp(list, CPUS_ALL) == 0 || cpus_parse(&cpus, list, &why) == 0) {
+        return 0;
+    }
+    return err_say(err, -EINVAL, "cpus: %s", why.text);
+}
+
+static int check_cpus_here(const char *list, struct err *err)
+{
+    struct cpus wanted, there;
+    char text[CPUS_TEXT_BYTES];
+    int beyond;
+
+    if (list[0] == '\0' || strcmp(list, CPUS_ALL) == 0 || cpus_parse(&wanted, list, NULL) < 0) {
+        return check_cpus(list, err);
+    }
+    cpus_of_process(&there);
+    beyond = cpus_beyond(&wanted, &there);
+    if (beyond < 0) {
+        return 0;
+    }
+    cpus_say(&there, text);
+    (void)err_say(err, -EINVAL, "cpus: there is no CPU %d that vblkd may use", beyond);
+    err_hint(err, "it may use %s", text);
+    return -EINVAL;
+}
+
+static int check_places(const struct disk_config *config, struct err *err)
+{
+    int ret = disk_socket_check(config, err);
+
+    return ret < 0 ? ret : check_cpus(config->settings.cpus, err);
+}
+
+int disk_config_check_here(const struct disk_config *config, struct err *err)
+{
+    int ret = disk_socket_check_here(config, err);
+
+    return ret < 0 ? ret : check_cpus_here(config->settings.cpus, err);
 }
 
 /* What no image can make right; the rest is seen when it is open. */
@@ -299,7 +346,7 @@ int disk_config_complete(struct disk_config *config, const char *socket_dir, str
         ret = complete_socket(config, socket_dir, err);
     }
     if (ret == 0) {
-        ret = disk_socket_check(config, err);
+        ret = check_places(config, err);
     }
     if (ret == 0 && config->serial[0] == '\0') {
         disk_config_default_serial(config, 0);
@@ -360,6 +407,9 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     }
     if (ret == 0) {
         ret = rates_check(&settings.rates, err);
+    }
+    if (ret == 0) {
+        ret = check_cpus_here(change->cpus, err);
     }
     return ret < 0 ? ret : check_threads(config, &settings, err);
 }

@@ -28,6 +28,10 @@ void disk_config_default_serial(struct disk_config *config, unsigned attempt);
  */
 int disk_config_check_new(const struct disk_config *config, struct err *err);
 
+/* What this daemon, on this host, cannot do for a new disk: as disk_socket_check_here, or -EINVAL.
+ */
+int disk_config_check_here(const struct disk_config *config, struct err *err);
+
 /* -EINVAL when the change asks for what a disk of this kind does not have. */
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err);

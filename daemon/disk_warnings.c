@@ -76,6 +76,19 @@ static void add_held(json_t *list, const struct plane_info *info)
     }
 }
 
+static void add_cpus(json_t *list, const struct plane_info *info)
+{
+    char text[2 * CPUS_TEXT_BYTES + 200];
+
+    if (info->cpus_elsewhere[0]) {
+        (void)snprintf(text, sizeof(text),
+                       "its threads run on the CPUs %s and were to run on %s: some of these have "
+                       "gone, or somebody has moved the threads; to set cpus again moves them back",
+                       info->cpus_elsewhere, info->settings.cpus);
+        add(list, "cpus_elsewhere", text);
+    }
+}
+
 static void add_blind(json_t *list, const struct plane_info *info)
 {
     if (info->device.rings_blind == 0) {
@@ -142,6 +155,7 @@ json_t *disk_warnings(const char *path, const struct plane_info *info)
     add_socket(list, info);
     add_blind(list, info);
     add_broken(list, info);
+    add_cpus(list, info);
     return list;
 }
 

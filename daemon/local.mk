@@ -40,6 +40,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_await.c daemon/plane_await.h \
 	daemon/plane_cache.c daemon/plane_cache.h \
 	daemon/plane_close.c daemon/plane_close.h \
+	daemon/plane_cpus.c daemon/plane_cpus.h \
 	daemon/plane_fate.c daemon/plane_fate.h \
 	daemon/plane_grow.c daemon/plane_grow.h \
 	daemon/plane_handover.c daemon/plane_handover.h \

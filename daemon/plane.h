@@ -125,6 +125,7 @@ struct plane_info {
     uint64_t sync_age_ns;     /* of the flush before it is closed, 0: none is under way */
     char note[128]; /* what was odd about the image when the disk was added, "": nothing */
     struct settings settings;
+    char cpus_elsewhere[CPUS_TEXT_BYTES]; /* where a thread runs that is not on its CPUs, or "" */
     bool has_peer;
     struct vhost_user_peer peer;
     struct device_info device;

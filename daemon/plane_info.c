@@ -8,6 +8,7 @@
 #include "core/block/image.h"
 #include "core/block/image_opening.h"
 #include "daemon/plane_close.h"
+#include "daemon/plane_cpus.h"
 #include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_sync.h"
@@ -96,6 +97,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
         return; /* there is no device */
     }
+    plane_cpus_look(plane, info->cpus_elsewhere);
     device_info(plane->dev, &info->device);
     fill_image(plane, info);
     fill_loss(plane, info);

@@ -7,6 +7,7 @@
 #include "daemon/plane_add.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
+#include "daemon/plane_cpus.h"
 #include "daemon/plane_fate.h"
 #include "daemon/plane_handover.h"
 #include "daemon/plane_keep.h"
@@ -28,6 +29,7 @@
 void plane_life_open(struct plane *plane, struct plane_request *request)
 {
     (void)uv_timer_init(&plane->worker.loop, &plane->timer); /* cannot fail */
+    plane_cpus_begin(plane);
     plane_await_init(plane, plane_opening_take);
     plane_notice_init(plane, plane_fate_look);
     plane->guest_came = plane_handover_came;

@@ -7,6 +7,7 @@
 
 #include "core/base/log.h"
 #include "daemon/limits.h"
+#include "daemon/plane_cpus.h"
 #include "daemon/plane_limits.h"
 #include "daemon/protocol.h"
 
@@ -121,12 +122,16 @@ int plane_set_threads(struct plane *plane, struct err *err)
 }
 
 /* All of it, or nothing is otherwise than before. */
-static int take_what_may_fail(struct plane *plane, const struct settings *settings, struct err *err)
+static int take_what_may_fail(struct plane *plane, const struct settings *settings, bool has_cpus,
+                              struct err *err)
 {
     int ret = check_engine(plane, settings->engine, err);
 
     if (ret == 0) {
         ret = rates_check(&settings->rates, err);
+    }
+    if (ret == 0 && has_cpus) { /* first, as new threads have them of those that are there */
+        ret = plane_cpus_use(plane, settings->cpus, err);
     }
     if (ret == 0) {
         ret = plane_limits_reserve(plane, settings, err);
@@ -136,6 +141,9 @@ static int take_what_may_fail(struct plane *plane, const struct settings *settin
         if (ret < 0) {
             plane_limits_unreserve(plane);
         }
+    }
+    if (ret < 0 && has_cpus) {
+        (void)plane_cpus_use(plane, plane->settings.cpus, NULL); /* as before */
     }
     return ret;
 }
@@ -149,7 +157,7 @@ int plane_set(struct plane *plane, const struct settings *change, bool *has_chan
     plane_limits_look(plane);
     before = settings = plane->settings;
     *has_changed = settings_apply(&settings, change);
-    ret = take_what_may_fail(plane, &settings, err);
+    ret = take_what_may_fail(plane, &settings, change->cpus[0] != '\0', err);
     if (ret < 0) {
         *has_changed = false;
         return ret;

@@ -8,7 +8,6 @@
 
 #include "core/base/log.h"
 #include "daemon/disk_ask.h"
-#include "daemon/disk_socket.h"
 #include "daemon/limits.h"
 #include "daemon/op.h"
 #include "daemon/plane_thread.h"
@@ -262,7 +261,7 @@ int registry_add(struct registry *registry, struct disk_config *config, void (*d
         ret = disk_config_check_new(config, err);
     }
     if (ret == 0) {
-        ret = disk_socket_check_here(config, err);
+        ret = disk_config_check_here(config, err);
     }
     if (ret == 0) {
         ret = registry_refuse_taken(registry, config, err);

@@ -46,6 +46,9 @@ const struct param settings_params[] = {
     {"queue_threads", PARAM_STRING, .offset = offsetof(struct settings, queue_threads),
      .size = sizeof(((struct settings *)NULL)->queue_threads), .text = LANE_MAP_AUTO,
      .word = "LIST", .help = "which of them serves which queue, as 0,0,1,1"},
+    {"cpus", PARAM_STRING, .offset = offsetof(struct settings, cpus),
+     .size = sizeof(((struct settings *)NULL)->cpus), .text = CPUS_ALL, .word = "LIST",
+     .help = "the host's CPUs that they run on, as 0,1,8"},
     {.name = NULL},
 };
 

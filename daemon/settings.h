@@ -11,6 +11,7 @@
  * stays as it is reads as absent.
  */
 
+#include "core/base/cpus.h"
 #include "core/base/param.h"
 #include "core/device/lane_map.h"
 #include "core/device/limiter.h"
@@ -25,6 +26,7 @@ struct settings {
     char on_read_error[8];
     char on_write_error[8];
     char queue_threads[LANE_MAP_TEXT_BYTES];
+    char cpus[CPUS_TEXT_BYTES];
     struct rates rates;
     char group[LIMIT_GROUP_BYTES]; /* of disks that share them; they have the same rates */
     char engine[16];               /* asked for; taken up when the image is opened */

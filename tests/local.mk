@@ -63,6 +63,7 @@ UNIT_TESTS = \
 	tests/unit/test_chore \
 	tests/unit/test_console \
 	tests/unit/test_control \
+	tests/unit/test_cpus \
 	tests/unit/test_device \
 	tests/unit/test_device_inflight \
 	tests/unit/test_device_log \

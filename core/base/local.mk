@@ -6,6 +6,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/base.h \
 	core/base/bucket.c core/base/bucket.h \
 	core/base/chore.c core/base/chore.h \
+	core/base/cpus.c core/base/cpus.h \
 	core/base/err.c core/base/err.h \
 	core/base/errand.c core/base/errand.h \
 	core/base/fds.c core/base/fds.h \

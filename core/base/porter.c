@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/fds.h"
+#include "core/base/cpus.h"
 #include "core/base/thread.h"
 
 /* Of all owners together: they cost a thread each. */
@@ -228,6 +229,7 @@ static void *run_porter(void *unused)
 
     (void)unused;
     thread_set_name("porter");
+    cpus_use_all(); /* it serves all disks, and one of them has started it */
     leave_table();
     for (;;) {
         if (take_job(&job, fds)) {

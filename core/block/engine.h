@@ -21,6 +21,8 @@
 /* Results that one call of `reap` may be asked for. */
 #define ENGINE_EVENTS 64u
 
+struct cpus;
+
 struct engine_op {
     enum io_op op;
     uint16_t flags;          /* IO_FUA */
@@ -77,6 +79,9 @@ struct engine_ops {
      * `max`: there were no more.
      */
     unsigned (*reap)(struct engine *engine, struct engine_event *events, unsigned max);
+
+    /* Its threads run on these CPUs from now on.  NULL: it has none. */
+    void (*use_cpus)(struct engine *engine, const struct cpus *cpus);
 };
 
 extern const struct engine_ops engine_aio_ops;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/block/engine.h"
+#include "core/base/cpus.h"
 #include "core/base/thread.h"
 
 #define THREADS 4u
@@ -351,6 +352,15 @@ static void threads_close(struct engine *engine)
     fini_threads(threads);
 }
 
+static void threads_use_cpus(struct engine *engine, const struct cpus *cpus)
+{
+    const struct threads *threads = threads_of(engine);
+
+    for (unsigned i = 0; i < threads->thread_count; i++) {
+        (void)cpus_use_for(cpus, threads->thread[i]); /* as the disk's thread, which was told */
+    }
+}
+
 const struct engine_ops engine_threads_ops = {
     .name = "threads",
     .open = threads_open,
@@ -359,4 +369,5 @@ const struct engine_ops engine_threads_ops = {
     .add = threads_add,
     .submit = threads_submit,
     .reap = threads_reap,
+    .use_cpus = threads_use_cpus,
 };

@@ -17,6 +17,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "core/base/cpus.h"
 #include "core/block/engine.h"
 
 /* Of the submission ring; the completion ring has twice as many.  Powers of two. */
@@ -226,6 +227,18 @@ static int make_ring(struct uring *uring, unsigned entries)
  * it an image would stay locked for a while after a daemon that was killed.  Nor is the ring's own
  * fd, which would belong to this thread: another may close it.
  */
+static void place_workers(struct uring *uring)
+{
+    struct cpus all, own;
+
+    cpus_of_process(&all);
+    cpus_of(&own, 0);
+    if (cpus_beyond(&all, &own) >= 0) {
+        (void)io_uring_register_iowq_aff(&uring->ring, sizeof(own.word),
+                                         (const cpu_set_t *)own.word); /* a courtesy */
+    }
+}
+
 static int register_all(struct uring *uring)
 {
     unsigned workers[2] = {WORKERS, 0}; /* for files; 0: as it is */
@@ -233,6 +246,7 @@ static int register_all(struct uring *uring)
 
     if (ret == 0) {
         (void)io_uring_register_iowq_max_workers(&uring->ring, workers); /* a courtesy */
+        place_workers(uring);
     }
     return ret;
 }
@@ -283,6 +297,15 @@ static void uring_close(struct engine *engine)
     free(uring);
 }
 
+/* Of the thread that calls, for all of its rings; it is the engine's. */
+static void uring_use_cpus(struct engine *engine, const struct cpus *cpus)
+{
+    struct uring *uring = uring_of(engine);
+
+    (void)io_uring_register_iowq_aff(&uring->ring, sizeof(cpus->word),
+                                     (const cpu_set_t *)cpus->word); /* a courtesy */
+}
+
 const struct engine_ops engine_uring_ops = {
     .name = "io_uring",
     .open = uring_open,
@@ -291,4 +314,5 @@ const struct engine_ops engine_uring_ops = {
     .add = uring_add,
     .submit = uring_submit,
     .reap = uring_reap,
+    .use_cpus = uring_use_cpus,
 };

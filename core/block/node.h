@@ -24,6 +24,7 @@
 /* Of a node at most: what a format lies in, what it is over, and what has its data. */
 #define NODE_CHILDREN 3u
 
+struct cpus;
 struct context;
 struct node;
 struct path;
@@ -72,6 +73,9 @@ struct leaf_ops {
      * to the host.  NULL: it keeps none.
      */
     void (*rest)(struct path *path);
+
+    /* Threads that help it run on these CPUs from now on.  NULL: it has none. */
+    void (*use_cpus)(struct path *path, const struct cpus *cpus);
 };
 
 /* What a node's bytes are by now, whoever has made them more or fewer. */

@@ -476,10 +476,21 @@ void path_file_detach(struct path *path)
     bounce_fini(&file->bounce);
 }
 
+static void path_file_use_cpus(struct path *path, const struct cpus *cpus)
+{
+    struct path_file *file = file_of(path);
+
+    wiper_use_cpus(&file->wiper, cpus);
+    if (file->engine->ops->use_cpus) {
+        file->engine->ops->use_cpus(file->engine, cpus);
+    }
+}
+
 const struct leaf_ops path_file_leaf_ops = {
     .fd = path_file_fd,
     .submit = path_file_submit,
     .reap = path_file_reap,
     .is_held_back = path_file_is_held_back,
     .rest = path_file_rest,
+    .use_cpus = path_file_use_cpus,
 };

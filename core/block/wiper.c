@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "core/base/cpus.h"
 #include "core/base/thread.h"
 #include "core/block/context.h"
 #include "core/block/file_io.h"
@@ -147,6 +148,13 @@ static bool has_helper(struct wiper *wiper)
         put_off(wiper, io_list_take(&wiper->pending), ret);
     }
     return ret == 0;
+}
+
+void wiper_use_cpus(const struct wiper *wiper, const struct cpus *cpus)
+{
+    if (wiper->has_thread) {
+        (void)cpus_use_for(cpus, wiper->thread); /* as its lane's, which was told */
+    }
 }
 
 void wiper_submit(struct wiper *wiper)

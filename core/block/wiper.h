@@ -18,6 +18,7 @@
 #include "core/block/wipe.h"
 
 struct context;
+struct cpus;
 
 struct wiper {
     const struct context *context; /* lent: the path's */
@@ -57,6 +58,9 @@ void wiper_submit(struct wiper *wiper);
  * `*freed` grows by what was given back to the file system.
  */
 struct io *wiper_reap(struct wiper *wiper, uint64_t *freed);
+
+/* Its helper runs on these from now on, if there is one; a new one runs where its starter does. */
+void wiper_use_cpus(const struct wiper *wiper, const struct cpus *cpus);
 
 /* Is there anything that may have ended? */
 static inline bool wiper_is_busy(const struct wiper *wiper)

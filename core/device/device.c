@@ -11,6 +11,7 @@
 #include "core/device/device_state.h"
 #include "core/device/lane_life.h"
 #include "core/device/lane_mark.h"
+#include "core/device/lane_way.h"
 
 /* What this program would offer by itself. */
 static uint64_t served_features(const struct blk *blk)
@@ -112,6 +113,25 @@ int device_set_lanes(struct device *dev, unsigned count, const struct lane_map *
                      struct err *err)
 {
     return parked(dev, lanes_set(&dev->lanes, count, map, err));
+}
+
+/* The first tells whether any of these CPUs is there; the others follow. */
+int device_use_cpus(struct device *dev, const struct cpus *cpus)
+{
+    int ret;
+
+    device_park(dev);
+    ret = lane_way_use_cpus(&dev->lanes.first, cpus);
+    for (unsigned i = 1; ret == 0 && i < dev->lanes.count; i++) {
+        (void)lane_way_use_cpus(dev->lanes.lane[i], cpus);
+    }
+    device_unpark(dev);
+    return ret;
+}
+
+pid_t device_lane_tid(const struct device *dev, unsigned lane)
+{
+    return dev->lanes.lane[lane]->tid;
 }
 
 bool device_has_lanes(const struct device *dev, unsigned count, const struct lane_map *map)

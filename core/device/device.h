@@ -24,6 +24,7 @@
 #include "core/virtio/blk_opts.h"
 #include "core/virtio/layout.h"
 
+struct cpus;
 struct device;
 struct image;
 struct lane_map;
@@ -115,6 +116,15 @@ void device_free(struct device *dev);
  */
 int device_set_lanes(struct device *dev, unsigned count, const struct lane_map *map,
                      struct err *err);
+
+/*
+ * All its threads, and those that help them, run on these CPUs.  New ones run where the disk's own
+ * does.  -EINVAL: none of them is there, and nothing has changed.
+ */
+int device_use_cpus(struct device *dev, const struct cpus *cpus);
+
+/* The kernel's number of a thread. */
+pid_t device_lane_tid(const struct device *dev, unsigned lane);
 
 /* Is it so already? */
 bool device_has_lanes(const struct device *dev, unsigned count, const struct lane_map *map);

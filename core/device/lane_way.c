@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/base/cpus.h"
 #include "core/device/lane_life.h"
 #include "core/device/lane_thread.h"
 
@@ -11,6 +12,7 @@ struct task {
     struct lane *lane;
     struct image *image;
     struct lane_way *way;
+    const struct cpus *cpus;
     struct err *err;
     int ret;
 };
@@ -118,4 +120,28 @@ void lane_way_go_back(struct lane *lane, struct lane_way *before)
     struct task task = {.lane = lane, .way = before};
 
     run_task(&task, run_go_back);
+}
+
+/* The workers of io_uring are its caller's. */
+static void run_use_cpus(void *arg)
+{
+    struct task *task = arg;
+    const struct context *context = &task->lane->context;
+
+    task->ret = cpus_use(task->cpus, 0);
+    for (unsigned i = 0; task->ret == 0 && i < context->leaf_count; i++) {
+        struct path *leaf = context->leaf[i];
+
+        if (leaf->ops->leaf->use_cpus) {
+            leaf->ops->leaf->use_cpus(leaf, task->cpus);
+        }
+    }
+}
+
+int lane_way_use_cpus(struct lane *lane, const struct cpus *cpus)
+{
+    struct task task = {.lane = lane, .cpus = cpus};
+
+    run_task(&task, run_use_cpus);
+    return task.ret;
 }

@@ -29,3 +29,7 @@ int lane_way_change(struct lane *lane, struct image *image, struct lane_way *bef
 /* Close the one that was used before, or use it again and close the other. */
 void lane_way_keep(struct lane *lane, struct lane_way *before);
 void lane_way_go_back(struct lane *lane, struct lane_way *before);
+
+/* Its thread, and those that help it on its way, run on these CPUs.  -EINVAL: none of them is
+ * there. */
+int lane_way_use_cpus(struct lane *lane, const struct cpus *cpus);

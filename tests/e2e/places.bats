@@ -4,6 +4,8 @@
 
 load ../lib/e2e
 
+VBLKBENCH=${VBLKBENCH:-$top_builddir/vblkbench}
+
 setup() {
     e2e_setup
 }
@@ -199,4 +201,87 @@ probe_end() {
     [ "$(vblkctl --json list | python3 -c '
 import json, sys
 print([disk["warnings"] for disk in json.load(sys.stdin)["disks"] if disk["warnings"]])')" = "[]" ]
+}
+
+# --- CPUs
+
+# cpus_of DISK: where its threads may run, and those that help them, each list once.
+# Workers of io_uring that are there when the CPUs change stay until they have been idle for 5 s.
+cpus_of() {
+    local task name
+
+    for task in "/proc/$(cat "$E2E_DIR/vblkd.pid")"/task/*; do
+        name=$(cat "$task/comm" 2>/dev/null) || continue
+        if [ "${name%%/*}" = "$1" ] || { [ $# -eq 2 ] && [ "${name#iou-wrk-}" != "$name" ]; }; then
+            sed -n 's/^Cpus_allowed_list:\t//p' "$task/status"
+        fi
+    done | sort -u | xargs
+}
+
+# cpus_there: those of this shell, which the daemon has as well.
+cpus_there() {
+    sed -n 's/^Cpus_allowed_list:\t//p' /proc/self/status
+}
+
+need_two_cpus() {
+    local all
+
+    all=$(nproc)
+    [ "$all" -ge 2 ] || skip "needs two CPUs"
+    first=$(taskset -pc $$ | sed 's/.*: //; s/[-,].*//')
+    last=$(taskset -pc $$ | sed 's/.*[-, ]//')
+}
+
+@test "cpus: a disk's threads and their helpers run where they are told, at once and after a restart" {
+    need_tools taskset
+    need_two_cpus
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/vda.img" --create --size 16M --threads 2 --cpus "$last" --cache writeback \
+        --detect-zeroes on
+    [ "$(cpus_of vda)" = "$last" ]
+    "$VBLKBENCH" "$(socket_of vda)" --rw randwrite --queues 2 --runtime 0.3 --allow-write >/dev/null
+    [ "$(cpus_of vda workers)" = "$last" ]
+    vblkctl set vda cpus="$first" threads=4
+    [ "$(cpus_of vda)" = "$first" ]
+    [ "$(field vda cpus warnings)" = "$first []" ]
+    vblkctl stop vda
+    vblkctl set vda threads=3
+    vblkctl start vda
+    "$VBLKBENCH" "$(socket_of vda)" --rw randwrite --queues 4 --runtime 0.3 --allow-write >/dev/null
+    [ "$(cpus_of vda)" = "$first" ]
+    kill_vblkd
+    start_vblkd
+    [ "$(cpus_of vda)" = "$first" ]
+    vblkctl add vdb null:1G
+    [ "$(cpus_of vdb)" = "$(cpus_there)" ]
+    vblkctl set vda cpus=all
+    [ "$(cpus_of vda)" = "$(cpus_there)" ]
+    [ "$(field vda cpus)" = all ]
+}
+
+@test "cpus: what is not there is refused with what is, and threads that were moved are told of" {
+    need_tools taskset
+    need_two_cpus
+    VBLKD_WRAPPER="taskset -c $first ${VBLKD_WRAPPER:-}"
+    start_vblkd
+    run vblkctl add vda null:1G --cpus "$last"
+    [ "$status" -eq 2 ]
+    [[ "$output" == *"--cpus: there is no CPU $last that vblkd may use; it may use $first"* ]]
+    run vblkctl add vda null:1G --cpus 0-x
+    [[ "$output" == *'--cpus: "0-x" is no list of CPUs, as 0-3,8'* ]]
+    vblkctl add vda null:1G --cpus "$first"
+    run vblkctl set vda cpus=8191
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"cpus: there is no CPU 8191 that vblkd may use"* ]]
+    [ "$(cpus_of vda)" = "$first" ]
+    taskset -pc "$last" "$(field vda thread)" >/dev/null
+    run vblkctl list
+    [[ "$output" == *"its threads run on the CPUs $last and were to run on $first: "* ]]
+    vblkctl set vda cpus="$first"
+    [ "$(field vda warnings)" = "[]" ]
+    kill_vblkd
+    VBLKD_WRAPPER="taskset -c $last"
+    start_vblkd # none of them is left to it
+    vblkd_logged "warn: vda: none of its CPUs $first is there"
+    [ "$(field vda state)" = running ]
 }

@@ -13,6 +13,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/base/cpus.h"
 #include "core/block/node_fault.h"
 #include "core/block/node_file.h"
 #include "core/block/node_forward.h"
@@ -505,6 +506,42 @@ static void rings_go_to_other_threads_while_the_guest_works(void **state)
     }
     finish_load(w);
     w->drain.done = on_drained;
+    assert_all_counted(w);
+}
+
+static void assert_runs_on(struct world *w, const struct cpus *cpus)
+{
+    struct cpus found;
+
+    for (unsigned i = 0; i < device_lane_count(&w->dev); i++) {
+        cpus_of(&found, device_lane_tid(&w->dev, i));
+        assert_memory_equal(&found, cpus, sizeof(found));
+    }
+}
+
+/* The first thread is the test's own, so all CPUs are its again in the end. */
+static void threads_go_to_other_cpus_while_the_guest_works(void **state)
+{
+    static struct cpus all, one, none;
+    struct world *w = *state;
+
+    cpus_of(&all, 0);
+    none.word[CPUS_MAX / 64 - 1] = 1ull << 63;
+    set_lanes(w, 2);
+    for (unsigned i = 0; i < 10; i++) {
+        one = all;
+        one.word[0] &= i % 2 ? all.word[0] & (0 - all.word[0]) : ~(all.word[0] & (0 - all.word[0]));
+        one = cpus_limit(&one, &all) ? one : all; /* on a host with a single one */
+        assert_int_equal(device_use_cpus(&w->dev, &one), 0);
+        assert_runs_on(w, &one);
+        assert_int_equal(device_use_cpus(&w->dev, &none), -EINVAL);
+        assert_runs_on(w, &one);
+        set_lanes(w, 1 + i % RINGS);
+        assert_runs_on(w, &one);
+        load(w, 50);
+    }
+    assert_int_equal(device_use_cpus(&w->dev, &all), 0);
+    finish_load(w);
     assert_all_counted(w);
 }
 
@@ -1903,6 +1940,7 @@ static void threads_are_named_by_disk_and_number(void **state)
     with(every_number_of_threads_serves_all_rings), with(no_request_allocates),                 \
         with(rings_move_while_the_guest_works),                                                 \
         with(rings_go_to_other_threads_while_the_guest_works),                                  \
+        with(threads_go_to_other_cpus_while_the_guest_works),                                   \
         with(image_is_opened_anew_on_all_threads),                                              \
         with(held_requests_outlive_moves_and_other_images),                                     \
         with(filters_come_and_go_while_the_guest_works), with(image_changes_at_random_moments), \

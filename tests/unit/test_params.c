@@ -754,6 +754,25 @@ static void modes_of_sockets_are_octal(void **state)
     }
 }
 
+/* A disk that comes back is not asked whether its CPUs are there. */
+static void cpus_are_a_list_and_a_change_has_those_that_are_there(void **state)
+{
+    static struct disk_config config;
+    struct settings change = {
+        .poll_us = PARAM_ABSENT, .poll_cpu = PARAM_ABSENT, .threads = PARAM_ABSENT};
+    struct err err;
+
+    assert_disk_refused("{\"name\":\"a\",\"cpus\":\"0-\"" NULL_IMAGE,
+                        "cpus: \"0-\" is no list of CPUs");
+    assert_int_equal(complete("{\"name\":\"a\",\"cpus\":\"8191\"" NULL_IMAGE, &config, &err), 0);
+    assert_int_equal(disk_config_check_here(&config, &err), -EINVAL);
+    assert_non_null(strstr(err.text, "cpus: there is no CPU 8191 that vblkd may use; it may use "));
+    (void)snprintf(change.cpus, sizeof(change.cpus), "8191");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), -EINVAL);
+    (void)snprintf(change.cpus, sizeof(change.cpus), "all");
+    assert_int_equal(disk_config_check_change(&config, &change, &err), 0);
+}
+
 /* By what there will be, whichever of the two is changed. */
 static void map_of_queues_is_checked_against_threads_and_queues(void **state)
 {
@@ -786,6 +805,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(modes_of_sockets_are_octal),
+        cmocka_unit_test(cpus_are_a_list_and_a_change_has_those_that_are_there),
         cmocka_unit_test(map_of_queues_is_checked_against_threads_and_queues),
         cmocka_unit_test(absent_members_have_their_defaults),
         cmocka_unit_test(given_members_are_read),

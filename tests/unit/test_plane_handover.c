@@ -110,6 +110,7 @@ static int bench_start(void **state)
                      .engine = "auto",
                      .huge_bounce = "auto",
                      .queue_threads = "auto",
+                     .cpus = "all",
                      .detect_zeroes = "off",
                      .on_read_error = "report",
                      .on_write_error = "enospc",

@@ -143,6 +143,7 @@ static struct disk_record record_of(const char *name)
     record.config.opt_io = 65536;
     (void)snprintf(record.config.settings.queue_threads,
                    sizeof(record.config.settings.queue_threads), "1,0,0");
+    (void)snprintf(record.config.settings.cpus, sizeof(record.config.settings.cpus), "0,7000-8191");
     record.config.seg_max = 12;
     record.config.size_max = 65536;
     record.config.discard_granularity = 4096;
@@ -635,6 +636,7 @@ static void settings_that_an_old_file_lacks_have_their_defaults(void **state)
     assert_string_equal(records[0].config.settings.engine, "auto");
     assert_string_equal(records[0].config.settings.huge_bounce, "auto");
     assert_string_equal(records[0].config.settings.queue_threads, "auto");
+    assert_string_equal(records[0].config.settings.cpus, "all");
     assert_string_equal(records[0].config.socket_mode, "0600");
     assert_int_equal(records[0].config.socket_owner, -1);
     assert_int_equal(records[0].config.socket_group, -1);
