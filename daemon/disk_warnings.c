@@ -125,7 +125,7 @@ static void add_size(json_t *list, const struct plane_info *info)
     const struct plane_geometry *geometry = &info->geometry;
     char text[400];
 
-    if (info->image_now == 0 || info->image_now == geometry->size) {
+    if (!info->has_image_now || info->image_now == geometry->size) {
         return;
     }
     if (info->image_now < geometry->size) {

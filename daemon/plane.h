@@ -114,7 +114,8 @@ struct plane_info {
     char socket_fault[256]; /* why the socket is not in its place, "": it is */
     bool has_image;
     uint64_t image_size;
-    uint64_t image_now; /* as it was found to be last, 0: nobody has looked */
+    bool has_image_now;
+    uint64_t image_now; /* as it was found to be last */
     uint32_t image_block;
     uint32_t image_physical_block;
     struct image_loss loss;   /* of the image that is open, or was open last */
@@ -209,8 +210,10 @@ struct plane_look {
     struct node *node;       /* whose file is looked at: a count, the errand's */
     char path[PATH_MAX];     /* the same */
     struct image_fate found; /* the errand's while it is under way */
-    uint64_t found_size;     /* the same; bytes, 0: it cannot be told */
+    bool has_found_size;     /* the same */
+    uint64_t found_size;     /* the same; bytes */
     struct image_fate latest;
+    bool has_size;
     uint64_t size;               /* of the same look */
     uint64_t size_ns;            /* when that had begun */
     const struct node *measured; /* whose it was: no longer to be touched */

@@ -33,7 +33,7 @@ static void fill_image(const struct plane *plane, struct plane_info *info)
     if (image) {
         info->has_image = true;
         info->image_size = image->size;
-        info->image_now = plane_look_size(plane);
+        info->has_image_now = plane_look_size(plane, &info->image_now);
         info->image_block = image->patched_block ? image->patched_block : image->block_size;
         info->image_physical_block = image->physical_block;
         (void)snprintf(info->note, sizeof(info->note), "%s", image->note ? image->note : "");

@@ -25,7 +25,8 @@ static void look_at_image(struct errand *errand)
     struct node_extent extent = {0};
 
     image_fate_look(&look->found, look->path, look->node->facts.fd, look->node->facts.had_name);
-    look->found_size = node_measure(look->node, &extent, NULL) == 0 ? extent.bytes : 0;
+    look->has_found_size = node_measure(look->node, &extent, NULL) == 0;
+    look->found_size = extent.bytes;
     node_put(look->node);
 }
 
@@ -35,7 +36,8 @@ static void on_looked(struct errand *errand)
 
     look->is_busy = false;
     look->latest = look->is_stale ? (struct image_fate){0} : look->found;
-    look->size = look->is_stale ? 0 : look->found_size;
+    look->has_size = look->has_found_size && !look->is_stale;
+    look->size = look->found_size;
     look->size_ns = look->begun_ns;
     look->measured = look->node;
     look->is_stale = false;
@@ -83,16 +85,17 @@ struct image_fate plane_look_latest(const struct plane *plane)
 }
 
 /* One that had begun before the disk got its size may tell of the one before. */
-uint64_t plane_look_size(const struct plane *plane)
+bool plane_look_size(const struct plane *plane, uint64_t *bytes)
 {
-    return plane->look.size_ns > plane->resize.ended_ns ? plane->look.size : 0;
+    *bytes = plane->look.size;
+    return plane->look.has_size && plane->look.size_ns > plane->resize.ended_ns;
 }
 
 void plane_look_opened(struct plane *plane)
 {
     plane->look.latest = (struct image_fate){0};
     plane->look.is_stale = plane->look.is_busy;
-    plane->look.size = 0;
+    plane->look.has_size = false;
     plane->resize.left_over = 0;
 }
 

@@ -25,8 +25,8 @@ bool plane_look_begin(struct plane *plane, void (*done)(struct plane *plane));
 /* For information: as of the latest look. */
 struct image_fate plane_look_latest(const struct plane *plane);
 
-/* How large the image was then, in bytes; 0: it cannot be told. */
-uint64_t plane_look_size(const struct plane *plane);
+/* How large the image was then, in bytes.  Returns false when that cannot be told. */
+bool plane_look_size(const struct plane *plane, uint64_t *bytes);
 
 /* For how long a look has been under way; 0: none is. */
 uint64_t plane_look_age_ns(const struct plane *plane);

@@ -58,10 +58,10 @@ static bool may_follow(const struct plane *plane, uint64_t bytes)
 
 void plane_notice_looked(struct plane *plane)
 {
-    uint64_t bytes = plane_look_size(plane);
     struct err err = {0};
+    uint64_t bytes;
 
-    if (!may_follow(plane, bytes)) {
+    if (!plane_look_size(plane, &bytes) || !may_follow(plane, bytes)) {
         return;
     }
     if (plane_grow(plane, plane->look.measured, bytes, &err) == 0) {

@@ -406,6 +406,10 @@ static void image_that_has_grown_is_noticed(void **state)
     cut_file(b, DISK_BYTES);
     assert_int_equal(info(b)->image_now, DISK_BYTES);
     assert_int_equal(disk_size(b), 2 * DISK_BYTES);
+    cut_file(b, 0);
+    assert_true(info(b)->has_image_now);
+    assert_int_equal(info(b)->image_now, 0);
+    cut_file(b, DISK_BYTES);
     assert_int_equal(resize(b, 0, false), -EINVAL);
     expect_text(b, 1, "its image has 8388608 bytes, and its guest knows the disk with 16777216");
     assert_int_equal(resize(b, 2 * DISK_BYTES, false), 0); /* which gives it back */
