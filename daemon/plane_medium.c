@@ -163,9 +163,6 @@ static int refuse_state(const struct plane *plane, struct err *err)
         err_hint(err, "wait until that is over, or remove the disk and add it again");
         return -EBUSY;
     }
-    if (plane->resize.phase != PLANE_RESIZE_NONE) {
-        return err_say(err, -EBUSY, "%s: its size is being changed", name);
-    }
     if (plane->vu && vhost_user_is_migrating(plane->vu)) {
         return err_say(err, -EBUSY, "%s: its guest is being migrated, so its image stays as it is",
                        name);

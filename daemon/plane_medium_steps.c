@@ -156,8 +156,6 @@ static void settle(struct plane *plane)
     plane_image_name(plane, medium->asked.image.path);
     plane->image_id = medium->kept.id;
     plane_look_opened(plane);
-    plane->resize.left_over = 0;
-    plane_notice_begin(plane);
     say_settled(plane);
     if (medium->asked.change != MEDIUM_REPLACE) {
         plane->loss.code = 0; /* of another medium */
