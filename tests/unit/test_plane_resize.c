@@ -670,6 +670,18 @@ static void guest_that_is_migrated_takes_its_size_along(void **state)
     close(log);
 }
 
+static void disk_whose_guest_is_elsewhere_is_resized_there(void **state)
+{
+    struct bench *b = *state;
+
+    b->opts.is_incoming = true;
+    open_disk(b);
+    assert_int_equal(resize(b, 2 * DISK_BYTES, false), -EBUSY);
+    expect_text(b, 1, "vda: its guest runs elsewhere");
+    assert_int_equal(resize(b, 0, false), -EBUSY);
+    assert_int_equal(file_size(b), DISK_BYTES);
+}
+
 #define bench_test(name) cmocka_unit_test_setup_teardown(name, bench_start, bench_stop)
 
 int main(void)
@@ -693,6 +705,7 @@ int main(void)
         bench_test(stop_waits_for_who_has_the_file),
         bench_test(removal_tells_who_waits_for_a_size),
         bench_test(guest_that_is_migrated_takes_its_size_along),
+        bench_test(disk_whose_guest_is_elsewhere_is_resized_there),
     };
 
     mem_guard_install();
