@@ -194,6 +194,9 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         ret = suit_image(plane, &blk_opts, image, err);
     }
     if (ret == 0) {
+        ret = plane_limits_begin(plane, err);
+    }
+    if (ret == 0) {
         ret = device_new(&plane->dev, &plane->worker.loop, &device_opts, &blk_opts, err);
     }
     if (ret == 0) {
@@ -201,10 +204,12 @@ int plane_init_device(struct plane *plane, const struct image *image, struct err
         plane_set_huge(plane);
         plane_set_zeroes(plane);
         plane_set_errors(plane);
-        ret = plane_limits_begin(plane, err);
+        plane_limits_use(plane);
         device_set_writeback(plane->dev, !opts->is_writethrough);
         device_set_batch(plane->dev, (unsigned)plane->settings.batch);
         plane->state = PLANE_STOPPED;
+    } else {
+        plane_limits_end(plane);
     }
     return ret;
 }

@@ -16,8 +16,7 @@ static struct limit_member *other_of(struct plane *plane)
     return &plane->limits.member[!plane->limits.at];
 }
 
-/* Without a limit nobody is asked, and no request costs more. */
-static void use_limits(struct plane *plane)
+void plane_limits_use(struct plane *plane)
 {
     struct limit_member *member = member_of(plane);
 
@@ -33,7 +32,7 @@ static void run_changed(struct message *message)
 
     atomic_store_explicit(&plane->limits.is_told, false, memory_order_release);
     if (plane->dev && member_of(plane)->limiter) {
-        use_limits(plane);
+        plane_limits_use(plane);
     }
 }
 
@@ -58,20 +57,17 @@ static int join_group(struct plane *plane, struct limit_member *member,
 
 int plane_limits_begin(struct plane *plane, struct err *err)
 {
-    int ret = join_group(plane, member_of(plane), &plane->settings, err);
-
-    if (ret == 0) {
-        plane->limits.message.run = run_changed;
-        use_limits(plane);
-    }
-    return ret;
+    plane->limits.message.run = run_changed;
+    return join_group(plane, member_of(plane), &plane->settings, err);
 }
 
 void plane_limits_end(struct plane *plane)
 {
     if (member_of(plane)->limiter) {
         plane_limits_look(plane);
-        device_set_throttle(plane->dev, NULL);
+        if (plane->dev) {
+            device_set_throttle(plane->dev, NULL);
+        }
         limit_leave(member_of(plane));
     }
 }
@@ -118,7 +114,7 @@ void plane_limits_set(struct plane *plane, const struct settings *change)
         plane->limits.at = !plane->limits.at;
     }
     if (set_rates(plane, change) || has_moved) {
-        use_limits(plane); /* nobody has the other throttle any more */
+        plane_limits_use(plane); /* nobody has the other throttle any more */
     }
     if (has_moved) {
         limit_leave(other_of(plane));

@@ -9,10 +9,13 @@
 
 #include "daemon/plane.h"
 
-/* Its device is new.  Returns 0 or -ENOMEM. */
+/* Its device is about to be made.  Returns 0 or -ENOMEM. */
 int plane_limits_begin(struct plane *plane, struct err *err);
 
-/* Its device is about to be closed.  Nothing to do for one that has not begun. */
+/* Its device asks for what holds, or nobody, where nothing is limited. */
+void plane_limits_use(struct plane *plane);
+
+/* Its device is about to be closed, or could not be made.  Nothing to do before it has begun. */
 void plane_limits_end(struct plane *plane);
 
 /* Bring plane->settings to what holds by now. */
