@@ -734,6 +734,51 @@ static void changes_are_checked_against_the_disk(void **state)
                                   "one queue at least: up to 2 are of use");
 }
 
+/* Of two that contradict each other one is named; none is left out in silence. */
+static void what_does_not_go_together_is_refused_by_name(void **state)
+{
+    static const char *const cases[][3] = {
+        /* beside the image, in it, what is named */
+        {"\"threads\":2,\"queues\":1", "\"type\":\"null\",\"size\":512", "threads: "},
+        {"\"threads\":2,\"queue_threads\":\"1\"", "\"type\":\"null\",\"size\":512",
+         "queue_threads: "},
+        {"\"seg_max\":200,\"queue_size\":128", "\"type\":\"null\",\"size\":512", "seg_max: "},
+        {"\"engine\":\"io_uring\"", "\"type\":\"null\",\"size\":512", "engine: "},
+        {"\"incoming\":true", "\"type\":\"null\",\"size\":512", "incoming: "},
+        {"\"readonly\":true,\"detect_zeroes\":\"on\"", "\"type\":\"file\",\"path\":\"/x\"",
+         "detect_zeroes: "},
+        {"\"discard\":\"off\",\"detect_zeroes\":\"unmap\"", "\"type\":\"file\",\"path\":\"/x\"",
+         "detect_zeroes: "},
+        {"\"discard\":\"off\",\"max_discard\":4096", "\"type\":\"file\",\"path\":\"/x\"",
+         "max_discard: "},
+        {"\"readonly\":true,\"max_write_zeroes\":4096", "\"type\":\"file\",\"path\":\"/x\"",
+         "max_write_zeroes: "},
+        {"\"logical_block_size\":4096,\"physical_block_size\":512",
+         "\"type\":\"file\",\"path\":\"/x\"", "physical_block_size: "},
+        {"\"readonly\":true", "\"type\":\"file\",\"path\":\"/x\",\"create\":true,\"size\":1048576",
+         "readonly: "},
+        {"\"incoming\":true", "\"type\":\"file\",\"path\":\"/x\",\"create\":true,\"size\":1048576",
+         "incoming: "},
+        {"\"incoming\":true,\"readonly\":true", "\"type\":\"file\",\"path\":\"/x\"", "incoming: "},
+        {"\"queues\":1", "\"type\":\"file\",\"path\":\"/x\",\"size\":512", "image.size: "},
+        {"\"queues\":1", "\"type\":\"file\",\"path\":\"/x\",\"create\":true", "image.size: "},
+        {"\"queues\":1", "\"type\":\"file\",\"path\":\"/x\",\"preallocation\":\"full\"",
+         "image.preallocation: "},
+        {"\"queues\":1", "\"type\":\"file\",\"path\":\"/x\",\"error\":\"EIO\"", "image.error: "},
+        {"\"queues\":1", "\"type\":\"null\",\"size\":512,\"create\":true", "image.create: "},
+        {"\"queues\":1", "\"type\":\"null\",\"size\":512,\"offset\":512", "image.offset: "},
+        {"\"queues\":1", "\"type\":\"null\",\"size\":512,\"error_every\":5", "image.error_every: "},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        char text[256];
+
+        (void)snprintf(text, sizeof(text), "{\"name\":\"a\",%s,\"image\":{%s}}", cases[i][0],
+                       cases[i][1]);
+        assert_disk_refused(text, cases[i][2]);
+    }
+}
+
 static void modes_of_sockets_are_octal(void **state)
 {
     static const char *const good[] = {"0600", "660", "0", "7", "0777", NULL};
@@ -804,6 +849,7 @@ static void map_of_queues_is_checked_against_threads_and_queues(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_does_not_go_together_is_refused_by_name),
         cmocka_unit_test(modes_of_sockets_are_octal),
         cmocka_unit_test(cpus_are_a_list_and_a_change_has_those_that_are_there),
         cmocka_unit_test(map_of_queues_is_checked_against_threads_and_queues),
