@@ -147,13 +147,17 @@ static bool is_rival(const struct limiter *limiter, unsigned direction, unsigned
            limiter->average[RATE_BPS].rate > 0;
 }
 
+/*
+ * Of another disk, or the other direction of this one.  It comes before the rings, also for the
+ * same disk: else one would let the second go first, that the third, and that the first again.
+ */
 static bool is_another_members_turn(const struct limit_member *member, unsigned direction,
                                     uint64_t now)
 {
     const struct limiter *limiter = member->limiter;
 
     for (const struct limit_member *other = limiter->members; other; other = other->next) {
-        for (unsigned i = 0; other != member && i < RATE_DIRECTIONS; i++) {
+        for (unsigned i = 0; i < RATE_DIRECTIONS; i++) {
             if (other->waiting[i] && is_rival(limiter, direction, i) &&
                 is_ahead_of(&member->share[direction], &other->share[i]) &&
                 ring_could_go(other, i, now)) {
@@ -168,16 +172,13 @@ static bool is_another_rings_turn(const struct limit_member *member, unsigned ri
                                   unsigned direction, uint64_t now)
 {
     const struct limit_share *share = &member->ring[ring][direction];
+    uint64_t rings = member->waiting[direction] & ~BIT(ring);
 
-    for (unsigned i = 0; i < RATE_DIRECTIONS; i++) {
-        uint64_t rings = is_rival(member->limiter, direction, i) ? member->waiting[i] : 0;
+    for (; rings; rings &= rings - 1) {
+        const struct limit_share *other = &member->ring[__builtin_ctzll(rings)][direction];
 
-        for (rings &= i == direction ? ~BIT(ring) : ~0ull; rings; rings &= rings - 1) {
-            const struct limit_share *other = &member->ring[__builtin_ctzll(rings)][i];
-
-            if (is_ahead_of(share, other) && could_go(other, now)) {
-                return true;
-            }
+        if (is_ahead_of(share, other) && could_go(other, now)) {
+            return true;
         }
     }
     return false;
