@@ -366,7 +366,7 @@ misused() {
     deep=$E2E_DIR/$(printf 'd%.0s' {1..100})
     echo precious >"$E2E_DIR/file"
     misused socket: add vda null:1G --socket "$deep"
-    refused none/x.sock add vda null:1G --socket "$E2E_DIR/none/x.sock"
+    refused none/x.sock add vda null:1G --socket "$E2E_DIR-none/x.sock"
     refused "$E2E_DIR/file" add vda null:1G --socket "$E2E_DIR/file"
     [ "$(cat "$E2E_DIR/file")" = precious ]
 }
@@ -376,7 +376,7 @@ misused() {
 
     file=$(image vda 1M)
     refused "$file" add vda "$file" --create --size 1M
-    refused none/x.sock add vda "$E2E_DIR/new" --create --size 1M --socket "$E2E_DIR/none/x.sock"
+    refused none/x.sock add vda "$E2E_DIR/new" --create --size 1M --socket "$E2E_DIR-none/x.sock"
     [ ! -e "$E2E_DIR/new" ]
     [ "$(stat -c %s "$file")" -eq 1048576 ]
 }

@@ -139,7 +139,7 @@ no_beginnings() {
 1 add vdc $file
 1 add vdc $E2E_DIR/none
 1 add vdc $file --create --size 1M
-1 add vdc null:1G --socket $E2E_DIR/none/sock
+1 add vdc null:1G --socket $E2E_DIR-none/sock
 EOT
     [ ! -e "$E2E_DIR/new" ]
     gives 3 "no vblkd answers" "$VBLKCTL" --control "$E2E_DIR/none" list
