@@ -14,7 +14,7 @@
 #define PROTOCOL_CLIENTS_MAX 64
 
 /* Answers that a client has not read, in bytes; past that it is dropped. */
-#define PROTOCOL_BACKLOG_MAX (1u << 20)
+#define PROTOCOL_BACKLOG_MAX (4u << 20)
 
 /* Requests of one client under way; more are read when some have been answered. */
 #define PROTOCOL_CALLS_MAX 64
