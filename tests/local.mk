@@ -200,7 +200,7 @@ tests_unit_test_engine_SOURCES = tests/unit/test_engine.c $(IMAGE_WORLD)
 
 tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVICE_GUEST)
 
-tests_unit_test_errors_SOURCES = tests/unit/test_errors.c $(DEVICE_GUEST)
+tests_unit_test_errors_SOURCES = tests/unit/test_errors.c tests/unit/chance.h $(DEVICE_GUEST)
 tests_unit_test_limiter_SOURCES = tests/unit/test_limiter.c tests/unit/chance.h
 
 tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)

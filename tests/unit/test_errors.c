@@ -16,6 +16,8 @@
 #include "core/block/path.h"
 #include "core/device/device_state.h"
 #include "core/block/error_policy.h"
+#include "core/device/limiter.h"
+#include "tests/unit/chance.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 4u
@@ -728,6 +730,151 @@ static void removal_answers_what_is_held(void **state)
     assert_int_equal(info_of(w).stats.held, 0);
 }
 
+/* ---- all of it, with limits ---- */
+
+static uint32_t base_of_stopped(struct world *w, unsigned index)
+{
+    unsigned before = w->times_drained;
+
+    w->drain = (struct drain){.done = on_drained};
+    device_ring_pause(&w->dev, index, &w->drain);
+    run_until(w, w->times_drained > before);
+    return device_ring_stop(&w->dev, index);
+}
+
+static void exchange_memory(struct world *w)
+{
+    pause_drained(w, PAUSE_MESSAGE);
+    device_memory_clear(&w->dev);
+    device_guest_share(&w->dev, &w->guest);
+    device_memory_changed(&w->dev);
+    device_resume(&w->dev, PAUSE_MESSAGE);
+}
+
+/* As when a front-end leaves and comes back: what was taken is answered by then. */
+static void connect_again(struct world *w)
+{
+    uint64_t features = device_accepted(&w->dev);
+
+    pause_drained(w, PAUSE_GONE);
+    device_reset(&w->dev);
+    device_guest_share(&w->dev, &w->guest);
+    device_guest_accept(&w->dev, &w->guest, features);
+    for (unsigned i = 0; i < RINGS; i++) {
+        device_guest_start_ring(&w->dev, &w->guest, i, w->guest.ring[i].drv->used->idx);
+    }
+    device_resume(&w->dev, PAUSE_GONE);
+}
+
+static void set_some_limits(struct world *w, struct limit_member *member)
+{
+    struct rates from, to = {0};
+
+    limit_rates(member, &from);
+    for (unsigned i = 0; i < RATE_KINDS; i++) {
+        to.of[i].seconds = 1;
+    }
+    to.of[chance(RATE_BPS)].average = 1 + chance(3000);
+    if (chance(2)) {
+        to.of[RATE_BPS + chance(3)].average = 4096 + chance(64u << 20);
+    }
+    assert_true(limit_set(member, &from, &to, now_ns()));
+    device_set_throttle(&w->dev, &member->throttle);
+}
+
+static void put_some(struct world *w)
+{
+    static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH};
+    unsigned ring = chance(RINGS);
+    unsigned room = DEPTH - w->guest.ring[ring].inflight;
+
+    if (chance(8) == 0 && w->guest.ring[0].inflight < DEPTH) {
+        put_ranges(w, chance(2) ? VIRTIO_BLK_T_DISCARD : VIRTIO_BLK_T_WRITE_ZEROES, 1 + chance(4));
+    } else {
+        put(w, ring, types[chance(ARRAY_SIZE(types))], min_of(1 + chance(6), room));
+    }
+}
+
+static void do_something(struct world *w, struct limit_member *member)
+{
+    static const int results[] = {0, 0, -EIO, -ENOSPC};
+    unsigned ring = chance(RINGS);
+
+    switch (chance(18)) {
+    case 0:
+        set_policy(w, (enum error_action)chance(3), (enum error_action)chance(4));
+        return;
+    case 1:
+        bad.result[chance(IO_ZERO + 1)] = results[chance(ARRAY_SIZE(results))];
+        return;
+    case 2:
+    case 3:
+        (void)device_retry(&w->dev);
+        return;
+    case 4:
+        pause_drained(w, PAUSE_ADMIN);
+        device_resume(&w->dev, PAUSE_ADMIN);
+        return;
+    case 5:
+        use_lanes(w, 1 + ring);
+        return;
+    case 6:
+        device_guest_start_ring(&w->dev, &w->guest, ring, base_of_stopped(w, ring));
+        return;
+    case 7:
+        exchange_memory(w);
+        return;
+    case 8:
+        connect_again(w);
+        return;
+    case 9:
+        set_some_limits(w, member);
+        return;
+    case 10:
+        device_set_throttle(&w->dev, NULL);
+        return;
+    default:
+        put_some(w);
+    }
+}
+
+/* Returns how many are not done yet. */
+static unsigned take_what_is_there(struct world *w)
+{
+    struct frontend_request *request;
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < RINGS; i++) {
+        while ((request = frontend_reap(&w->guest.ring[i]))) {
+            assert_in_range(request->blk->status, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_IOERR);
+            frontend_release(request);
+        }
+        left += w->guest.ring[i].inflight;
+    }
+    return left;
+}
+
+static void nothing_is_lost_whatever_happens_meanwhile(void **state)
+{
+    const struct rates none = {0};
+    struct limit_member member;
+    struct world *w = *state;
+
+    chance_begin();
+    assert_int_equal(limit_join(&member, "", &none, NULL, NULL), 0);
+    for (unsigned i = 0; i < 600; i++) {
+        do_something(w, &member);
+        turns(w, chance(3));
+        (void)take_what_is_there(w);
+    }
+    forget_bad();
+    device_set_throttle(&w->dev, NULL);
+    run_until(w, (device_retry(&w->dev), take_what_is_there(w) == 0));
+    assert_false(is_paused(w));
+    assert_int_equal(info_of(w).stats.held + info_of(w).stats.throttled, 0);
+    limit_leave(&member);
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 #define in_stable_world(test) cmocka_unit_test_setup_teardown(test, world_start_stable, world_stop)
 
@@ -756,9 +903,13 @@ int main(void)
         in_world(pause_ends_with_the_ring_that_holds),
         in_world(front_end_that_leaves_ends_the_pause),
         in_world(removal_answers_what_is_held),
+        in_world(nothing_is_lost_whatever_happens_meanwhile),
+        in_stable_world(nothing_is_lost_whatever_happens_meanwhile),
         cmocka_unit_test_setup_teardown(failure_after_a_start_pauses_again, world_start_in_order,
                                         world_stop),
         cmocka_unit_test_setup_teardown(lanes_that_fail_again_and_again_lose_nothing,
+                                        world_start_in_order, world_stop),
+        cmocka_unit_test_setup_teardown(nothing_is_lost_whatever_happens_meanwhile,
                                         world_start_in_order, world_stop),
     };
 
