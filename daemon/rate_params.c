@@ -5,11 +5,11 @@
 
 #define RATE_MEMBER(kind, member) .offset = offsetof(struct rates, of[kind].member)
 
-#define RATE_ROW(name, row_type, kind, member, none, text)                                \
-    {                                                                                     \
-        name, row_type, RATE_MEMBER(kind, member), .max = RATE_MAX, .is_quiet = true,     \
-                                                   .is_place = (row_type) == PARAM_BYTES, \
-                                                   .otherwise = none, .help = text        \
+#define RATE_ROW(name, row_type, kind, member, text)                                  \
+    {                                                                                 \
+        name, row_type, RATE_MEMBER(kind, member),                                    \
+            .max = RATE_MAX, .is_quiet = true, .is_place = (row_type) == PARAM_BYTES, \
+            .otherwise = (row_type) == PARAM_BYTES ? "0" : NULL, .help = text         \
     }
 
 #define LENGTH_ROW(name, kind)                                                                    \
@@ -20,27 +20,26 @@
     }
 
 /* A limit, its burst, and how long that lasts. */
-#define RATE_ROWS(name, name_max, name_length, kind, row_type, none, what)                       \
-    RATE_ROW(name, row_type, kind, average, none, "at most so many " what " a second"),          \
-        RATE_ROW(name_max, row_type, kind, burst, none, "so many " what " a second in a burst"), \
+#define RATE_ROWS(name, name_max, name_length, kind, row_type, what)                           \
+    RATE_ROW(name, row_type, kind, average, "at most so many " what " a second, 0: no limit"), \
+        RATE_ROW(name_max, row_type, kind, burst,                                              \
+                 "so many " what " a second in a burst, 0: there is none"),                    \
         LENGTH_ROW(name_length, kind)
-
-#define NO_LIMIT "no limit"
 
 /* Source: QEMU, docs/throttle.txt. */
 const struct param rate_params[] = {
-    RATE_ROWS("iops", "iops_max", "iops_max_length", RATE_IOPS, PARAM_INTEGER, NULL, "requests"),
+    RATE_ROWS("iops", "iops_max", "iops_max_length", RATE_IOPS, PARAM_INTEGER, "requests"),
     RATE_ROWS("iops_read", "iops_read_max", "iops_read_max_length", RATE_IOPS_READ, PARAM_INTEGER,
-              NULL, "reads"),
+              "reads"),
     RATE_ROWS("iops_write", "iops_write_max", "iops_write_max_length", RATE_IOPS_WRITE,
-              PARAM_INTEGER, NULL, "writes"),
-    RATE_ROWS("bps", "bps_max", "bps_max_length", RATE_BPS, PARAM_BYTES, NO_LIMIT, "bytes"),
+              PARAM_INTEGER, "writes"),
+    RATE_ROWS("bps", "bps_max", "bps_max_length", RATE_BPS, PARAM_BYTES, "bytes"),
     RATE_ROWS("bps_read", "bps_read_max", "bps_read_max_length", RATE_BPS_READ, PARAM_BYTES,
-              NO_LIMIT, "bytes of reads"),
+              "bytes of reads"),
     RATE_ROWS("bps_write", "bps_write_max", "bps_write_max_length", RATE_BPS_WRITE, PARAM_BYTES,
-              NO_LIMIT, "bytes of writes"),
+              "bytes of writes"),
     {"iops_size", PARAM_BYTES, .offset = offsetof(struct rates, iops_size), .max = RATE_SIZE_MAX,
-     .is_quiet = true, .is_place = true, .help = "a larger request counts as several of so much",
-     .otherwise = "each counts as one"},
+     .is_quiet = true, .is_place = true, .otherwise = "0",
+     .help = "a larger request counts as several of so much, 0: as one"},
     {.name = NULL},
 };
