@@ -412,22 +412,12 @@ int64_t args_own(const struct args *args, const char *option, int64_t otherwise)
     return value ? json_integer_value(value) : otherwise;
 }
 
-static const struct arg *find_param(const struct arg *list, const char *name, size_t len)
-{
-    for (; list->kind != ARG_END; list++) {
-        if (list->param && strlen(list->param) == len && strncmp(list->param, name, len) == 0) {
-            return list;
-        }
-    }
-    return NULL;
-}
-
 /* What the daemon calls `name`, of `len` bytes, in the words of here; NULL: it is no option. */
 static const char *word_for(const struct args *args, const char *name, size_t len,
                             char word[IMAGE_WORD_BYTES])
 {
-    const struct arg *setting = find_param(settings_of(args->command), name, len);
-    const struct arg *option = find_param(options_of(args->command), name, len);
+    const struct arg *setting = options_find(settings_of(args->command), name, len);
+    const struct arg *option = options_find(options_of(args->command), name, len);
 
     if (setting) {
         return setting->option;
@@ -460,6 +450,10 @@ int args_refused(const struct args *args, int status, struct err *err)
 
     if (status == STATUS_USAGE) {
         reword(args, err);
+    }
+    options_spell(args->command, json_string_value(json_object_get(args->params, "name")),
+                  err->text);
+    if (status == STATUS_USAGE) {
         return complain(args, err);
     }
     whole = hint_complete(err->text, args->typed);

@@ -163,3 +163,41 @@ const json_t *options_value(const json_t *answer, const struct arg *arg)
     (void)snprintf(object, sizeof(object), "%.*s", (int)(dot - arg->param), arg->param);
     return json_object_get(json_object_get(answer, object), dot + 1);
 }
+
+const struct arg *options_find(const struct arg *list, const char *name, size_t len)
+{
+    for (; list->kind != ARG_END; list++) {
+        if (list->param && strlen(list->param) == len && strncmp(list->param, name, len) == 0) {
+            return list;
+        }
+    }
+    return NULL;
+}
+
+/* It is as long in the words of here. */
+static void spell_word(const struct command *command, char *word, size_t len)
+{
+    const struct arg *known = options_find(settings_of(command), word, len);
+
+    if (!known) {
+        known = options_find(options_of(command), word, len);
+    }
+    if (known && strlen(known->option) == len) {
+        memcpy(word, known->option, len);
+    }
+}
+
+void options_spell(const struct command *command, const char *disk, char *text)
+{
+    while (*text) {
+        size_t len;
+
+        text += strspn(text, "(");
+        len = strcspn(text, " :;,)");
+        if (!disk || strlen(disk) != len || strncmp(disk, text, len) != 0) {
+            spell_word(command, text, len);
+        }
+        text += strcspn(text, " ");
+        text += strspn(text, " ");
+    }
+}

@@ -142,7 +142,7 @@ probe_end() {
     if [ ! -e /sys/fs/selinux ] && [ ! -e /sys/fs/smackfs ]; then
         run vblkctl add vda "$E2E_DIR/vda.img" --create --size 1M --socket-label x:y:z:s0
         [ "$status" -eq 1 ]
-        [[ "$output" == *"vda: socket_label: this kernel runs without SELinux and Smack"* ]]
+        [[ "$output" == *"vda: socket-label: this kernel runs without SELinux and Smack"* ]]
     fi
     run vblkctl add vda null:1G --socket "$E2E_DIR/elsewhere/vda.sock"
     [ "$status" -eq 1 ]

@@ -113,7 +113,7 @@ print(*[ring["thread"] for ring in json.load(sys.stdin)["rings"]], sep=",")'
     done
     run vblkctl set vda threads=3
     [ "$status" -eq 1 ]
-    [[ "$output" == *"queue_threads: thread 2 of 3 would serve no queue; "* ]]
+    [[ "$output" == *"queue-threads: thread 2 of 3 would serve no queue; "* ]]
     run vblkctl set vda queue-threads=0,2
     [ "$status" -eq 1 ]
     [[ "$output" == *"queue 1 is to be served by thread 2, and there are 2, counted from 0; "* ]]

@@ -187,6 +187,25 @@ static void each_option_of_a_disk_can_be_set_or_is_told_to_be_fixed(void **state
     assert_true(set_too >= 7);
 }
 
+static void assert_spelled(const char *disk, const char *text, const char *spelled)
+{
+    char buffer[80];
+
+    (void)snprintf(buffer, sizeof(buffer), "%s", text);
+    options_spell(&add, disk, buffer);
+    assert_string_equal(buffer, spelled);
+}
+
+static void what_a_sentence_names_is_spelled_as_it_is_typed(void **state)
+{
+    assert_spelled("vda", "queue_size: too few (queue_size); give queue_size, or queue_size 4",
+                   "queue-size: too few (queue-size); give queue-size, or queue-size 4");
+    assert_spelled("queue_size", "queue_size: it runs", "queue_size: it runs");
+    assert_spelled(NULL, "/srv/queue_size/a (timeout_ms)queue_sizes _",
+                   "/srv/queue_size/a (timeout_ms)queue_sizes _");
+    assert_spelled("vda", "", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +214,7 @@ int main(void)
         cmocka_unit_test(answers_have_values_within_objects),
         cmocka_unit_test(what_is_fixed_is_told_with_the_words_of_add),
         cmocka_unit_test(each_option_of_a_disk_can_be_set_or_is_told_to_be_fixed),
+        cmocka_unit_test(what_a_sentence_names_is_spelled_as_it_is_typed),
     };
 
     return unit_run(tests);
