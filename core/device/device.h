@@ -200,7 +200,7 @@ bool device_retry(struct device *dev);
 
 /*
  * Answer what is held with errors, also where a log of requests in flight would have it tried again
- * (paused and drained): the disk is being removed.
+ * (paused and drained): the disk is being removed, or its image is another's from now on.
  */
 void device_fail_held(struct device *dev);
 

@@ -109,7 +109,11 @@ void device_fail_held(struct device *dev)
     device_park(dev);
     for (unsigned i = 0; i < dev->view.queues; i++) {
         ring_setup_fail_held(&dev->ring[i]);
+        if (dev->queue[i].ring.held_count == 0) {
+            dev->queue[i].held = (struct held){0};
+        }
     }
+    device_end_error(dev);
     device_unpark(dev);
 }
 

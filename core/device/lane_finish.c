@@ -206,6 +206,7 @@ void lane_fail_held(struct queue *q)
     while (q->ring.held_count > 0 && ring_pop(&q->ring, &chain) > 0) {
         fail_request(q, containerof(chain, struct request, chain));
     }
+    ring_set_arrays(&q->ring, &q->lane->arrays);
     if (ring_publish(&q->ring)) {
         queue_call(q);
         q->lane->stats.interrupts++;

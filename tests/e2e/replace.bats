@@ -122,6 +122,26 @@ load_ends_clean() {
     load_ends_clean
 }
 
+@test "what is held for an image that is ejected is not written to the next" {
+    mkdir "$E2E_DIR/full"
+    mount -t tmpfs -o size=6m none "$E2E_DIR/full" || skip "may not mount"
+    start_vblkd
+    truncate -s 32M "$E2E_DIR/full/vda.img" "$E2E_DIR/next.img"
+    vblkctl add vda "$E2E_DIR/full/vda.img" --threads 2
+    process_start load "$VBLKBENCH" "$(socket_of vda)" --allow-write --runtime 1 --rw randwrite \
+        --bs 64k --queues 2
+    wait_until 20 stat_reaches vda held 1
+    vblkctl eject vda --force
+    stat_is vda held 0
+    [ "$(field vda paused_by iostatus warnings)" = "[] ok []" ]
+    wait_until 20 process_ended load
+    grep -q "I/O error" "$E2E_DIR/load.log"
+    vblkctl insert vda "$E2E_DIR/next.img"
+    vblkctl start vda
+    vblkctl remove vda
+    [ "$(stat -c %b "$E2E_DIR/next.img")" -eq 0 ]
+}
+
 @test "a daemon that is killed while an image is replaced has the one or the other" {
     local path ended
 
