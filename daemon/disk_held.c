@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 static bool is_paused(const struct plane_info *info)
 {
@@ -71,7 +70,7 @@ static void say_paused(const struct plane_info *info, char *text, size_t size)
                    " failed: %s, and the guest waits, with %u request%s held: %s, and start the "
                    "disk",
                    (unsigned)(age_ns(info) / NS_PER_S), stats_type_name(first->kind), first->length,
-                   first->offset, strerror(-first->code), held, held == 1 ? "" : "s",
+                   first->offset, error_text(first->code), held, held == 1 ? "" : "s",
                    error_is_no_space(first->code) ? "make room for its image" : "see to its image");
 }
 

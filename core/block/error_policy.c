@@ -29,6 +29,11 @@ bool error_is_no_space(int64_t code)
     return code == -ENOSPC || code == -EDQUOT;
 }
 
+const char *error_text(int64_t code)
+{
+    return code == -ENODATA ? "the image ends before that, it was shrunk" : strerror((int)-code);
+}
+
 /*
  * Of a write that was to be stable the data are still the guest's, so it may be done again, unless
  * the image has lost what was written before: then no later success can be relied on.  Zeroes do

@@ -30,6 +30,9 @@ bool error_action_parse(const char *text, enum error_action *action);
 /* Was there no room, on the file system or for its user?  A person can make some. */
 bool error_is_no_space(int64_t code);
 
+/* For people: what went wrong, -errno. */
+const char *error_text(int64_t code);
+
 /*
  * What is to be done about `io`, which has failed: ERROR_REPORT, ERROR_IGNORE or ERROR_STOP.
  *

@@ -39,7 +39,7 @@ static void tell_pause(const struct device *dev, const struct held_failure *firs
     log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64
               " failed: %s; the disk is paused, and the guest waits: %s, and start the disk",
               dev->view.name, stats_type_name(first->kind), first->length, first->offset,
-              strerror(-first->code),
+              error_text(first->code),
               error_is_no_space(first->code) ? "make room for its image" : "see to its image");
 }
 

@@ -33,8 +33,7 @@ static void tell_io_error(struct lane *lane, const struct request *request,
     *word |= BIT(code & 63);
     log_error("%s: %s of %" PRIu64 " bytes at offset %" PRIu64 " failed: %s; %s", lane->view->name,
               verb[request->io.op], request->io.length, request->io.offset,
-              code == ENODATA ? "the image ends before that, it was shrunk" : strerror((int)code),
-              what_follows(lane, action));
+              error_text(request->io.result), what_follows(lane, action));
 }
 
 /* The status, and mark it and what was read, if so wanted, before the driver is shown anything. */

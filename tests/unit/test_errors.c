@@ -370,6 +370,12 @@ static enum error_action action_for(enum error_action write, enum io_op op, unsi
     return error_policy_of(&policy, &io, has_lost);
 }
 
+static void image_that_was_shrunk_is_told_of(void **state)
+{
+    assert_string_equal(error_text(-EIO), strerror(EIO));
+    assert_string_equal(error_text(-ENODATA), "the image ends before that, it was shrunk");
+}
+
 static void failed_sync_is_reported_whatever_is_asked_for(void **state)
 {
     for (unsigned i = ERROR_REPORT; i <= ERROR_ENOSPC; i++) {
@@ -882,6 +888,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(action_is_known_by_its_name),
+        cmocka_unit_test(image_that_was_shrunk_is_told_of),
         cmocka_unit_test(failed_sync_is_reported_whatever_is_asked_for),
         cmocka_unit_test(stable_write_without_room_can_be_done_again),
         cmocka_unit_test(buffers_that_are_not_there_are_the_guests_fault),
