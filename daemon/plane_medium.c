@@ -141,6 +141,17 @@ static const char *const doing[] = {
     [MEDIUM_EJECT] = "ejected",
 };
 
+/* What it waits for, a look at the image, may take so long that another is done before. */
+static int refuse_other(const struct plane *plane, const struct plane_request *request,
+                        struct err *err)
+{
+    if (strcmp(request->medium->before.path, plane->image_path) == 0) {
+        return 0;
+    }
+    return err_say(err, -EBUSY, "%s: its image was changed after this was asked for",
+                   plane->opts.name);
+}
+
 static int refuse_state(const struct plane *plane, struct err *err)
 {
     const char *name = plane->opts.name;
@@ -240,6 +251,9 @@ void plane_medium_change(struct plane *plane, struct plane_request *request)
     struct err err = {0};
     int ret = refuse_state(plane, &request->err);
 
+    if (ret == 0) {
+        ret = refuse_other(plane, request, &request->err);
+    }
     if (ret == 0) {
         ret = refuse_guest(plane, request, &request->err);
     }

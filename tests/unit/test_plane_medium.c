@@ -438,6 +438,24 @@ static void disk_that_runs_goes_on_with_the_other_image_by_force(void **state)
     expect_byte(b->other, 3);
 }
 
+/* Both had to wait for a look at the image, so control had said the same to both. */
+static void who_asked_before_another_change_is_refused(void **state)
+{
+    struct bench *b = *state;
+    struct medium_ask late;
+
+    open_with_guest(b);
+    begin_replace(b, 1, b->other, true);
+    late = b->ask;
+    late.image = image_of("/dev/null/none");
+    assert_int_equal(wait_for(b, 1), 0);
+    b->request[2] = (struct plane_request){.medium = &late, .force = true};
+    send_request(b, 2, PLANE_MEDIUM);
+    assert_int_equal(wait_for(b, 2), -EBUSY);
+    expect_err(b, 2, "vda: its image was changed after this was asked for");
+    expect_used(b->other);
+}
+
 static void readonly_disk_that_runs_goes_on_with_a_copy(void **state)
 {
     struct bench *b = *state;
@@ -763,6 +781,7 @@ int main(void)
         bench_test(stopped_disk_is_started_from_the_other_image),
         bench_test(copy_of_a_disk_that_runs_is_refused),
         bench_test(disk_that_runs_goes_on_with_the_other_image_by_force),
+        bench_test(who_asked_before_another_change_is_refused),
         bench_test(readonly_disk_that_runs_goes_on_with_a_copy),
         bench_test(image_that_was_moved_is_known_by_its_new_path),
         bench_test(image_that_does_not_suit_is_refused),
