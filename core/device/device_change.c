@@ -38,6 +38,9 @@ static int set_size(struct device *dev, const struct node *node, uint64_t size, 
     struct node *root = dev->lanes.image->root;
     int ret;
 
+    if (device_is_logged(dev)) {
+        return err_say(err, -EBUSY, "its guest is being migrated by now, and takes the size along");
+    }
     if (node != root) {
         return err_say(err, -ESTALE, "the image has been changed since it was given another size");
     }

@@ -13,6 +13,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "core/block/image.h"
+#include "core/device/device_change.h"
 #include "core/device/device_state.h"
 #include "tests/lib/driver.h"
 #include "tests/unit/chance.h"
@@ -871,6 +873,27 @@ static void truncated_log_breaks_the_rings_of_all_threads(void **state)
 #test " by flags", test, flags_start, world_stop, NULL \
     }
 
+static void on_changed(struct device_change *change)
+{
+    change->dev = NULL;
+}
+
+/* Who migrates takes the size along: what was asked for before is not done any more. */
+static void disk_keeps_its_size_once_its_guest_is_migrated(void **state)
+{
+    struct world *w = *state;
+    struct device_change change = {.kind = CHANGE_SIZE,
+                                   .node = device_image(&w->dev)->root,
+                                   .size_bytes = IMAGE_BYTES - 65536,
+                                   .done = on_changed};
+
+    assert_int_equal(device_change_begin(&w->dev, &change, NULL), 0);
+    log_all(w);
+    run_until(w, !change.dev);
+    assert_int_equal(change.err.code, -EBUSY);
+    assert_int_equal(device_capacity(&w->dev), IMAGE_BYTES);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -894,6 +917,7 @@ int main(void)
         world_test(ignored_read_is_marked_where_it_was_zeroed),
         world_test(reset_marks_what_it_answers),
         world_test(ring_that_is_stopped_and_started_goes_on_being_logged),
+        world_test(disk_keeps_its_size_once_its_guest_is_migrated),
         world_test(truncated_log_breaks_the_rings_of_all_threads),
     };
 
