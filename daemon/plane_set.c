@@ -11,11 +11,17 @@
 #include "daemon/plane_limits.h"
 #include "daemon/protocol.h"
 
+/* What stands for the image of an empty disk has no engine. */
+static bool has_engine(const struct plane *plane)
+{
+    return (device_image(plane->dev) && !plane->opts.image.is_empty) || plane->image_opening ||
+           plane->medium.phase != MEDIUM_NONE;
+}
+
 /* An image keeps the engine that it was opened with; asking for what it has is no change. */
 static int check_engine(const struct plane *plane, const char *engine, struct err *err)
 {
-    if ((!device_image(plane->dev) && !plane->image_opening) ||
-        strcmp(engine, plane->settings.engine) == 0) {
+    if (!has_engine(plane) || strcmp(engine, plane->settings.engine) == 0) {
         return 0;
     }
     (void)err_say(err, -EBUSY, "%s: engine: cannot become %s while the image is open",

@@ -732,6 +732,25 @@ static void empty_disk_has_no_byte_until_an_image_comes(void **state)
     expect_used(b->other);
 }
 
+static int set_engine(struct bench *b, const char *engine)
+{
+    b->request[0] = (struct plane_request){.change = b->plane->settings};
+    (void)snprintf(b->request[0].change.engine, sizeof(b->request[0].change.engine), "%s", engine);
+    send_request(b, 0, PLANE_SET);
+    return wait_for(b, 0);
+}
+
+static void empty_disk_has_no_engine_that_it_would_have_to_keep(void **state)
+{
+    struct bench *b = *state;
+
+    open_empty(b);
+    assert_int_equal(set_engine(b, "aio"), 0);
+    assert_int_equal(change(b, MEDIUM_INSERT, b->other, false), 0);
+    assert_string_equal(info(b)->device.lane[0].engine, "aio");
+    assert_int_equal(set_engine(b, "auto"), -EBUSY);
+}
+
 static void image_is_let_go_of_by_force_while_a_guest_has_it(void **state)
 {
     struct bench *b = *state;
@@ -795,6 +814,7 @@ int main(void)
         bench_test(what_is_written_down_late_is_done),
         bench_test(failed_disk_is_cured),
         bench_test(empty_disk_has_no_byte_until_an_image_comes),
+        bench_test(empty_disk_has_no_engine_that_it_would_have_to_keep),
         bench_test(image_is_let_go_of_by_force_while_a_guest_has_it),
         bench_test(image_comes_and_goes_while_its_disk_is_stopped),
     };
