@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "core/base/bucket.h"
 #include "core/device/queue.h"
+#include "core/device/rate_buckets.h"
 #include "core/virtio/blk.h"
 
 struct limiter {
@@ -18,102 +18,12 @@ struct limiter {
 
     /* Under the lock. */
     struct limit_member *members;
-    struct rates rates;
-    struct bucket average[RATE_KINDS];
-    struct bucket burst[RATE_KINDS]; /* of bursts that last longer than a second */
-    uint64_t most_ns;                /* that a member had */
-    bool is_by_direction;
+    struct rate_buckets buckets;
+    uint64_t most_ns; /* that a member had */
 };
 
 static pthread_mutex_t groups_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct limiter *groups;
-
-/* ---- buckets ---- */
-
-/* Without a burst a tenth of a second's worth may go at once, and so of a burst. */
-#define ROOM_NS (NS_PER_S / 10)
-
-/* Source: QEMU, docs/throttle.txt, "The leaky bucket algorithm". */
-static uint64_t average_room_ns(const struct rate *rate)
-{
-    bucket_wide ns;
-
-    if (rate->burst == 0) {
-        return ROOM_NS;
-    }
-    ns = (bucket_wide)rate->burst * (uint64_t)rate->seconds * NS_PER_S / (uint64_t)rate->average;
-    return (uint64_t)min_of(ns, (bucket_wide)UINT64_MAX);
-}
-
-static void set_buckets(struct limiter *limiter, const struct rates *rates, uint64_t now)
-{
-    for (unsigned i = 0; i < RATE_KINDS; i++) {
-        const struct rate *rate = &rates->of[i];
-        uint64_t scale = i < RATE_BPS && rates->iops_size > 0 ? (uint64_t)rates->iops_size : 1;
-        bool is_long = rate->average > 0 && rate->seconds > 1;
-
-        bucket_set(&limiter->average[i], (uint64_t)rate->average, scale,
-                   rate->average > 0 ? average_room_ns(rate) : 0, now);
-        bucket_set(&limiter->burst[i], is_long ? (uint64_t)rate->burst : 0, scale, ROOM_NS, now);
-    }
-    limiter->rates = *rates;
-    limiter->is_by_direction = rates_has_direction(rates);
-}
-
-/* Does the rate hold for what goes this way? */
-static bool holds_for(enum rate_kind kind, enum rate_direction direction)
-{
-    return kind % RATE_BPS == 0 || kind % RATE_BPS == 1 + (unsigned)direction;
-}
-
-/* When its buckets have room; `*is_limited`: there are some. */
-static uint64_t buckets_open_ns(const struct limiter *limiter, enum rate_direction direction,
-                                bool *is_limited)
-{
-    uint64_t opens_ns = 0;
-
-    *is_limited = false;
-    for (unsigned i = 0; i < RATE_KINDS; i++) {
-        if (limiter->average[i].rate > 0 && holds_for(i, direction)) {
-            uint64_t average_ns = bucket_opens_ns(&limiter->average[i]);
-            uint64_t burst_ns = bucket_opens_ns(&limiter->burst[i]);
-            uint64_t both_ns = average_ns > burst_ns ? average_ns : burst_ns;
-
-            *is_limited = true;
-            opens_ns = both_ns > opens_ns ? both_ns : opens_ns;
-        }
-    }
-    return opens_ns;
-}
-
-/* Into a bucket of requests, or of bytes.  A larger one than `iops_size` is several. */
-static uint64_t parts_of(const struct limiter *limiter, enum rate_kind kind, uint64_t bytes)
-{
-    uint64_t size = (uint64_t)limiter->rates.iops_size;
-
-    if (kind >= RATE_BPS) {
-        return bytes;
-    }
-    return size == 0 ? 1 : bytes > size ? bytes : size;
-}
-
-/* Returns how much of the limit's time that is. */
-static uint64_t put_into_buckets(struct limiter *limiter, enum rate_direction direction,
-                                 uint64_t bytes, uint64_t now)
-{
-    uint64_t most_ns = 0;
-
-    for (unsigned i = 0; i < RATE_KINDS; i++) {
-        if (limiter->average[i].rate > 0 && holds_for(i, direction)) {
-            uint64_t parts = parts_of(limiter, i, bytes);
-            uint64_t lasts_ns = bucket_put(&limiter->average[i], parts, now);
-
-            (void)bucket_put(&limiter->burst[i], parts, now);
-            most_ns = lasts_ns > most_ns ? lasts_ns : most_ns;
-        }
-    }
-    return most_ns;
-}
 
 /* ---- turns ---- */
 
@@ -123,9 +33,10 @@ static bool could_go(const struct limit_share *share, uint64_t now)
     return share->due_ns <= now && now - share->due_ns <= LIMIT_LATE_NS;
 }
 
-static bool is_ahead_of(const struct limit_share *share, const struct limit_share *other)
+static bool is_ahead_of(const struct limit_share *share, const struct limit_share *other,
+                        uint64_t lead_ns)
 {
-    return share->had_ns > other->had_ns + LIMIT_AHEAD_NS;
+    return share->had_ns > other->had_ns + lead_ns;
 }
 
 static bool ring_could_go(const struct limit_member *member, unsigned direction, uint64_t now)
@@ -143,8 +54,8 @@ static bool ring_could_go(const struct limit_member *member, unsigned direction,
 /* Do they want the same? */
 static bool is_rival(const struct limiter *limiter, unsigned direction, unsigned other)
 {
-    return direction == other || limiter->average[RATE_IOPS].rate > 0 ||
-           limiter->average[RATE_BPS].rate > 0;
+    return direction == other || limiter->buckets.average[RATE_IOPS].rate > 0 ||
+           limiter->buckets.average[RATE_BPS].rate > 0;
 }
 
 /*
@@ -152,14 +63,14 @@ static bool is_rival(const struct limiter *limiter, unsigned direction, unsigned
  * same disk: else one would let the second go first, that the third, and that the first again.
  */
 static bool is_another_members_turn(const struct limit_member *member, unsigned direction,
-                                    uint64_t now)
+                                    uint64_t lead_ns, uint64_t now)
 {
     const struct limiter *limiter = member->limiter;
 
     for (const struct limit_member *other = limiter->members; other; other = other->next) {
         for (unsigned i = 0; i < RATE_DIRECTIONS; i++) {
             if (other->waiting[i] && is_rival(limiter, direction, i) &&
-                is_ahead_of(&member->share[direction], &other->share[i]) &&
+                is_ahead_of(&member->share[direction], &other->share[i], lead_ns) &&
                 ring_could_go(other, i, now)) {
                 return true;
             }
@@ -169,7 +80,7 @@ static bool is_another_members_turn(const struct limit_member *member, unsigned 
 }
 
 static bool is_another_rings_turn(const struct limit_member *member, unsigned ring,
-                                  unsigned direction, uint64_t now)
+                                  unsigned direction, uint64_t lead_ns, uint64_t now)
 {
     const struct limit_share *share = &member->ring[ring][direction];
     uint64_t rings = member->waiting[direction] & ~BIT(ring);
@@ -177,7 +88,7 @@ static bool is_another_rings_turn(const struct limit_member *member, unsigned ri
     for (; rings; rings &= rings - 1) {
         const struct limit_share *other = &member->ring[__builtin_ctzll(rings)][direction];
 
-        if (is_ahead_of(share, other) && could_go(other, now)) {
+        if (is_ahead_of(share, other, lead_ns) && could_go(other, now)) {
             return true;
         }
     }
@@ -193,9 +104,12 @@ static void catch_up(struct limit_share *share, uint64_t most_ns)
 }
 
 /* Those who wait keep what they are behind. */
-static void come_for_turn(struct limit_member *member, unsigned ring, unsigned direction)
+static void come_for_turn(struct limit_member *member, unsigned ring, unsigned direction,
+                          uint64_t now)
 {
-    if (!(member->waiting[direction] & BIT(ring))) {
+    const struct limit_share *share = &member->ring[ring][direction];
+
+    if (!(member->waiting[direction] & BIT(ring)) || share->due_ns + LIMIT_LATE_NS < now) {
         catch_up(&member->ring[ring][direction], member->most_ns);
     }
     if (!member->waiting[direction]) {
@@ -203,28 +117,29 @@ static void come_for_turn(struct limit_member *member, unsigned ring, unsigned d
     }
 }
 
-/* From when on may the next go?  Who has to wait is noted, and who has not, no longer. */
+/* From when on may the next go?  Who has to wait is noted, until it has had one. */
 static uint64_t ask_for_turn(struct limit_member *member, unsigned ring,
                              enum rate_direction direction, uint64_t now)
 {
     struct limit_share *share = &member->ring[ring][direction];
-    bool is_limited;
-    uint64_t opens_ns = buckets_open_ns(member->limiter, direction, &is_limited);
+    struct rate_opening opening;
+    uint64_t lead_ns;
 
-    come_for_turn(member, ring, direction);
-    if (is_limited && opens_ns <= now &&
-        (is_another_members_turn(member, direction, now) ||
-         is_another_rings_turn(member, ring, direction, now))) {
+    rate_buckets_look(&member->limiter->buckets, direction, now, &opening);
+    lead_ns = LIMIT_AHEAD_NS + opening.spare_ns;
+    come_for_turn(member, ring, direction, now);
+    if (opening.is_limited && opening.ns <= now &&
+        (is_another_members_turn(member, direction, lead_ns, now) ||
+         is_another_rings_turn(member, ring, direction, lead_ns, now))) {
         member->waiting[direction] |= BIT(ring);
         share->due_ns = now;
         return now + LIMIT_AGAIN_NS;
     }
-    if (is_limited && opens_ns > now) {
+    if (opening.ns > now) {
         member->waiting[direction] |= BIT(ring);
-        share->due_ns = opens_ns;
-        return opens_ns;
+        share->due_ns = opening.ns;
+        return opening.ns;
     }
-    member->waiting[direction] &= ~BIT(ring);
     return now;
 }
 
@@ -237,8 +152,9 @@ static void add_to_share(struct limit_share *share, uint64_t lasts_ns, uint64_t 
 static void count_request(struct limit_member *member, unsigned ring, enum rate_direction direction,
                           uint64_t bytes, uint64_t now)
 {
-    uint64_t lasts_ns = put_into_buckets(member->limiter, direction, bytes, now);
+    uint64_t lasts_ns = rate_buckets_put(&member->limiter->buckets, direction, bytes, now);
 
+    member->waiting[direction] &= ~BIT(ring);
     add_to_share(&member->ring[ring][direction], lasts_ns, &member->most_ns);
     add_to_share(&member->share[direction], lasts_ns, &member->limiter->most_ns);
 }
@@ -273,7 +189,8 @@ static void unlock_member(struct limit_member *member)
 static enum rate_direction direction_in(const struct limiter *limiter,
                                         const struct request *request)
 {
-    return !limiter->is_by_direction || request->io.op == IO_READ ? RATE_READS : RATE_WRITES;
+    return !limiter->buckets.is_by_direction || request->io.op == IO_READ ? RATE_READS
+                                                                          : RATE_WRITES;
 }
 
 /* Where directions have limits of their own, it is asked when it is known what goes. */
@@ -282,7 +199,7 @@ static uint64_t limit_opens_ns(struct throttle *throttle, const struct queue *q,
     struct limit_member *member = lock_member(throttle);
     uint64_t opens_ns = now;
 
-    if (!member->limiter->is_by_direction) {
+    if (!member->limiter->buckets.is_by_direction) {
         opens_ns = ask_for_turn(member, q->index, RATE_READS, now);
     }
     unlock_member(member);
@@ -360,7 +277,7 @@ static struct limiter *new_limiter(const char *group, const struct rates *rates)
     }
     (void)pthread_mutex_init(&limiter->lock, NULL); /* cannot fail */
     (void)snprintf(limiter->group, sizeof(limiter->group), "%s", group);
-    set_buckets(limiter, rates, now_ns());
+    rate_buckets_set(&limiter->buckets, rates, now_ns());
     limiter->next = groups;
     groups = limiter;
     return limiter;
@@ -444,7 +361,7 @@ void limit_rates(const struct limit_member *member, struct rates *rates)
         return;
     }
     (void)pthread_mutex_lock(&limiter->lock);
-    *rates = limiter->rates;
+    *rates = limiter->buckets.rates;
     (void)pthread_mutex_unlock(&limiter->lock);
 }
 
@@ -466,9 +383,9 @@ bool limit_set(struct limit_member *member, const struct rates *from, const stru
     bool holds;
 
     (void)pthread_mutex_lock(&limiter->lock);
-    holds = rates_same(&limiter->rates, from);
+    holds = rates_same(&limiter->buckets.rates, from);
     if (holds && !rates_same(from, to)) {
-        set_buckets(limiter, to, now);
+        rate_buckets_set(&limiter->buckets, to, now);
         tell_members(limiter, member);
     }
     (void)pthread_mutex_unlock(&limiter->lock);

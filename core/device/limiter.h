@@ -6,9 +6,10 @@
  *
  * There is a bucket for each rate, and one for each burst.  What may go is decided by the buckets;
  * who goes, where several could, by what each had so far: nobody is further ahead of one that could
- * go as well than LIMIT_AHEAD_NS, first among the disks of a group, and then among a disk's rings
- * and directions.  One that does not come when its time has, is not waited for for long, as its
- * thread may be in a system call.
+ * go as well than LIMIT_AHEAD_NS, and what is spare, first among the disks of a group, and then
+ * among a disk's rings and directions: in a burst, while there is room for all, nobody waits for
+ * others.  One that does not come when its time has, is not waited for for long, as its thread may
+ * be in a system call.
  *
  * A group is as long as it has members; what it is set to holds for all of them.
  * Owned by its members, which are their disks'.  Thread: any, under the limiter's lock, which

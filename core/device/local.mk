@@ -39,6 +39,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/queue.c core/device/queue.h \
 	core/device/queue_blind.c \
 	core/device/queue_signal.c \
+	core/device/rate_buckets.c core/device/rate_buckets.h \
 	core/device/rates.c core/device/rates.h \
 	core/device/ring_setup.c core/device/ring_setup.h \
 	core/device/spin.c core/device/spin.h \
