@@ -35,7 +35,10 @@ static void on_looked(struct errand *errand)
     struct plane_look *look = containerof(errand, struct plane_look, errand);
 
     look->is_busy = false;
-    look->latest = look->is_stale ? (struct image_fate){0} : look->found;
+    look->latest = look->found;
+    if (look->is_stale) {
+        look->latest = (struct image_fate){0};
+    }
     look->has_size = look->has_found_size && !look->is_stale;
     look->size = look->found_size;
     look->size_ns = look->begun_ns;

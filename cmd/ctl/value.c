@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "cmd/ctl/value.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
@@ -125,7 +126,7 @@ static json_t *parse_id(const char *text, json_t *parse_name(const char *text, s
 {
     json_t *value;
 
-    if (text[0] < '0' || text[0] > '9') {
+    if (!isdigit((unsigned char)text[0])) {
         return parse_name(text, err);
     }
     value = parse_number(text, err);

@@ -54,11 +54,13 @@ static bool has_lock(const struct sought *sought, const char *path)
 {
     char text[4096];
     const char *line = read_text(path, text, sizeof(text)) > 0 ? strstr(text, "lock:") : NULL;
-    const char *inode = line;
+    const size_t len = strlen(sought->inode);
 
-    while (inode && (inode = strstr(inode, sought->inode))) {
-        inode += strlen(sought->inode);
-        if (is_in_span(sought->span, inode)) {
+    if (!line) {
+        return false;
+    }
+    for (line = strstr(line, sought->inode); line; line = strstr(line + len, sought->inode)) {
+        if (is_in_span(sought->span, line + len)) {
             return true;
         }
     }

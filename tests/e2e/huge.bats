@@ -133,7 +133,7 @@ full_image() {
 @test "a full file system fails the writes that find no room, and no others" {
     full_image
     start_vblkd
-    vblkctl add vda "$E2E_DIR/full/vda.img" --huge-bounce on
+    vblkctl add vda "$E2E_DIR/full/vda.img" --huge-bounce on --on-write-error report
     run bench --rw randwrite --bs 128k --offset 4M --runtime 0.3 --allow-write
     [ "$status" -eq 1 ]
     [ "$(stat_of vda requests.write.errors)" -gt 0 ]
