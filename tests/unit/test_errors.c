@@ -202,10 +202,14 @@ static int start_world(struct world *w, uint64_t features)
     struct device_opts opts = {.name = "vda",
                                .queues = RINGS,
                                .queue_size_max = RING_SIZE,
+                               .has_packed = true,
                                .has_in_order = true,
                                .awaited = &w->awaited};
-    struct frontend_opts guest = {
-        .queues = RINGS, .queue_size = RING_SIZE, .depth = DEPTH, .request_bytes = DATA_BYTES};
+    struct frontend_opts guest = {.queues = RINGS,
+                                  .queue_size = RING_SIZE,
+                                  .depth = DEPTH,
+                                  .request_bytes = DATA_BYTES,
+                                  .is_packed = features >> VIRTIO_F_RING_PACKED & 1};
     struct image *image;
     struct node *root;
 
@@ -217,6 +221,11 @@ static int start_world(struct world *w, uint64_t features)
     assert(image_new(&image, root) == 0);
     assert(device_attach(&w->dev, image, NULL) == 0);
     frontend_init(&w->guest, &guest);
+    for (unsigned i = 0; guest.is_packed && i < RINGS; i++) {
+        struct ring_driver *drv = w->guest.ring[i].drv;
+
+        ring_driver_init_packed(drv, drv->size, drv->packed, drv->offset, drv->chain);
+    }
     device_guest_start(&w->dev, &w->guest, features);
     return 0;
 }
@@ -240,6 +249,13 @@ static int world_start_in_order(void **state)
 {
     *state = &the_world;
     return start_world(&the_world, modern | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_F_IN_ORDER);
+}
+
+static int world_start_packed(void **state)
+{
+    *state = &the_world;
+    return start_world(&the_world,
+                       modern | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_F_RING_PACKED);
 }
 
 static void on_closed(void *arg)
@@ -761,13 +777,17 @@ static void exchange_memory(struct world *w)
 static void connect_again(struct world *w)
 {
     uint64_t features = device_accepted(&w->dev);
+    uint32_t bases[RINGS];
 
+    for (unsigned i = 0; i < RINGS; i++) {
+        bases[i] = base_of_stopped(w, i);
+    }
     pause_drained(w, PAUSE_GONE);
     device_reset(&w->dev);
     device_guest_share(&w->dev, &w->guest);
     device_guest_accept(&w->dev, &w->guest, features);
     for (unsigned i = 0; i < RINGS; i++) {
-        device_guest_start_ring(&w->dev, &w->guest, i, w->guest.ring[i].drv->used->idx);
+        device_guest_start_ring(&w->dev, &w->guest, i, bases[i]);
     }
     device_resume(&w->dev, PAUSE_GONE);
 }
@@ -918,6 +938,8 @@ int main(void)
                                         world_start_in_order, world_stop),
         cmocka_unit_test_setup_teardown(nothing_is_lost_whatever_happens_meanwhile,
                                         world_start_in_order, world_stop),
+        cmocka_unit_test_setup_teardown(nothing_is_lost_whatever_happens_meanwhile,
+                                        world_start_packed, world_stop),
     };
 
     return unit_run(tests);
