@@ -386,6 +386,20 @@ static int check_build(const char *engine, struct err *err)
     return -ENOTSUP;
 }
 
+int disk_config_check_values(const struct settings *change, struct err *err)
+{
+    struct err why = {0};
+    int ret = check_group(change->group, err);
+
+    if (ret == 0) {
+        ret = check_cpus(change->cpus, err);
+    }
+    if (ret == 0 && lane_map_check(change->queue_threads, &why) < 0) {
+        ret = err_say(err, -EINVAL, "queue_threads: %s", why.text);
+    }
+    return ret;
+}
+
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err)
 {
@@ -401,9 +415,6 @@ int disk_config_check_change(const struct disk_config *config, const struct sett
     }
     if (ret == 0) {
         ret = check_write_error(config, change->on_write_error, err);
-    }
-    if (ret == 0) {
-        ret = check_group(change->group, err);
     }
     if (ret == 0) {
         ret = rates_check(&settings.rates, err);

@@ -32,6 +32,9 @@ int disk_config_check_new(const struct disk_config *config, struct err *err);
  */
 int disk_config_check_here(const struct disk_config *config, struct err *err);
 
+/* -EINVAL for a change that is none of any disk. */
+int disk_config_check_values(const struct settings *change, struct err *err);
+
 /* -EINVAL when the change asks for what a disk of this kind does not have. */
 int disk_config_check_change(const struct disk_config *config, const struct settings *change,
                              struct err *err);

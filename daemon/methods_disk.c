@@ -173,6 +173,10 @@ static void run_set(struct methods *methods, struct call *call, const void *targ
         call_error(call, RPC_INVALID_PARAMS, "no setting is given, at least one is needed");
         return;
     }
+    if (disk_config_check_values(&asked->change, &err) < 0) {
+        call_error(call, RPC_INVALID_PARAMS, err.text);
+        return;
+    }
     disk = find_disk(methods, call, asked->name);
     /* What does not fit this disk may fit another. */
     if (disk && disk_set(disk, &asked->change, on_changed, call, &err) < 0) {

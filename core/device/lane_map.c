@@ -55,6 +55,18 @@ static int read_lanes(struct lane_map *map, const char *text, unsigned rings, st
                : (int)count;
 }
 
+int lane_map_check(const char *text, struct err *err)
+{
+    struct lane_map map;
+    int ret;
+
+    if (strcmp(text, LANE_MAP_AUTO) == 0) {
+        return 0;
+    }
+    ret = read_lanes(&map, text, BLK_MAX_QUEUES, err);
+    return ret < 0 ? ret : 0;
+}
+
 static int check_lanes(const struct lane_map *map, unsigned count, unsigned lanes, struct err *err)
 {
     uint32_t named = 0;

@@ -30,3 +30,6 @@ struct lane_map lane_map_in_turn(unsigned lanes);
  */
 int lane_map_parse(struct lane_map *map, const char *text, unsigned lanes, unsigned rings,
                    struct err *err);
+
+/* The same where nobody says how many lanes and rings there are, so that no disk could have it. */
+int lane_map_check(const char *text, struct err *err);

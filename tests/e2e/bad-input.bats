@@ -343,6 +343,10 @@ misused() {
     misused 'poll-cpu: 101 is out of range' set vda poll-us=7 poll-cpu=101
     misused 'threads: 0 is out of range, 1 to 16 are allowed' set vda threads=0
     misused 'threads: 17 is out of range' set vda poll-us=7 threads=17
+    misused "group: \"a b\" has other characters" set vda poll-us=7 group="a b"
+    misused 'cpus: "any" is no list of CPUs' set vda cpus=any
+    misused 'queue-threads: "0,x" is no list of threads' set vda queue-threads=0,x
+    refused 'queue-threads: queue 1 is to be served by thread 1' set vda queue-threads=0,1
     refused "first 'vblkctl --control $E2E_DIR/control stop vda'" set vda threads=2 engine=aio
     misused 'engine: "AIO" is not allowed, must be one of "auto", "aio"' set vda engine=AIO
     misused 'engine: "a=b" is not allowed' set vda engine=a=b
