@@ -246,9 +246,8 @@ static struct load *wake_next(struct model *m, unsigned *member, unsigned *ring,
 static void run_backlog(struct model *m, uint64_t until_ns, uint32_t bytes)
 {
     unsigned member = 0, ring = 0, direction = 0;
-    struct load *load;
 
-    while (m->now < until_ns && (load = wake_next(m, &member, &ring, &direction))) {
+    while (m->now < until_ns && wake_next(m, &member, &ring, &direction)) {
         while (goes(m, member, ring, direction)) {
             next_request(m, member, ring, direction, 512 * (1 + chance(bytes / 512)));
         }
