@@ -265,7 +265,7 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->is_keeping = false;
     session->ends_writethrough = false;
     session->has_rings = false;
-    session->read_capacity = 0;
+    session->read_capacity = CAPACITY_UNREAD;
 }
 
 bool vu_session_is_migrating(const struct vu_session *session)

@@ -52,6 +52,9 @@ struct vu_guest {
 /* What is left to do for a message when nothing is in flight any more. */
 typedef enum vu_verdict vu_then(struct vu_session *session, struct vu_msg *msg);
 
+/* The size of no disk; one without an image has 0. */
+#define CAPACITY_UNREAD UINT64_MAX
+
 struct vu_session {
     struct device *dev;   /* lent */
     struct vu_conn *conn; /* the parent's */
@@ -59,7 +62,7 @@ struct vu_session {
     uint64_t protocol_features;
     bool has_protocol_features; /* VHOST_USER_F_PROTOCOL_FEATURES was accepted */
     bool has_features;          /* the driver has accepted some, or none */
-    uint64_t read_capacity;     /* bytes, as the front-end has read it last; 0: it has not */
+    uint64_t read_capacity;     /* bytes, as the front-end has read it last */
     uint8_t status;             /* of the device, as it was set: see vhost_user_status.c */
     int backend_fd;             /* owned, where our own requests go; -1: none */
 

@@ -332,6 +332,23 @@ static void size_that_a_front_end_has_not_read_is_told_when_a_ring_starts(void *
     close(pair[0]);
 }
 
+/* Its image was ejected while nobody was connected. */
+static void no_size_at_all_is_told_as_well(void **state)
+{
+    struct vu_bench *b = *state;
+    int pair[2];
+
+    assert_return_code(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), errno);
+    blk_set_capacity(&b->dev.view.blk, 0);
+    bench_negotiate(b);
+    assert_int_equal(bench_ack(b, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &pair[1], 1), 0);
+    close(pair[1]);
+    bench_share_memory(b);
+    bench_start_ring(b);
+    assert_true(is_told(pair[0]));
+    close(pair[0]);
+}
+
 static void channel_must_be_a_socket(void **state)
 {
     struct vu_bench *b = *state;
@@ -397,6 +414,7 @@ int main(void)
         bench_test(config_change_is_told_over_the_channel),
         bench_test(config_change_without_a_channel_is_logged),
         bench_test(size_that_a_front_end_has_not_read_is_told_when_a_ring_starts),
+        bench_test(no_size_at_all_is_told_as_well),
         bench_test(channel_must_be_a_socket),
         bench_test(channel_must_not_be_the_connection_itself),
         bench_test(connection_inside_the_channel_does_not_keep_it_open),
