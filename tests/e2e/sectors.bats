@@ -59,7 +59,7 @@ is_served() {
     [[ "$output" == *"image $device: logical block size 512 is smaller than its own, 4096; use --emulate-512, --logical-block-size 4096, or --cache writeback"* ]]
     run vblkctl add vda "$device" --emulate-512 --logical-block-size 4096
     [ "$status" -eq 2 ]
-    [[ "$output" == *"--logical-block-size: 4096 does not go with emulate_512, by which it is 512"* ]]
+    [[ "$output" == *"--logical-block-size: 4096 does not go with emulate-512, by which it is 512"* ]]
     for engine in aio io_uring; do
         vblkctl add vda "$device" --emulate-512 --threads 2 --engine $engine
         [ "$(field vda logical_block_size physical_block_size min_io_size image.block_size)" = \
