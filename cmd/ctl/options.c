@@ -20,10 +20,11 @@ struct options {
     unsigned count;
 };
 
+/* Of an object nobody says the value. */
 static const struct {
     enum arg_kind kind;
     const char *word;
-} kinds[] = {
+} kinds[PARAM_GROUP + 1] = {
     [PARAM_STRING] = {ARG_TEXT, "TEXT"},  [PARAM_PATH] = {ARG_PATH, "PATH"},
     [PARAM_BOOL] = {ARG_FLAG, NULL},      [PARAM_INTEGER] = {ARG_NUMBER, "N"},
     [PARAM_BYTES] = {ARG_SIZE, "SIZE"},   [PARAM_USER] = {ARG_USER, "USER"},
