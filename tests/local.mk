@@ -228,7 +228,7 @@ tests_unit_test_lanes_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 
 DAEMON_LDADD = libtest.a cmd/common/libcommon.a daemon/libdaemon.a $(FRONT_END) \
 	$(CMOCKA_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(AIO_LIBS)
-CONTROL_WORLD = tests/unit/control_world.c tests/unit/control_world.h
+CONTROL_WORLD = tests/unit/control_world.c tests/unit/control_world.h tests/unit/no_rates.h
 tests_unit_test_argv_SOURCES = tests/unit/test_argv.c
 tests_unit_test_chore_SOURCES = tests/unit/test_chore.c $(CONTROL_WORLD)
 tests_unit_test_console_SOURCES = tests/unit/test_console.c cmd/vm/console.c cmd/vm/console.h
