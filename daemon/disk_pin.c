@@ -207,31 +207,9 @@ static bool is_default(const struct disk_config *config, const struct param *row
 /* What both would say. */
 static int refuse_both(const struct disk_config *config, struct err *err)
 {
-    static const char *const names[] = {"logical_block_size",
-                                        "physical_block_size",
-                                        "alignment_offset",
-                                        "min_io",
-                                        "opt_io",
-                                        "seg_max",
-                                        "size_max",
-                                        "geometry",
-                                        "discard",
-                                        "write_zeroes",
-                                        "discard_granularity",
-                                        "max_discard",
-                                        "max_discard_segments",
-                                        "max_write_zeroes",
-                                        "max_write_zeroes_segments",
-                                        "config_wce",
-                                        "packed",
-                                        "in_order"};
-
     for (const struct param *row = disk_params; row->name; row++) {
-        for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-            if (strcmp(row->name, names[i]) == 0 && !is_default(config, row)) {
-                return err_say(err, -EINVAL, "%s: does not go with as_shown, which says it",
-                               row->name);
-            }
+        if (row->is_shown && !is_default(config, row)) {
+            return err_say(err, -EINVAL, "%s: does not go with as_shown, which says it", row->name);
         }
     }
     return 0;

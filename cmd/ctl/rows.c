@@ -70,44 +70,16 @@ static bool is_rate(const struct param *row)
 /* Other lines have these, with what has become of them. */
 static bool is_told_elsewhere(const struct param *row)
 {
-    static const char *const names[] = {"name",
-                                        "image",
-                                        "queues",
-                                        "queue_size",
-                                        "logical_block_size",
-                                        "emulate_512",
-                                        "physical_block_size",
-                                        "alignment_offset",
-                                        "min_io",
-                                        "opt_io",
-                                        "seg_max",
-                                        "size_max",
-                                        "geometry",
-                                        "discard",
-                                        "write_zeroes",
-                                        "discard_granularity",
-                                        "max_discard",
-                                        "max_discard_segments",
-                                        "max_write_zeroes",
-                                        "max_write_zeroes_segments",
-                                        "config_wce",
-                                        "packed",
-                                        "in_order",
-                                        "as_shown",
-                                        "poll_us",
-                                        "poll_cpu",
-                                        "engine",
-                                        "threads",
-                                        "socket",
-                                        "offset",
-                                        "length"};
+    static const char *const names[] = {
+        "name",     "image",  "queues",  "queue_size", "emulate_512", "as_shown", "poll_us",
+        "poll_cpu", "engine", "threads", "socket",     "offset",      "length"};
 
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
         if (strcmp(names[i], row->name) == 0) {
             return true;
         }
     }
-    return is_rate(row);
+    return row->is_shown || is_rate(row);
 }
 
 /* What the answer has of the rows and no other line tells; a daemon of before has not all. */

@@ -34,6 +34,7 @@ struct param {
     bool is_power_of_2; /* or `value`, where that is 0 */
     bool is_change;     /* PARAM_GROUP: what is not given reads as absent, not as its default */
     bool is_told;       /* in a kind: answers about the disk have it */
+    bool is_shown;      /* of a disk: a part of what its guest is shown */
     bool is_quiet;      /* the log does not say it while it is as when nobody says */
     size_t offset;      /* of the field in the target */
     size_t size;        /* of a string's field, final NUL included */
