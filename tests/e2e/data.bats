@@ -70,9 +70,14 @@ release() {
     rm "$E2E_DIR/orders/$1"
 }
 
-# is_held REQUEST [N]: at least N have not been answered.
+# holds REQUEST: how many were not answered at once since the file system was mounted, those released since among them.
+holds() {
+    grep -c "held $1" "$E2E_DIR/slow_fs.log" || true
+}
+
+# is_held REQUEST [N]: at least N were not answered at once since the file system was mounted.
 is_held() {
-    [ "$(grep -c "held $1" "$E2E_DIR/slow_fs.log")" -ge "${2:-1}" ]
+    [ "$(holds "$1")" -ge "${2:-1}" ]
 }
 
 # slow_disk [OPTION...]: vda on such an image.
@@ -84,9 +89,12 @@ slow_disk() {
 
 # hangs_in REQUEST NAME ARGUMENT...: vblkctl, until its file system has this request and does not answer.
 hangs_in() {
+    local before
+
+    before=$(holds "$1")
     order "$1"
     process_start "$2" "$VBLKCTL" --control "$E2E_DIR/control" "${@:3}"
-    wait_until 10 is_held "$1"
+    wait_until 10 is_held "$1" $((before + 1))
 }
 
 # state_is DISK STATE
