@@ -26,6 +26,7 @@
 #define EXIT_USAGE 2
 
 struct options {
+    struct admission admission;
     char control[PATH_MAX];
     char socket_dir[PATH_MAX];
     char state_dir[PATH_MAX];
@@ -45,6 +46,10 @@ static const struct {
     {{"state-dir", required_argument, NULL, 's'},
      "DIR",
      "where the disk table is kept [/var/lib/vblk]"},
+    {{"allow-user", required_argument, NULL, 'u'},
+     "LIST",
+     "users who may use the control socket, NAME or NAME:read [root]"},
+    {{"allow-group", required_argument, NULL, 'g'}, "LIST", "the same of groups [none]"},
     {{"log-level", required_argument, NULL, 'l'}, "LEVEL", "error, warn, info or debug [info]"},
     {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
     {{"help", no_argument, NULL, 'h'}, NULL, "print this and end"},
@@ -94,6 +99,19 @@ static int set_path(char to[PATH_MAX], const char *value, const char *option)
     return 0;
 }
 
+static int set_allowed(struct options *options, const char *value, bool is_group)
+{
+    char shown[1024];
+    struct err err = {0};
+
+    if (admission_add(&options->admission, value, is_group, &err) == 0) {
+        return 0;
+    }
+    log_plain("vblkd: --%s: %s", is_group ? "allow-group" : "allow-user",
+              text_safe(err.text, shown, sizeof(shown)));
+    return hint();
+}
+
 /* Returns an exit status, or -1 to go on. */
 static int read_option(struct options *options, int letter, const char *value)
 {
@@ -108,6 +126,12 @@ static int read_option(struct options *options, int letter, const char *value)
         break;
     case 's':
         ret = set_path(options->state_dir, value, "state-dir");
+        break;
+    case 'u':
+        ret = set_allowed(options, value, false);
+        break;
+    case 'g':
+        ret = set_allowed(options, value, true);
         break;
     case 'l':
         if (!log_parse_level(value, &options->level)) {
@@ -203,6 +227,7 @@ int main(int argc, char **argv)
     if (use_defaults(&options) < 0) {
         return EXIT_USAGE;
     }
+    opts.admission = options.admission;
     json_memory_install();
     ret = check_text(&options);
     if (ret != 0) {

@@ -19,9 +19,10 @@
 #define TOO_MANY                                                               \
     "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,\"message\":" \
     "\"too many clients are connected\",\"data\":{\"errno\":\"EAGAIN\"}}}"
-#define NOT_ALLOWED                                                            \
-    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,\"message\":" \
-    "\"only root and the daemon's own user may connect\",\"data\":{\"errno\":\"EPERM\"}}}"
+#define NOT_ALLOWED                                                                               \
+    "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32000,\"message\":"                    \
+    "\"this user may not connect: only root and the daemon's own user may, and those that vblkd " \
+    "was told by --allow-user and --allow-group\",\"data\":{\"errno\":\"EPERM\"}}}"
 #define TOO_LONG                                                               \
     "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32600,\"message\":" \
     "\"the line is longer than 65536 bytes\"}}"
@@ -306,26 +307,33 @@ static void start_reading(struct client *client)
 
 /* ---- clients ---- */
 
-static bool may_connect(struct client *client)
+/* Whoever may do less leaves room for those who may do more: see vblkd-protocol(7), "Limits". */
+static const unsigned clients_max[] = {
+    [RIGHTS_NONE] = 0,
+    [RIGHTS_READ] = PROTOCOL_READERS_MAX,
+    [RIGHTS_CHANGE] = PROTOCOL_GUESTS_MAX,
+    [RIGHTS_OWNER] = PROTOCOL_CLIENTS_MAX,
+};
+
+static enum rights rights_of(const struct client *client)
 {
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
     int fd = -1;
 
-    return uv_fileno((uv_handle_t *)&client->pipe, &fd) == 0 &&
-           getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 &&
-           (peer.uid == 0 || peer.uid == geteuid());
+    return uv_fileno((const uv_handle_t *)&client->pipe, &fd) == 0
+               ? admission_rights(client->control->opts.admission, fd)
+               : RIGHTS_NONE;
 }
 
 static void welcome(struct client *client)
 {
-    if (!may_connect(client)) {
+    client->rights = rights_of(client);
+    if (client->rights == RIGHTS_NONE) {
         log_limited(&client->control->log, LOG_LEVEL_WARN,
-                    "control: a client of another user, refused");
+                    "control: a client of a user who is not allowed, refused");
         end_client(client, NOT_ALLOWED);
-    } else if (client->control->client_count > PROTOCOL_CLIENTS_MAX) {
-        log_limited(&client->control->log, LOG_LEVEL_WARN, "control: more than %d clients, refused",
-                    PROTOCOL_CLIENTS_MAX);
+    } else if (client->control->client_count > clients_max[client->rights]) {
+        log_limited(&client->control->log, LOG_LEVEL_WARN, "control: more than %u clients, refused",
+                    clients_max[client->rights]);
         end_client(client, TOO_MANY);
     } else {
         start_reading(client);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "core/base/log.h"
+#include "daemon/admission.h"
 #include "daemon/control_socket.h"
 #include "daemon/protocol.h"
 
@@ -21,6 +22,7 @@ struct client {
     struct client *next;
     struct control *control; /* parent */
     struct call *calls;      /* requests under way; each knows us until it is answered */
+    enum rights rights;
     unsigned call_count;
     size_t used; /* bytes in `input` */
     bool is_reading;
@@ -33,8 +35,9 @@ struct client {
 };
 
 struct control_opts {
-    uv_loop_t *loop;                /* lent */
-    struct unix_listener *listener; /* lent; it listens already */
+    uv_loop_t *loop;                   /* lent */
+    struct unix_listener *listener;    /* lent; it listens already */
+    const struct admission *admission; /* lent */
     void (*line)(struct client *client, const char *line, size_t len, void *arg);
     void (*gone)(struct client *client); /* its calls are answered to nobody from now on */
     void *arg;

@@ -158,6 +158,7 @@ static void on_restored(void *arg)
         .listener = &daemon->listener,
         .line = on_line,
         .gone = call_forget_client,
+        .admission = &daemon->opts->admission,
         .arg = daemon,
     };
     struct err err = {0};
@@ -173,13 +174,19 @@ static void on_restored(void *arg)
     notify_manager(&daemon->notify, "READY=1");
 }
 
+/* Then everybody can reach the control socket, and each is looked at there. */
+static bool has_others(const struct daemon_opts *opts)
+{
+    return opts->admission.count > 0;
+}
+
 /* The first may be the second's, too. */
 static int make_dirs(const struct daemon_opts *opts, struct err *err)
 {
     int ret = paths_make_dir(opts->socket_dir, SOCKET_DIR_MODE, err);
 
     if (ret == 0) {
-        ret = paths_make_parent(opts->control_path, 0700, err);
+        ret = paths_make_parent(opts->control_path, has_others(opts) ? SOCKET_DIR_MODE : 0700, err);
     }
     if (ret == 0) {
         ret = paths_make_dir(opts->state_dir, 0700, err);
@@ -277,7 +284,8 @@ static int start_daemon(struct daemon *daemon, struct err *err)
     if (ret < 0) {
         return ret;
     }
-    ret = unix_listen(&daemon->listener, opts->control_path, SOCKET_OWN(0600), err);
+    ret = unix_listen(&daemon->listener, opts->control_path,
+                      SOCKET_OWN(has_others(opts) ? 0666 : 0600), err);
     if (ret < 0) {
         return ret;
     }

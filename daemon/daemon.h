@@ -8,11 +8,13 @@
  */
 
 #include "core/base/err.h"
+#include "daemon/admission.h"
 
 struct daemon_opts {
     const char *control_path;
     const char *socket_dir;
     const char *state_dir;
+    struct admission admission;
 };
 
 /*

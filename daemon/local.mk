@@ -3,6 +3,7 @@
 noinst_LIBRARIES += daemon/libdaemon.a
 
 daemon_libdaemon_a_SOURCES = \
+	daemon/admission.c daemon/admission.h \
 	daemon/call.c daemon/call.h \
 	daemon/control.c daemon/control.h \
 	daemon/control_socket.c daemon/control_socket.h \

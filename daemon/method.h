@@ -28,4 +28,5 @@ struct method {
     const char *help;
     void (*run)(struct methods *methods, struct call *call, const void *target);
     const struct param *fixed; /* rows that it has no more, as they are settled; NULL: none */
+    bool is_reader;            /* changes nothing: those who may only read may call it */
 };

@@ -39,11 +39,12 @@ static void run_version(struct methods *methods, struct call *call, const void *
 static void run_methods(struct methods *methods, struct call *call, const void *target);
 
 static const struct method daemon_methods[] = {
-    {"daemon.ping", no_params, 0, "answer", run_ping},
-    {"daemon.version", no_params, 0, "versions of the daemon and of the protocol", run_version},
+    {"daemon.ping", no_params, 0, "answer", run_ping, .is_reader = true},
+    {"daemon.version", no_params, 0, "versions of the daemon and of the protocol", run_version,
+     .is_reader = true},
     {"daemon.shutdown", shutdown_params, sizeof(struct shutdown_target),
      "drain all disks and end the daemon", run_shutdown},
-    {"daemon.methods", no_params, 0, "this table", run_methods},
+    {"daemon.methods", no_params, 0, "this table", run_methods, .is_reader = true},
     {NULL},
 };
 
@@ -125,6 +126,12 @@ void methods_run(struct call *call, const char *name, const json_t *params, void
     if (!method) {
         (void)err_say(&err, RPC_METHOD_NOT_FOUND, "unknown method \"%.64s\"", name);
         call_error(call, RPC_METHOD_NOT_FOUND, err.text);
+    } else if (!method->is_reader && call->client->rights < RIGHTS_CHANGE) {
+        (void)err_say(&err, -EPERM,
+                      "%s: this user may only read (list, show, stats): start vblkd with "
+                      "--allow-user or --allow-group without :read for it",
+                      name);
+        call_refuse(call, &err);
     } else if (methods->registry->is_stopping) {
         (void)err_say(&err, -ESHUTDOWN, "the daemon is ending");
         call_refuse(call, &err);

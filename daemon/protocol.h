@@ -11,7 +11,13 @@
 /* Longest request in bytes, the line feed not included. */
 #define PROTOCOL_LINE_MAX 65536
 
+/*
+ * Clients at once.  No more are taken of those who are neither root nor the daemon's own user
+ * when so many of all kinds are there, and of those who may only read when there are fewer yet.
+ */
 #define PROTOCOL_CLIENTS_MAX 64
+#define PROTOCOL_GUESTS_MAX 48
+#define PROTOCOL_READERS_MAX 32
 
 /* Answers that a client has not read, in bytes; past that it is dropped. */
 #define PROTOCOL_BACKLOG_MAX (4u << 20)

@@ -546,7 +546,7 @@ def test_limits():
     """vblkd-protocol(7) has the limits of the daemon"""
     numbers = numbers_of_protocol()
     limits = plain(PROTOCOL_PAGE.section("DESCRIPTION", "Limits").raw)
-    for name in "LINE_MAX", "CLIENTS_MAX", "CALLS_MAX", "BACKLOG_MAX":
+    for name in "LINE_MAX", "CLIENTS_MAX", "GUESTS_MAX", "READERS_MAX", "CALLS_MAX", "BACKLOG_MAX":
         assert re.search(rf"\b{numbers['PROTOCOL_' + name]}\b", limits), name
     assert f"within {numbers['PROTOCOL_INFO_MS']} ms" in plain(method_section("disk.list").raw)
     assert f"after {numbers['PROTOCOL_OPEN_MS'] // 1000} s" in plain(method_section("disk.add").raw)

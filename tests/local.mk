@@ -53,6 +53,7 @@ tests_client_load_LDADD = $(FRONTEND_LDADD)
 
 if HAVE_CMOCKA
 UNIT_TESTS = \
+	tests/unit/test_admission \
 	tests/unit/test_aio_ring \
 	tests/unit/test_argv \
 	tests/unit/test_base \
@@ -229,6 +230,8 @@ tests_unit_test_lanes_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 DAEMON_LDADD = libtest.a cmd/common/libcommon.a daemon/libdaemon.a $(FRONT_END) \
 	$(CMOCKA_LIBS) $(JANSSON_LIBS) $(UV_LIBS) $(AIO_LIBS)
 CONTROL_WORLD = tests/unit/control_world.c tests/unit/control_world.h tests/unit/no_rates.h
+tests_unit_test_admission_SOURCES = tests/unit/test_admission.c
+tests_unit_test_admission_LDADD = daemon/libdaemon.a $(LDADD)
 tests_unit_test_argv_SOURCES = tests/unit/test_argv.c
 tests_unit_test_chore_SOURCES = tests/unit/test_chore.c $(CONTROL_WORLD)
 tests_unit_test_console_SOURCES = tests/unit/test_console.c cmd/vm/console.c cmd/vm/console.h
@@ -411,7 +414,7 @@ EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/nightly/dm.bats tests/e2e/errors.bats tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
 EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.bats \
-	tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
+	tests/e2e/crowd.py tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
 EXTRA_DIST += tests/e2e/migrate.bats tests/e2e/migrate.py
 EXTRA_DIST += tests/e2e/vblkvm.bats tests/e2e/vblkvm_terminal.py
 EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/limits.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats

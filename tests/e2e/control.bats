@@ -1354,8 +1354,70 @@ for _ in range(2):
     run setpriv --reuid 65534 --clear-groups "$E2E_DIR/run/vblkctl" \
         --control "$E2E_DIR/run/a/control" ping
     [ "$status" -eq 1 ]
-    [[ "$output" == *"only root and the daemon's own user"* ]]
+    [[ "$output" == *"this user may not connect: only root and the daemon's own user may, and those"* ]]
     without_bats "$VBLKCTL" --control "$E2E_DIR/run/a/control" ping
+}
+
+# as_user UID GID[,GID...] ARGUMENT...: vblkctl by somebody else.
+as_user() {
+    run setpriv --reuid "$1" --regid "${2%%,*}" --groups "$2" "$E2E_DIR/vblkctl" --control "$E2E_DIR/open/control" "${@:3}"
+}
+
+@test "daemon: users and groups that are named may do what they are named for" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv
+    chmod 711 "$E2E_DIR"
+    cp "$VBLKCTL" "$E2E_DIR/vblkctl"
+    # shellcheck disable=SC2086 # the wrapper is words
+    process_start vblkd ${VBLKD_WRAPPER:-} "$VBLKD" --control "$E2E_DIR/open/control" --socket-dir "$E2E_DIR" \
+        --state-dir "$E2E_DIR/state" --allow-user 54321,54322:read --allow-group 54323 --allow-group 54324:read
+    wait_until 20 test -S "$E2E_DIR/open/control"
+    [ "$(stat -c %a "$E2E_DIR/open" "$E2E_DIR/open/control" | xargs)" = "711 666" ]
+    as_user 54321 54321 add vda null:1G
+    [ "$status" -eq 0 ]
+    as_user 60000 60000,54323 set vda poll-us=0
+    [ "$status" -eq 0 ]
+    for who in "54322 54322" "60000 54324" "60000 60000,54324"; do
+        for command in ping version list "show vda" "stats vda" stats; do
+            # shellcheck disable=SC2086 # words
+            as_user $who $command
+            [ "$status" -eq 0 ]
+        done
+        for command in "add vdb null:1G" "remove vda" "stop vda" "start vda" "set vda poll-us=1" "resize vda 2G" \
+            "replace vda null:1G" "eject vda" "insert vda null:1G" shutdown; do
+            # shellcheck disable=SC2086 # words
+            as_user $who $command
+            [ "$status" -eq 1 ]
+            [[ "$output" == *"this user may only read (list, show, stats)"* ]]
+        done
+    done
+    as_user 60000 60000 list
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"this user may not connect"* ]]
+    [ "$(without_bats "$VBLKCTL" --control "$E2E_DIR/open/control" --json show vda | json_members state)" = running ]
+    as_user 54321 54321 shutdown
+    [ "$status" -eq 0 ]
+}
+
+@test "daemon: who may do less leaves room for those who may do more" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    chmod 711 "$E2E_DIR"
+    start_vblkd --allow-user 54321,54322:read
+    python3 "$BATS_TEST_DIRNAME/crowd.py" "$E2E_DIR/control" 54321 54322
+}
+
+@test "daemon: who is to be allowed has to be there" {
+    usage_error() {
+        run "$VBLKD" "${@:2}"
+        [ "$status" -eq 2 ]
+        [[ "$output" == *"vblkd: $1"* ]]
+    }
+
+    usage_error '--allow-user: there is no user "nobody-of-that-name" on this host' --allow-user root,nobody-of-that-name
+    usage_error '--allow-group: there is no group "none-of-that-name" on this host' --allow-group none-of-that-name:read
+    usage_error '--allow-user: "root:write": give names or numbers, each alone or with :read' --allow-user root:write
+    usage_error '--allow-user: "": give names or numbers' --allow-user ""
+    usage_error '--allow-group: "4294967295" is no number from 0 to 4294967294' --allow-group 4294967295
 }
 
 @test "disk: stop and remove with no time only begin it" {

@@ -134,8 +134,12 @@ static void set_up(void)
                                           .socket_dir = dir,
                                           .control_path = path,
                                           .open_ms = PROTOCOL_OPEN_MS};
-    struct control_opts control_opts = {
-        .loop = &loop, .listener = &listener, .line = on_line, .gone = call_forget_client};
+    static const struct admission admission;
+    struct control_opts control_opts = {.loop = &loop,
+                                        .listener = &listener,
+                                        .line = on_line,
+                                        .gone = call_forget_client,
+                                        .admission = &admission};
 
     (void)snprintf(dir, sizeof(dir), "/tmp/vblk-fuzz-control-XXXXXX");
     assert(mkdtemp(dir));

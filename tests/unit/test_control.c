@@ -72,8 +72,12 @@ static int bench_start(void **state)
 {
     struct bench *b = calloc(1, sizeof(*b));
     struct registry_opts registry = {.open_ms = 60000};
-    struct control_opts control = {
-        .line = on_line, .gone = call_forget_client, .arg = b, .listener = &b->listener};
+    static const struct admission admission;
+    struct control_opts control = {.line = on_line,
+                                   .gone = call_forget_client,
+                                   .arg = b,
+                                   .listener = &b->listener,
+                                   .admission = &admission};
 
     assert_non_null(b);
     *state = b;
