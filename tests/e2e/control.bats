@@ -1397,6 +1397,7 @@ as_user() {
     [ "$(without_bats "$VBLKCTL" --control "$E2E_DIR/open/control" --json show vda | json_members state)" = running ]
     as_user 54321 54321 shutdown
     [ "$status" -eq 0 ]
+    wait_until 20 process_ended vblkd
 }
 
 @test "daemon: who may do less leaves room for those who may do more" {
