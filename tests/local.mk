@@ -87,6 +87,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_format \
 	tests/unit/test_keeper \
 	tests/unit/test_image_fate \
+	tests/unit/test_image_given \
 	tests/unit/test_image_id \
 	tests/unit/test_image_lock \
 	tests/unit/test_image_random \

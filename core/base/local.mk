@@ -21,6 +21,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/mailbox.c core/base/mailbox.h \
 	core/base/param.c core/base/param.h \
 	core/base/message.h \
+	core/base/parcel.c core/base/parcel.h \
 	core/base/porter.c core/base/porter.h \
 	core/base/ringer.c core/base/ringer.h \
 	core/base/slots.c core/base/slots.h \
