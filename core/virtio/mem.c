@@ -2,6 +2,7 @@
 #include "core/virtio/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +69,9 @@ static void release_bytes(struct mem *mem, uint64_t size)
 static void unmap_region(struct mem *mem, struct mem_region *region)
 {
     munmap(region->map, region->map_size);
+    if (region->fd >= 0) {
+        close(region->fd);
+    }
     release_bytes(mem, region->map_size);
 }
 
@@ -175,6 +179,7 @@ static int map_region(struct mem *mem, struct mem_region *region, const char *na
     (void)madvise(map, size, MADV_DONTDUMP);
     region->map = map;
     region->map_size = size;
+    region->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* without it the mapping does as well */
     region->host = (uint8_t *)map + (l->offset - start);
     return 0;
 }

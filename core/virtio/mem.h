@@ -42,6 +42,8 @@ struct mem_region {
     uint8_t *host; /* our address of layout.guest_addr */
     void *map;     /* owned: what mmap returned, and how long */
     size_t map_size;
+    int fd; /* owned: of the same file, for who takes the memory over; -1: there was none to be had
+             */
 
     /*
      * Zero pages are in its place, as its file was truncated.  Set by the guard on the thread that
@@ -78,7 +80,7 @@ void mem_init(struct mem *mem);
 void mem_clear(struct mem *mem);
 
 /*
- * Map one region of `fd` (lent: the mapping outlives it).
+ * Map one region of `fd` (lent: the mapping outlives it, and a copy of it stays with the region).
  * Refuses empty and wrapping regions, overlaps, a full table, files shorter than the region, and
  * what would take more address space than there is for it.
  */

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -306,6 +307,24 @@ static void mapping_outlives_the_fd(void **state)
     w->fd = memfd_create("other", MFD_CLOEXEC);
 }
 
+/* Who takes the memory over maps the same file; with the region its descriptor goes. */
+static void a_region_keeps_a_descriptor_of_its_file(void **state)
+{
+    struct world *w = *state;
+    struct stat own, kept;
+    int fd;
+
+    assert_int_equal(add(w, GUEST, 4 * PAGE, USER, 0), 0);
+    fd = w->mem.region[0].fd;
+    assert_int_not_equal(fd, w->fd);
+    assert_int_equal(fstat(w->fd, &own), 0);
+    assert_int_equal(fstat(fd, &kept), 0);
+    assert_int_equal(own.st_ino, kept.st_ino);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    mem_clear(&w->mem);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+}
+
 static void writes_reach_the_file(void **state)
 {
     struct world *w = with_region(state);
@@ -591,6 +610,7 @@ int main(void)
         in_world(offset_need_not_be_a_multiple_of_the_page),
         in_world(table_holds_509_regions_and_no_more),
         in_world(mapping_outlives_the_fd),
+        in_world(a_region_keeps_a_descriptor_of_its_file),
         in_world(writes_reach_the_file),
         in_world(user_addresses_are_their_own_space),
         in_world(removed_region_is_gone_and_others_stay),
