@@ -112,6 +112,7 @@ UNIT_TESTS = \
 	tests/unit/test_notify \
 	tests/unit/test_options \
 	tests/unit/test_params \
+	tests/unit/test_parcel \
 	tests/unit/test_pci_host \
 	tests/unit/test_plane \
 	tests/unit/test_plane_handover \
@@ -180,6 +181,7 @@ tests_unit_test_merge_SOURCES = tests/unit/test_merge.c $(IMAGE_WORLD)
 tests_unit_test_image_SOURCES = tests/unit/test_image.c $(IMAGE_WORLD) \
 	tests/unit/node_count.c tests/unit/node_count.h
 tests_unit_test_image_fate_SOURCES = tests/unit/test_image_fate.c $(IMAGE_WORLD)
+tests_unit_test_image_given_SOURCES = tests/unit/test_image_given.c $(IMAGE_WORLD)
 tests_unit_test_image_id_SOURCES = tests/unit/test_image_id.c $(IMAGE_WORLD)
 tests_unit_test_image_allocate_SOURCES = tests/unit/test_image_allocate.c $(IMAGE_WORLD)
 tests_unit_test_image_allocate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fallocate,--wrap=pwrite

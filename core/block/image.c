@@ -116,6 +116,25 @@ void image_close(struct image *image)
     free(image);
 }
 
+/* The first that has a file; filters have one child on the way to it. */
+static const struct node *find_file(const struct node *node)
+{
+    while (node && node->ops != &node_file_ops) {
+        node = node->child[0];
+    }
+    return node;
+}
+
+void image_give(const struct image *image, struct image_given *given)
+{
+    const struct node *file = find_file(image->root);
+
+    *given = (struct image_given){.fd = -1, .witness = -1};
+    if (file) {
+        node_file_give(file, given);
+    }
+}
+
 void image_unmake(const struct image *image)
 {
     const struct node_facts *facts = image_facts(image);

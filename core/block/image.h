@@ -6,6 +6,7 @@
  * the image is closed.  Owned by the disk.
  */
 
+#include "core/block/image_given.h"
 #include "core/block/image_opts.h"
 #include "core/block/node.h"
 
@@ -28,6 +29,12 @@ void image_close(struct image *image);
  * those who ask for them.  It is still open, and locked.  Thread: any; may block.
  */
 void image_unmake(const struct image *image);
+
+/*
+ * What another process is given of it, which may take it over (image_opts.given): the descriptors
+ * are lent.  Without a file there is none.
+ */
+void image_give(const struct image *image, struct image_given *given);
 
 static inline const struct node_facts *image_facts(const struct image *image)
 {

@@ -37,6 +37,12 @@ static int open_flags(const struct image_opts *opts)
     return flags;
 }
 
+/* By whoever has given it, who lets go of it. */
+static bool is_held_elsewhere(const struct image_opts *opts)
+{
+    return opts->given && opts->given->is_held;
+}
+
 static bool must_be_claimed(const struct image_opts *opts)
 {
     return !opts->is_readonly && !opts->is_look;
@@ -187,6 +193,9 @@ static int find_facts(struct image_file *image, const struct image_opts *opts, s
     }
     image->id = image_id_of_fd(image->fd);
     image->had_name = fstat(image->fd, &st) == 0 && st.st_nlink > 0;
+    if (is_held_elsewhere(opts)) {
+        image->had_name = opts->given->had_name;
+    }
     if (opts->is_new) {
         image->chs =
             image_chs_read(image->fd, image->range.offset, image_shape_align(&image->shape));
@@ -203,6 +212,24 @@ static int open_sync(struct image_file *image, struct err *err)
     return ret < 0 ? err_set(err, ret, "image %s", image->path) : 0;
 }
 
+/* What was known of its syncs before. */
+static int take_over_sync(struct image_file *image, struct image_given *given, struct err *err)
+{
+    if (image->sync && given->witness >= 0) {
+        image_sync_use_witness(image->sync, given->witness);
+        given->witness = -1;
+    }
+    return given->loss.code < 0 ? image_file_inherit(image, &given->loss, err) : 0;
+}
+
+/* Locks on other descriptions than the image's, which cannot be had a second time. */
+static void take_over_claims(struct image_file *image, struct image_given *given)
+{
+    memcpy(image->claim.fd, given->claim, sizeof(image->claim.fd));
+    image->claim.count = given->claims;
+    given->claims = 0;
+}
+
 /* Nobody else's it is from here on, nor is what it lies on. */
 static int lock_all(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
@@ -217,15 +244,17 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
     struct stat st;
     int ret = 0;
 
-    if (must_be_claimed(opts) && has_company(opts) && fstat(image->fd, &st) == 0 &&
-        S_ISBLK(st.st_mode)) {
+    if (must_be_claimed(opts) && has_company(opts) && !is_held_elsewhere(opts) &&
+        fstat(image->fd, &st) == 0 && S_ISBLK(st.st_mode)) {
         ret = image_claim_try(opts->path, err);
     }
     if (ret == 0) {
         ret = image_lock(image->fd, opts->path, &use, err);
     }
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
-    if (ret == 0) {
+    if (ret == 0 && is_held_elsewhere(opts)) {
+        take_over_claims(image, opts->given);
+    } else if (ret == 0) {
         ret = image_claim_open(&image->claim, image->fd, &use, err);
     }
     return ret;
@@ -295,6 +324,9 @@ static int check_opened(struct image_file *image, const struct image_opts *opts,
     if (ret == 0 && !image->is_direct && !opts->is_readonly && !opts->is_look) {
         ret = open_sync(image, err);
     }
+    if (ret == 0 && is_held_elsewhere(opts)) {
+        ret = take_over_sync(image, opts->given, err);
+    }
     if (ret == 0 && opts->create && opts->preallocation != PREALLOCATION_OFF) {
         ret = take_room(image, opts, err);
     }
@@ -331,6 +363,21 @@ void image_file_close(struct image_file *image)
     image->path = NULL;
 }
 
+void image_file_give(const struct image_file *image, struct image_given *given)
+{
+    *given = (struct image_given){
+        .fd = image->fd,
+        .is_held = true,
+        .claims = image->claim.count,
+        .witness = image->sync ? image->sync->witness_fd : -1,
+        .had_name = image->had_name,
+    };
+    memcpy(given->claim, image->claim.fd, sizeof(given->claim));
+    if (image->sync) {
+        given->loss = image_sync_loss(image->sync);
+    }
+}
+
 /* Close it, and unlink what this opening created. */
 static void undo_open(struct image_file *image)
 {
@@ -340,9 +387,22 @@ static void undo_open(struct image_file *image)
     image_file_close(image);
 }
 
-int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err)
+/* By its path, with `flags` beside those of the options; or as it was given. */
+static int open_fd(struct image_file *image, const struct image_opts *opts, int flags,
+                   struct err *err)
 {
-    int ret = check_kind(opts, err);
+    if (opts->given) {
+        image->fd = opts->given->fd;
+        opts->given->fd = -1;
+        return 0;
+    }
+    image->fd = open(opts->path, open_flags(opts) | flags, 0600);
+    return image->fd < 0 ? image_refusal_open(-errno, opts, err) : 0;
+}
+
+static int open_file(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    int ret = opts->given ? 0 : check_kind(opts, err);
 
     *image = (struct image_file){
         .fd = -1, .is_direct = cache_is_direct(opts->cache), .range = opts->range};
@@ -358,18 +418,23 @@ int image_file_open(struct image_file *image, const struct image_opts *opts, str
         return err_set(err, -ENOMEM, "image %s", opts->path);
     }
     pthread_mutex_init(image->wipe_lock, NULL);
-    image->fd = open(opts->path, open_flags(opts) | ret, 0600);
-    if (image->fd < 0) {
-        ret = image_refusal_open(-errno, opts, err);
-        goto undo;
-    }
-    ret = check_opened(image, opts, err);
+    ret = open_fd(image, opts, ret, err);
     if (ret == 0) {
-        return 0;
+        ret = check_opened(image, opts, err);
     }
+    if (ret < 0) {
+        undo_open(image);
+    }
+    return ret;
+}
 
-undo:
-    undo_open(image);
+int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err)
+{
+    int ret = open_file(image, opts, err);
+
+    if (opts->given) {
+        image_given_close(opts->given); /* what is left of it */
+    }
     return ret;
 }
 

@@ -14,6 +14,7 @@
 #include "core/block/image_chs.h"
 #include "core/block/image_claim.h"
 #include "core/block/image_fate.h"
+#include "core/block/image_given.h"
 #include "core/block/image_id.h"
 #include "core/block/image_loss.h"
 #include "core/block/image_opts.h"
@@ -40,6 +41,9 @@ struct image_file {
 int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err);
 
 void image_file_close(struct image_file *image);
+
+/* As image_give. */
+void image_file_give(const struct image_file *image, struct image_given *given);
 
 /* As node_measure. */
 int image_file_measure(const struct image_file *image, uint64_t *bytes, bool *is_fixed,

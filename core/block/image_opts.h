@@ -43,6 +43,7 @@ enum preallocation {
     PREALLOCATION_FULL,   /* zeroes are written */
 };
 
+struct image_given;
 struct image_progress;
 
 struct image_opts {
@@ -73,6 +74,8 @@ struct image_opts {
     bool is_other; /* file: of a disk that has, or had, another one */
     bool is_copy; /* file: somebody has copied it, and what it has is to be stable before it is used
                    */
+    struct image_given
+        *given; /* file: it is open by these, which are taken over in any case; NULL: by its path */
     struct image_id ours; /* file: that the disk has open; the same is -EALREADY; 0: it has none */
 };
 

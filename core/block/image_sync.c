@@ -173,6 +173,14 @@ int image_sync_open(struct image_sync **out, int fd, const char *path)
     return 0;
 }
 
+void image_sync_use_witness(struct image_sync *sync, int fd)
+{
+    if (sync->witness_fd >= 0) {
+        close(sync->witness_fd);
+    }
+    sync->witness_fd = fd;
+}
+
 void image_sync_close(struct image_sync *sync)
 {
     if (sync->witness_fd >= 0) {

@@ -37,6 +37,10 @@ struct image_sync {
 int image_sync_open(struct image_sync **out, int fd, const char *path);
 void image_sync_close(struct image_sync *sync);
 
+/* Another one instead of its own, which is taken over: it knows what has failed since it was
+ * opened. Before any sync. */
+void image_sync_use_witness(struct image_sync *sync, int fd);
+
 /*
  * What a flush has to be answered without being begun; 0: ask the kernel.  Also what a success has
  * to be turned into, if it had come back when this thread called image_sync_end for another.

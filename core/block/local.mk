@@ -27,6 +27,7 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_fate.c core/block/image_fate.h \
 	core/block/image_file.c core/block/image_file.h \
 	core/block/image_format.c core/block/image_format.h \
+	core/block/image_given.c core/block/image_given.h \
 	core/block/image_holder.c core/block/image_holder.h \
 	core/block/image_id.c core/block/image_id.h \
 	core/block/image_lock.c core/block/image_lock.h \

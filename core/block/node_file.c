@@ -67,6 +67,11 @@ static void node_file_close(struct node *node)
     image_file_close(&node_file_of(node)->image);
 }
 
+void node_file_give(const struct node *node, struct image_given *given)
+{
+    image_file_give(&containerof(node, struct node_file, node)->image, given);
+}
+
 static int node_file_resize(struct node *node, uint64_t bytes, struct err *err)
 {
     return image_file_resize(&node_file_of(node)->image, bytes, err);
