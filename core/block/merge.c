@@ -66,11 +66,12 @@ static void make_op(struct engine_op *op, struct io *io)
     const struct file_io *fio = file_io_of(io);
     bool is_ours = fio->buffer || fio->place.skip > 0;
     unsigned pieces = min_of(io->iov_count - fio->place.at, ENGINE_MAX_IOVS);
+    const struct iovec *iov = pieces > 0 ? io->iov + fio->place.at : NULL; /* of a flush */
 
     *op = (struct engine_op){
         .op = io->op,
         .flags = io->flags,
-        .iov = is_ours ? &fio->piece : io->iov + fio->place.at,
+        .iov = is_ours ? &fio->piece : iov,
         .iov_count = is_ours ? 1 : pieces,
         .offset = io->offset + fio->done,
         .data = io,
