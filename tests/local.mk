@@ -372,10 +372,13 @@ tests_guest_bare_bare_LDADD =
 tests_guest_bare_bare_DEPENDENCIES = $(BARE_SCRIPT)
 
 # Fuzz targets: with --enable-fuzzers programs of libFuzzer, else they replay their corpora.
-FUZZERS = tests/fuzz/fuzz_control tests/fuzz/fuzz_ring tests/fuzz/fuzz_state \
+FUZZERS = tests/fuzz/fuzz_control tests/fuzz/fuzz_disk tests/fuzz/fuzz_ring tests/fuzz/fuzz_state \
 	tests/fuzz/fuzz_vhost_user
 check_PROGRAMS += $(FUZZERS)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c
+tests_fuzz_fuzz_disk_SOURCES = tests/fuzz/fuzz_disk.c \
+	tests/fuzz/host.c tests/fuzz/host.h tests/fuzz/peer.c tests/fuzz/peer.h \
+	tests/fuzz/peer_flip.c tests/fuzz/peer_guest.c
 tests_fuzz_fuzz_ring_SOURCES = tests/fuzz/fuzz_ring.c
 tests_fuzz_fuzz_state_SOURCES = tests/fuzz/fuzz_state.c
 tests_fuzz_fuzz_vhost_user_SOURCES = tests/fuzz/fuzz_vhost_user.c
@@ -384,11 +387,13 @@ FUZZ_DAEMON_LDADD = libtest.a cmd/common/libcommon.a daemon/libdaemon.a $(FRONT_
 	$(JANSSON_LIBS) $(UV_LIBS) $(AIO_LIBS)
 FUZZ_CONTROL_WRAP = -Wl,--wrap=image_open,--wrap=unix_listen,--wrap=unlink
 tests_fuzz_fuzz_control_LDADD = $(FUZZ_DAEMON_LDADD)
+tests_fuzz_fuzz_disk_LDADD = $(FUZZ_DAEMON_LDADD)
 tests_fuzz_fuzz_ring_LDADD = $(FUZZ_LDADD)
 tests_fuzz_fuzz_state_LDADD = $(FUZZ_DAEMON_LDADD)
 tests_fuzz_fuzz_vhost_user_LDADD = $(FUZZ_LDADD)
 if ENABLE_FUZZERS
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_CONTROL_WRAP) -fsanitize=fuzzer
+tests_fuzz_fuzz_disk_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_ring_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_state_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
 tests_fuzz_fuzz_vhost_user_LDFLAGS = $(AM_LDFLAGS) -fsanitize=fuzzer
@@ -396,6 +401,7 @@ else
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_CONTROL_WRAP)
 tests_fuzz_fuzz_control_SOURCES += tests/fuzz/standalone.c
 tests_fuzz_fuzz_state_SOURCES += tests/fuzz/standalone.c
+tests_fuzz_fuzz_disk_SOURCES += tests/fuzz/standalone.c
 tests_fuzz_fuzz_ring_SOURCES += tests/fuzz/standalone.c
 tests_fuzz_fuzz_vhost_user_SOURCES += tests/fuzz/standalone.c
 TESTS += $(FUZZERS)
