@@ -142,6 +142,7 @@ UNIT_TESTS = \
 	tests/unit/test_text \
 	tests/unit/test_trial \
 	tests/unit/test_unix_socket \
+	tests/unit/test_uring_limits \
 	tests/unit/test_verify \
 	tests/unit/test_vhost_user \
 	tests/unit/test_vhost_user_client \

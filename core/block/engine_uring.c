@@ -8,6 +8,9 @@
  * when we enter it for that: it signals the eventfd and sets a flag in the ring as soon as
  * there is something to do.  So nothing interrupts us, and a loop that looks at the ring
  * instead of sleeping needs a call only when something has finished.
+ *
+ * No filter of system calls sees what goes by a ring, which could open files and sockets.  So the
+ * kernel is told what ours are for, and takes nothing else.
  */
 
 #include <errno.h>
@@ -15,6 +18,7 @@
 #include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "core/base/cpus.h"
@@ -35,7 +39,8 @@ struct uring {
     struct io_uring ring;
     int file_fd; /* lent */
     int event_fd;
-    unsigned count; /* of the batch */
+    unsigned count;   /* of the batch */
+    bool is_disabled; /* it takes nothing yet: what it may be used for is still to be said */
 };
 
 static struct uring *uring_of(struct engine *engine)
@@ -195,6 +200,22 @@ static unsigned entries_for(unsigned wanted)
     return entries;
 }
 
+/* Restrictions came with R_DISABLED (Linux 5.10): what has not the one has not the other. */
+static int init_ring(struct uring *uring, unsigned entries, unsigned flags,
+                     struct io_uring_params *params)
+{
+    int ret;
+
+    *params = (struct io_uring_params){.flags = flags | IORING_SETUP_R_DISABLED};
+    ret = io_uring_queue_init_params(entries, &uring->ring, params);
+    uring->is_disabled = ret == 0;
+    if (ret == -EINVAL) {
+        *params = (struct io_uring_params){.flags = flags};
+        ret = io_uring_queue_init_params(entries, &uring->ring, params);
+    }
+    return ret;
+}
+
 /* The best that this kernel has: since Linux 6.1, since 5.19, since ever. */
 static int make_ring(struct uring *uring, unsigned entries)
 {
@@ -208,8 +229,7 @@ static int make_ring(struct uring *uring, unsigned entries)
     int ret = -EINVAL;
 
     for (unsigned i = 0; ret == -EINVAL && i < ARRAY_SIZE(flags); i++) {
-        params = (struct io_uring_params){.flags = flags[i]};
-        ret = io_uring_queue_init_params(entries, &uring->ring, &params);
+        ret = init_ring(uring, entries, flags[i], &params);
     }
     if (ret < 0) {
         return ret;
@@ -239,6 +259,32 @@ static void place_workers(struct uring *uring)
     }
 }
 
+/* Debian's liburing 2.3 declares functions for these, and has none. */
+static int register_by_call(const struct io_uring *ring, unsigned what, void *arg, unsigned count)
+{
+    return syscall(SYS_io_uring_register, ring->ring_fd, what, arg, count) < 0 ? -errno : 0;
+}
+
+/*
+ * What it takes from here on.  Registering is restricted as well: to the processors of its workers,
+ * which are a setting.
+ * Source: io_uring_register(2), IORING_REGISTER_RESTRICTIONS.
+ */
+static int restrict_ring(struct uring *uring)
+{
+    static struct io_uring_restriction only[] = {
+        {.opcode = IORING_RESTRICTION_REGISTER_OP, .register_op = IORING_REGISTER_IOWQ_AFF},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+    };
+    int ret = register_by_call(&uring->ring, IORING_REGISTER_RESTRICTIONS, only, ARRAY_SIZE(only));
+
+    return ret == 0 ? register_by_call(&uring->ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0) : ret;
+}
+
 static int register_all(struct uring *uring)
 {
     unsigned workers[2] = {WORKERS, 0}; /* for files; 0: as it is */
@@ -248,7 +294,7 @@ static int register_all(struct uring *uring)
         (void)io_uring_register_iowq_max_workers(&uring->ring, workers); /* a courtesy */
         place_workers(uring);
     }
-    return ret;
+    return ret == 0 && uring->is_disabled ? restrict_ring(uring) : ret;
 }
 
 static int uring_open(struct engine **out, const struct engine_opts *opts, struct err *err)
