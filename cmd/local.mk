@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The programs.
 vblkd_SOURCES = cmd/vblkd.c
-vblkd_LDADD = cmd/common/libcommon.a $(BACK_END) $(JANSSON_LIBS) $(UV_LIBS) $(AIO_LIBS)
+vblkd_LDADD = cmd/common/libcommon.a $(BACK_END) $(JANSSON_LIBS) $(UV_LIBS) $(AIO_LIBS) $(SECCOMP_LIBS)
 
 vblkctl_SOURCES = \
 	cmd/ctl/args.c cmd/ctl/args.h \

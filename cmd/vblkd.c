@@ -21,6 +21,7 @@
 #include "daemon/json_memory.h"
 #include "daemon/limits.h"
 #include "daemon/paths.h"
+#include "daemon/sandbox.h"
 #include "daemon/signals.h"
 
 #define EXIT_USAGE 2
@@ -31,6 +32,7 @@ struct options {
     char socket_dir[PATH_MAX];
     char state_dir[PATH_MAX];
     enum log_level level;
+    enum sandbox_mode sandbox;
 };
 
 /* One list for parsing and for --help. */
@@ -51,6 +53,9 @@ static const struct {
      "users who may use the control socket, NAME or NAME:read [root]"},
     {{"allow-group", required_argument, NULL, 'g'}, "LIST", "the same of groups [none]"},
     {{"log-level", required_argument, NULL, 'l'}, "LEVEL", "error, warn, info or debug [info]"},
+    {{"sandbox", required_argument, NULL, 'x'},
+     "MODE",
+     "on, off, or auto: what this machine has of it [auto]"},
     {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
     {{"help", no_argument, NULL, 'h'}, NULL, "print this and end"},
 };
@@ -139,6 +144,12 @@ static int read_option(struct options *options, int letter, const char *value)
             return hint();
         }
         break;
+    case 'x':
+        if (!sandbox_parse_mode(value, &options->sandbox)) {
+            log_plain("vblkd: --sandbox: \"%s\" is none of on, off, auto", value);
+            return hint();
+        }
+        break;
     case 'V':
         printf("vblkd %s\n", PACKAGE_VERSION);
         return EXIT_SUCCESS;
@@ -213,6 +224,7 @@ int main(int argc, char **argv)
         .socket_dir = options.socket_dir,
         .state_dir = options.state_dir,
     };
+    static struct sandbox sandbox;
     struct err err = {0};
     int ret;
 
@@ -237,11 +249,17 @@ int main(int argc, char **argv)
     (void)porter_init(); /* before all that opens files; what needs it says that it failed */
     log_set_level(options.level);
     signals_ignore();
+    if (sandbox_enter(&sandbox, options.sandbox, &err) < 0) {
+        log_plain("vblkd: %s; or --sandbox auto for what there is of it", err.text);
+        return EXIT_FAILURE;
+    }
+    opts.sandbox = sandbox.text;
     if (log_start(&err) < 0) {
         log_error("daemon: %s", err.text);
         return EXIT_FAILURE;
     }
     limits_log();
+    log_info("daemon: sandbox: %s", sandbox.text);
     mem_guard_install();
     ringers_install();
     ret = daemon_run(&opts);

@@ -235,6 +235,7 @@ static int init_registry(struct daemon *daemon, struct err *err)
     daemon->methods.registry = &daemon->registry;
     daemon->methods.shutdown = end_daemon;
     daemon->methods.arg = daemon;
+    daemon->methods.sandbox = daemon->opts->sandbox;
     ret = registry_init(&daemon->registry, &opts);
     return ret < 0 ? err_set(err, ret, "cannot set up the table of disks") : 0;
 }

@@ -15,6 +15,7 @@ struct daemon_opts {
     const char *socket_dir;
     const char *state_dir;
     struct admission admission;
+    const char *sandbox; /* what there is of it, for people */
 };
 
 /*

@@ -74,6 +74,9 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/registry_life.c daemon/registry_life.h \
 	daemon/registry_sockets.c daemon/registry_sockets.h \
 	daemon/registry_table.c daemon/registry_table.h \
+	daemon/sandbox.c daemon/sandbox.h \
+	daemon/sandbox_calls.c daemon/sandbox_calls.h \
+	daemon/sandbox_caps.c daemon/sandbox_caps.h \
 	daemon/settings.c daemon/settings.h \
 	daemon/signals.c daemon/signals.h \
 	daemon/socket_dir.c daemon/socket_dir.h \

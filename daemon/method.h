@@ -17,6 +17,7 @@ struct methods {
     struct registry *registry;
     void (*shutdown)(void *arg); /* begin the orderly end; returns at once */
     void *arg;
+    const char *sandbox; /* what there is of it, for people */
     struct gather gather;
     struct farewell *farewell; /* owned: what shutdown would lose is looked for, NULL: it is not */
 };

@@ -23,8 +23,9 @@ static const struct param no_params[] = {{NULL}};
 static void run_ping(struct methods *methods, struct call *call, const void *target)
 {
     unsigned before = json_memory_failures();
-    json_t *result = json_pack("{s:i, s:o}", "pid", (int)getpid(), "warnings",
-                               daemon_warnings(&methods->registry->keeper));
+    json_t *result =
+        json_pack("{s:i, s:s*, s:o}", "pid", (int)getpid(), "sandbox", methods->sandbox, "warnings",
+                  daemon_warnings(&methods->registry->keeper));
 
     call_result(call, json_memory_check(result, before));
 }

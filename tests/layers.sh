@@ -154,6 +154,7 @@ ok "jansson is the daemon's and vblkctl's, for questions to the daemon, and vblk
         'daemon/[^:]*|cmd/(common|ctl)/[^:]*|cmd/vblkctl\.c|cmd/bench/report\.c')"
 ok "libaio is core/block/engine_aio.c's" "$(included 'libaio\.h' 'core/block/engine_aio\.c')"
 ok "liburing is core/block/engine_uring.c's" "$(included 'liburing\.h' 'core/block/engine_uring\.c')"
+ok "libseccomp is daemon/sandbox_calls.c's" "$(included 'seccomp\.h' 'daemon/sandbox_calls\.c')"
 ok "libuv in core is core/device's, mailbox's and watch's" \
     "$(from core/ 'uv\.h' | grep -vE '^core/(device/[a-z_]*|base/(mailbox|watch))\.[ch]:')"
 ok "vblkctl has no loop" "$(from cmd/ 'uv\.h')"

@@ -130,6 +130,7 @@ UNIT_TESTS = \
 	tests/unit/test_ring_packed \
 	tests/unit/test_ringer \
 	tests/unit/test_rpc \
+	tests/unit/test_sandbox \
 	tests/unit/test_show \
 	tests/unit/test_sector_random \
 	tests/unit/test_size \
@@ -245,6 +246,7 @@ tests_unit_test_control_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_control_LDADD = $(DAEMON_LDADD)
 tests_unit_test_hist_SOURCES = tests/unit/test_hist.c cmd/bench/hist.c cmd/bench/hist.h
 tests_unit_test_verify_SOURCES = tests/unit/test_verify.c cmd/bench/verify.c cmd/bench/verify.h
+tests_unit_test_sandbox_LDADD = $(DAEMON_LDADD) $(SECCOMP_LIBS)
 tests_unit_test_notify_SOURCES = tests/unit/test_notify.c $(CONTROL_WORLD)
 tests_unit_test_notify_LDADD = $(DAEMON_LDADD)
 tests_unit_test_keeper_SOURCES = tests/unit/test_keeper.c $(CONTROL_WORLD)
@@ -419,7 +421,7 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
 	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats tests/e2e/places.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
-	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/resize.bats tests/e2e/sectors.bats tests/e2e/steered.bats
+	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/resize.bats tests/e2e/sandbox.bats tests/e2e/sectors.bats tests/e2e/steered.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/nightly/dm.bats tests/e2e/errors.bats tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py

@@ -32,6 +32,7 @@ void daemon_print_ping(const json_t *result, const struct args *args)
 
     printf("vblkd, process %" PRIu64 ", answers on %s\n", print_number_of(result, "pid"),
            text_safe(args->control, path, sizeof(path)));
+    printf("sandbox: %s\n", print_text_of(result, "sandbox"));
     list_warnings(result, "warning");
 }
 
