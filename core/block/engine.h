@@ -22,6 +22,7 @@
 #define ENGINE_EVENTS 64u
 
 struct cpus;
+struct io_log;
 
 struct engine_op {
     enum io_op op;
@@ -43,6 +44,7 @@ struct engine_opts {
     bool is_direct;        /* the file is open with O_DIRECT */
     enum io_engine engine; /* asked for */
     unsigned wanted;       /* operations under way at once; there may be fewer */
+    struct io_log *log;    /* for engine_log_open alone; lent until close; NULL: there is none */
 };
 
 #define ENGINE_REASON_BYTES 128

@@ -20,6 +20,8 @@
 #include "core/block/image_opts.h"
 #include "core/block/image_shape.h"
 
+struct io_log;
+
 struct image_file {
     char *path; /* owned */
     int fd;
@@ -36,6 +38,7 @@ struct image_file {
     struct image_made made; /* is_created: as that left it */
     bool had_name;          /* see struct node_facts */
     const char *note;       /* see struct node_facts */
+    struct io_log *log;     /* the node's, NULL: nobody wants one */
 };
 
 int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err);

@@ -10,10 +10,12 @@ core_block_libblock_a_SOURCES = \
 	core/block/delay.c core/block/delay.h \
 	core/block/engine.c core/block/engine.h \
 	core/block/engine_aio.c \
+	core/block/engine_log.c core/block/engine_log.h \
 	core/block/engine_threads.c \
 	core/block/error_policy.c core/block/error_policy.h \
 	core/block/file_io.c core/block/file_io.h \
 	core/block/io.h \
+	core/block/io_log.c core/block/io_log.h \
 	core/block/flight.h \
 	core/block/granule.c core/block/granule.h \
 	core/block/huge_bounce.c core/block/huge_bounce.h \

@@ -9,6 +9,7 @@
 
 #include "core/block/image_opts.h"
 #include "core/block/image_sync.h"
+#include "core/block/io_log.h"
 #include "core/block/path_file.h"
 
 struct node_file {
@@ -47,12 +48,25 @@ static void state_facts(struct node *node, const struct image_file *image, bool 
     };
 }
 
+static int open_log(struct node_file *file, const struct image_opts *opts, struct err *err)
+{
+    int ret = io_log_open_for(&file->image.log, opts->owner, err);
+
+    if (ret < 0) {
+        image_file_close(&file->image);
+    }
+    return ret;
+}
+
 static int node_file_open(struct node *node, const void *arg, struct err *err)
 {
     struct node_file *file = node_file_of(node);
     const struct image_opts *opts = arg;
     int ret = image_file_open(&file->image, opts, err);
 
+    if (ret == 0 && !opts->is_readonly && !opts->is_look) {
+        ret = open_log(file, opts, err);
+    }
     if (ret < 0) {
         return ret;
     }
@@ -64,7 +78,10 @@ static int node_file_open(struct node *node, const void *arg, struct err *err)
 
 static void node_file_close(struct node *node)
 {
-    image_file_close(&node_file_of(node)->image);
+    struct image_file *image = &node_file_of(node)->image;
+
+    io_log_close(image->log);
+    image_file_close(image);
 }
 
 void node_file_give(const struct node *node, struct image_given *given)
@@ -92,6 +109,7 @@ static int node_file_attach(struct path *path, struct err *err)
         .is_direct = file->image.is_direct,
         .engine = file->engine,
         .wanted = file->wanted,
+        .log = file->image.log,
     };
 
     return path_file_attach(path, &file->image, &opts, err);

@@ -13,6 +13,7 @@
 #include <errno.h>
 
 #include "core/base/iov.h"
+#include "core/block/engine_log.h"
 #include "core/block/file_io.h"
 #include "core/block/image_sync.h"
 
@@ -449,7 +450,7 @@ int path_file_attach(struct path *path, const struct image_file *image,
         err_set(err, ret, "image %s: room for large requests", image->path);
         goto fini_merge;
     }
-    ret = engine_open(&file->engine, opts, err);
+    ret = engine_log_open(&file->engine, opts, err);
     if (ret < 0) {
         goto fini_huge;
     }

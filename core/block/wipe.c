@@ -11,6 +11,7 @@
 
 #include "core/base/zeroes.h"
 #include "core/block/image_file.h"
+#include "core/block/io_log.h"
 
 /* From best to last; which of them an operation may go is said by its list. */
 enum wipe_way {
@@ -140,9 +141,14 @@ static void learn_piece(struct wipe *wipe, uint64_t bytes, uint64_t took_ns)
 
 static int64_t do_piece(struct wipe *wipe, const struct io *io, uint64_t offset, uint64_t bytes)
 {
+    struct io_log *log = wipe->image->log;
+    const struct io_record asked = {
+        .op = io->op, .flags = io->flags & IO_MAY_UNMAP, .offset = offset, .length = bytes};
     uint64_t began_ns = now_ns();
+    uint64_t id = io_log_begin(log, asked, NULL, 0);
     int64_t ret = go_best_way(wipe, ways_of(wipe, io), offset, bytes);
 
+    io_log_end(log, id, ret);
     learn_piece(wipe, bytes, now_ns() - began_ns);
     return ret;
 }

@@ -9,6 +9,7 @@
 #include "core/block/context.h"
 #include "core/block/file_io.h"
 #include "core/block/image_file.h"
+#include "core/block/io_log.h"
 
 /* All of `from` goes behind `to`. */
 static void move_list(struct io_list *to, struct io_list *from)
@@ -24,8 +25,12 @@ static void move_list(struct io_list *to, struct io_list *from)
 
 static void sync_wiped(struct wiper *wiper, struct io *io)
 {
+    const struct image_file *image = wiper->wipe.image;
+    uint64_t id = io_log_begin(image->log, (struct io_record){.op = IO_FLUSH}, NULL, 0);
+
     file_io_of(io)->has_synced = true;
-    io->result = fdatasync(wiper->wipe.image->fd) < 0 ? -errno : 0;
+    io->result = fdatasync(image->fd) < 0 ? -errno : 0;
+    io_log_end(image->log, id, io->result);
 }
 
 /* Has somebody waited for long enough for this discard, and others, to end?  It is a hint. */
