@@ -75,6 +75,7 @@ UNIT_TESTS = \
 	tests/unit/test_engine \
 	tests/unit/test_err \
 	tests/unit/test_errors \
+	tests/unit/test_flush \
 	tests/unit/test_foreign \
 	tests/unit/test_gate \
 	tests/unit/test_glance \
@@ -208,6 +209,9 @@ tests_unit_test_gate_SOURCES = tests/unit/test_gate.c tests/unit/chance.h $(DEVI
 
 tests_unit_test_errors_SOURCES = tests/unit/test_errors.c tests/unit/chance.h $(DEVICE_GUEST)
 tests_unit_test_limiter_SOURCES = tests/unit/test_limiter.c tests/unit/chance.h
+
+tests_unit_test_flush_SOURCES = tests/unit/test_flush.c tests/unit/chance.h \
+	tests/unit/flush_check.c tests/unit/flush_check.h $(IMAGE_WORLD) $(DEVICE_GUEST)
 
 tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)
 
