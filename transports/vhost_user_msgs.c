@@ -11,12 +11,14 @@
 
 #include "core/base/features.h"
 
-#define PROTOCOL_FEATURES                                                       \
-    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |               \
-     VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ |      \
-     VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |        \
-     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS | \
-     VHOST_USER_PROTOCOL_F_DEVICE_STATE | VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD)
+#define PROTOCOL_FEATURES                                                        \
+    (VHOST_USER_PROTOCOL_F_MQ | VHOST_USER_PROTOCOL_F_LOG_SHMFD |                \
+     VHOST_USER_PROTOCOL_F_REPLY_ACK | VHOST_USER_PROTOCOL_F_BACKEND_REQ |       \
+     VHOST_USER_PROTOCOL_F_CONFIG | VHOST_USER_PROTOCOL_F_RESET_DEVICE |         \
+     VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | VHOST_USER_PROTOCOL_F_STATUS |  \
+     VHOST_USER_PROTOCOL_F_DEVICE_STATE | VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD | \
+     VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT |                             \
+     VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN)
 
 /* Of this protocol, and not of a driver. */
 #define OWN_FEATURES (VHOST_USER_F_PROTOCOL_FEATURES | VHOST_USER_F_LOG_ALL)
@@ -284,6 +286,9 @@ static const struct vu_handler handlers[] = {
                                         vu_set_device_state_fd},
     [VHOST_USER_CHECK_DEVICE_STATE] = {"CHECK_DEVICE_STATE", 0, 0, 0, 0, false,
                                        vu_check_device_state, true},
+    [VHOST_USER_GET_SHMEM_CONFIG] = {.name = "GET_SHMEM_CONFIG"},
+    [VHOST_USER_GET_VRING_BASE_SKIP_DRAIN] = {"GET_VRING_BASE_SKIP_DRAIN", STATE_BYTES, STATE_BYTES,
+                                              0, 0, true, vu_get_vring_base_skip_drain},
 };
 
 static const struct vu_handler unknown_handler = {.name = "unknown"};

@@ -42,6 +42,7 @@ enum vu_verdict vu_set_vring_num(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_set_vring_addr(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_base(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_get_vring_base(struct vu_session *session, struct vu_msg *msg);
+enum vu_verdict vu_get_vring_base_skip_drain(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_kick(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_call(struct vu_session *session, struct vu_msg *msg);
 enum vu_verdict vu_set_vring_err(struct vu_session *session, struct vu_msg *msg);

@@ -113,13 +113,52 @@ static enum vu_verdict stop_ring(struct vu_session *session, struct vu_msg *msg)
     return VU_REPLY;
 }
 
-/* Source: vhost-user, "Ring states": this message stops the ring. */
+/*
+ * Has it been agreed that requests may stay in the log of requests in flight when a ring stops?
+ * Source: vhost-user, "VHOST_USER_GET_VRING_BASE_SKIP_DRAIN": only with both of the others.
+ */
+static bool may_suspend(const struct vu_session *session)
+{
+    const uint64_t needed =
+        VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD | VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT;
+
+    return (session->protocol_features & needed) == needed;
+}
+
+static bool may_skip_drain(const struct vu_session *session)
+{
+    return may_suspend(session) &&
+           (session->protocol_features & VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN);
+}
+
+/*
+ * This message stops the ring.  In the protocol's first version of it the feature alone says that
+ * requests may be suspended; with a message for that, this one has them all done.
+ * Source: vhost-user, "Ring states", "VHOST_USER_GET_VRING_BASE"; QEMU 11.0 for the first version.
+ */
 enum vu_verdict vu_get_vring_base(struct vu_session *session, struct vu_msg *msg)
 {
+    unsigned index = msg->payload.state.index;
+
+    if (!index_ok(session, index)) {
+        return VU_BAD;
+    }
+    return may_suspend(session) && !may_skip_drain(session)
+               ? vu_wait_to_suspend(session, index, stop_ring)
+               : vu_wait_for_ring(session, index, stop_ring);
+}
+
+enum vu_verdict vu_get_vring_base_skip_drain(struct vu_session *session, struct vu_msg *msg)
+{
+    if (!may_skip_drain(session)) {
+        return vu_fault(session, VU_BAD,
+                        "GET_VRING_BASE_SKIP_DRAIN was not negotiated, or not "
+                        "with INFLIGHT_SHMFD and GET_VRING_BASE_INFLIGHT");
+    }
     if (!index_ok(session, msg->payload.state.index)) {
         return VU_BAD;
     }
-    return vu_wait_for_ring(session, msg->payload.state.index, stop_ring);
+    return vu_wait_to_suspend(session, msg->payload.state.index, stop_ring);
 }
 
 /* What a ring's fd may be: bits are of enum foreign_kind. */
@@ -253,7 +292,9 @@ static enum vu_verdict disabled(struct vu_session *session, struct vu_msg *msg)
 
 /*
  * Answered when nothing of a ring that is now disabled is in flight: where that is all that a
- * front-end does to reset it, the driver uses the memory for something else at once.
+ * front-end does to reset it, the driver uses the memory for something else at once.  One that has
+ * requests suspended disables its rings before, and stops them in any case.
+ * Source: QEMU 10.0, hw/virtio/vhost.c, vhost_dev_stop.
  */
 enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *msg)
 {
@@ -269,7 +310,8 @@ enum vu_verdict vu_set_vring_enable(struct vu_session *session, struct vu_msg *m
                         state->num);
     }
     ret = device_ring_enable(dev, state->index, state->num == 1, &session->err);
-    if (ret == 0 && is_disabled(dev, state->index)) {
+    if (ret == 0 && is_disabled(dev, state->index) &&
+        !(may_suspend(session) && device_ring_has_inflight(dev, state->index))) {
         return vu_wait_for_ring(session, state->index, disabled);
     }
     return vu_verdict_of(ret);

@@ -54,11 +54,15 @@ static bool has_channel(const struct vu_session *session)
     return session->backend_fd >= 0 && (session->protocol_features & needed) == needed;
 }
 
-/* No reply is asked for: there is nothing that we could do about a refusal. */
+/*
+ * No reply is asked for: there is nothing that we could do about a refusal.  A device whose rings
+ * were all stopped is to send nothing, and tells it when one starts (tell_if_unread).
+ * Source: vhost-user, "Suspended device state".
+ */
 bool vu_session_config_changed(struct vu_session *session)
 {
     bool has_one = has_channel(session);
-    bool is_told = has_one && send_config_change(session->backend_fd);
+    bool is_told = has_one && (session->is_suspended || send_config_change(session->backend_fd));
 
     if (!is_told) {
         log_warn("%s: cannot be told of the new size%s%s, the guest sees it when its device is "
@@ -94,6 +98,7 @@ static void look_for_rings(struct vu_session *session)
     bool had_rings = session->has_rings;
 
     session->has_rings = device_rings_running(session->dev) > 0;
+    session->is_suspended = !session->has_rings && (had_rings || session->is_suspended);
     if (session->has_rings && !had_rings) {
         tell_if_unread(session);
         if (guest->came) {
@@ -237,6 +242,14 @@ enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_
     return VU_LATER;
 }
 
+enum vu_verdict vu_wait_to_suspend(struct vu_session *session, unsigned index, vu_then *then)
+{
+    session->then = then;
+    session->drain = (struct drain){.done = on_drained};
+    device_ring_suspend(session->dev, index, &session->drain);
+    return VU_LATER;
+}
+
 void vu_session_init(struct vu_session *session, uv_loop_t *loop, struct device *dev,
                      struct vu_conn *conn, const struct vu_cache *cache,
                      const struct vu_guest *guest)
@@ -265,6 +278,7 @@ void vu_session_begin(struct vu_session *session, const char *label)
     session->is_keeping = false;
     session->ends_writethrough = false;
     session->has_rings = false;
+    session->is_suspended = false;
     session->read_capacity = CAPACITY_UNREAD;
 }
 

@@ -76,6 +76,7 @@ struct vu_session {
     const struct vu_cache *cache; /* the parent's */
     const struct vu_guest *guest; /* the parent's */
     bool has_rings;               /* that run, after the latest message */
+    bool is_suspended;            /* none does any more: nothing is sent but answers */
     uv_timer_t patience;          /* runs while `is_keeping` */
     bool is_keeping;              /* the message waits for vu_session_kept */
     bool ends_writethrough;       /* when the message is answered */
@@ -123,6 +124,9 @@ void vu_session_checked(struct vu_session *session);
 /* For handlers: finish the message by `then` when the device, or one ring, has drained. */
 enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then);
 enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_then *then);
+
+/* The same, and `then` stops the ring: see device_ring_suspend. */
+enum vu_verdict vu_wait_to_suspend(struct vu_session *session, unsigned index, vu_then *then);
 
 /* Has an acknowledgement been asked for, so that a refusal will be seen? */
 bool vu_wants_ack(const struct vu_session *session);

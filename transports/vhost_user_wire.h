@@ -71,6 +71,8 @@ enum vhost_user_request {
     VHOST_USER_GET_SHARED_OBJECT = 41,
     VHOST_USER_SET_DEVICE_STATE_FD = 42,
     VHOST_USER_CHECK_DEVICE_STATE = 43,
+    VHOST_USER_GET_SHMEM_CONFIG = 44,
+    VHOST_USER_GET_VRING_BASE_SKIP_DRAIN = 45,
 };
 
 /* "Back-end message types". */
@@ -95,6 +97,8 @@ enum vhost_user_backend_request {
 #define VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS (1ull << 15)
 #define VHOST_USER_PROTOCOL_F_STATUS (1ull << 16)
 #define VHOST_USER_PROTOCOL_F_DEVICE_STATE (1ull << 19)
+#define VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT (1ull << 20)
+#define VHOST_USER_PROTOCOL_F_GET_VRING_BASE_SKIP_DRAIN (1ull << 23)
 
 /* "A vring state description". */
 struct vhost_user_vring_state {

@@ -303,6 +303,15 @@ int device_ring_enable(struct device *dev, unsigned index, bool on, struct err *
 
 /* Take no more requests from one ring; `drain->done` when none of it is in flight. */
 void device_ring_pause(struct device *dev, unsigned index, struct drain *drain);
+
+/*
+ * The same for a ring whose log of requests in flight goes wherever its driver goes: what the image
+ * has not been given stays in there when it is stopped next, and is not answered.  Of a ring
+ * without such a log all is done.
+ */
+void device_ring_suspend(struct device *dev, unsigned index, struct drain *drain);
+bool device_ring_has_inflight(const struct device *dev, unsigned index);
+
 void device_ring_resume(struct device *dev, unsigned index);
 
 /* After device_ring_pause: end it, give up its fds, return where the next one has to go on. */

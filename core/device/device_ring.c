@@ -8,6 +8,7 @@
 
 #include "core/device/device.h"
 #include "core/device/device_state.h"
+#include "core/device/lane_delay.h"
 #include "core/device/lane_gate.h"
 #include "core/device/lane_mark.h"
 
@@ -95,6 +96,28 @@ void device_ring_pause(struct device *dev, unsigned index, struct drain *drain)
     device_park(dev);
     dev->queue[index].is_paused = true;
     lane_gate_lift(dev->queue[index].lane, BIT(index), dev->view.throttle);
+    lanes_drain(&dev->lanes, (int)index, drain);
+    device_unpark(dev);
+}
+
+bool device_ring_has_inflight(const struct device *dev, unsigned index)
+{
+    return dev->queue[index].ring.layout.inflight.at != NULL;
+}
+
+void device_ring_suspend(struct device *dev, unsigned index, struct drain *drain)
+{
+    struct queue *q = &dev->queue[index];
+
+    if (!device_ring_has_inflight(dev, index)) {
+        device_ring_pause(dev, index, drain);
+        return;
+    }
+    device_park(dev);
+    q->is_paused = true;
+    q->is_suspended = true;
+    lane_delay_hold(q->lane, q);
+    lane_gate_lift(q->lane, BIT(index), dev->view.throttle);
     lanes_drain(&dev->lanes, (int)index, drain);
     device_unpark(dev);
 }

@@ -83,15 +83,22 @@ bool lane_delay_lets(struct lane *lane, struct request *request, uint64_t *opens
     return false;
 }
 
-static void take_first(struct lane *lane, struct delayed *delayed)
+static struct request *unlink_first(struct lane *lane, struct delayed *delayed, uint64_t now)
 {
     struct request *request = delayed->first;
     struct delay_link link = *link_of(request);
 
     delayed->first = link.next;
     delayed->count--;
+    lane->stats.throttled_ns += now - min_of(link.since_ns, now);
+    return request;
+}
+
+static void take_first(struct lane *lane, struct delayed *delayed)
+{
+    struct request *request = unlink_first(lane, delayed, lane->now_ns);
+
     request->start_ns = lane->now_ns;
-    lane->stats.throttled_ns += lane->now_ns - link.since_ns;
     lane->flight.guest++;
     if (lane->flight.guest > lane->stats.inflight_max) {
         lane->stats.inflight_max = lane->flight.guest;
@@ -171,6 +178,18 @@ void lane_delay_forget_times(struct lane *lane, uint64_t rings)
             q->delayed[i].opens_ns = 0;
         }
     }
+}
+
+void lane_delay_hold(struct lane *lane, struct queue *q)
+{
+    uint64_t now = now_ns();
+
+    for (unsigned i = 0; i < DELAY_WAYS; i++) {
+        while (q->delayed[i].first) {
+            ring_hold(&q->ring, &unlink_first(lane, &q->delayed[i], now)->chain);
+        }
+    }
+    lane->delayed &= ~BIT(q->index);
 }
 
 unsigned lane_delay_count(const struct queue *q)

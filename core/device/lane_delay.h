@@ -31,5 +31,11 @@ uint64_t lane_delay_serve(struct lane *lane);
 /* Those of `rings` (bit = index) are asked for again by the next lane_delay_serve. */
 void lane_delay_forget_times(struct lane *lane, uint64_t rings);
 
+/*
+ * Those of this ring are held by it instead, as it stops: none of them has been begun.  Its lane is
+ * parked.
+ */
+void lane_delay_hold(struct lane *lane, struct queue *q);
+
 /* How many there are. */
 unsigned lane_delay_count(const struct queue *q);

@@ -35,8 +35,9 @@ struct queue {
     uint64_t gate_since_ns; /* its next waits for that since then, 0: it does not */
     struct delayed delayed[DELAY_WAYS];
     bool is_enabled;
-    bool is_paused; /* by device_ring_pause */
-    bool is_told;   /* size and addresses: it runs when there are memory and a kick fd */
+    bool is_paused;    /* by device_ring_pause */
+    bool is_suspended; /* by device_ring_suspend: what it holds stays in its log when it stops */
+    bool is_told;      /* size and addresses: it runs when there are memory and a kick fd */
     bool is_fault_told;
     uint16_t refusals_told; /* bit = enum refusal */
     bool has_kick;          /* since it was set up: the driver, or its monitor, has kicked */

@@ -39,11 +39,23 @@ static int find_parts(struct ring_setup *r, struct ring_parts *parts, struct err
 
 /*
  * Whoever serves it next finds what it holds in the log of requests in flight.  That stays behind
- * when the guest moves to another host.
+ * when the guest moves to another host, unless the front-end has said that it takes it along.
  */
 static bool is_held_known(const struct ring_setup *r)
 {
-    return r->queue->ring.layout.inflight.at && !r->queue->view->mem.log.bits;
+    const struct queue *q = r->queue;
+
+    return q->ring.layout.inflight.at && (q->is_suspended || !q->view->mem.log.bits);
+}
+
+static void tell_suspended(const struct queue *q)
+{
+    unsigned count = q->ring.held_count;
+
+    if (q->is_suspended && count > 0) {
+        log_info("%s: ring %u: stops with %u request%s not answered, for whoever serves it next",
+                 q->view->name, q->index, count, count == 1 ? "" : "s");
+    }
 }
 
 /* Its memory may have moved since the ring was looked at last. */
@@ -72,7 +84,9 @@ void ring_setup_fail_held(struct ring_setup *r)
 static void end_ring(struct ring_setup *r)
 {
     if (r->queue->ring.is_started) {
-        if (!is_held_known(r)) {
+        if (is_held_known(r)) {
+            tell_suspended(r->queue);
+        } else {
             ring_setup_fail_held(r);
         }
         r->base = ring_base(&r->queue->ring);
@@ -391,4 +405,5 @@ void ring_setup_renew(struct ring_setup *r)
     end_ring(r);
     queue_close_kick(r->queue);
     r->queue->is_paused = false;
+    r->queue->is_suspended = false;
 }

@@ -157,3 +157,83 @@ another_is_served() {
     [[ "$output" == *"as it was before" ]]
     answered 1 4
 }
+
+# moves FEATURES [OPTION...]: a front-end has eight writes at vda, an image of which it does one a second or
+# with these options, and goes on with them at vdb, which has another image.
+moves() {
+    local features=$1
+
+    shift
+    truncate -s 1M "$E2E_DIR/a.img" "$E2E_DIR/b.img"
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/a.img" "$@"
+    vblkctl add vdb "$E2E_DIR/b.img"
+    process_start move "$BATS_TEST_DIRNAME/suspend.py" "$(socket_of vda)" "$(socket_of vdb)" "$features"
+    wait_until 20 says ready
+}
+
+says() {
+    grep -q "^$1" "$E2E_DIR/move.log"
+}
+
+# go_on WORD: by a signal, until that is said.
+go_on() {
+    process_signal move USR1
+    wait_until 30 says "$1"
+}
+
+# numbers_of WORD: the writes that were answered then, each well.
+numbers_of() {
+    sed -n "s/^$1//p" "$E2E_DIR/move.log" | tr ' ' '\n' | sed -n 's/:0$//p' | sort -n | tr '\n' ' '
+}
+
+# has_written IMAGE NUMBER...: these, and none of the others.
+has_written() {
+    local image=$1 i byte
+
+    shift
+    for i in {0..7}; do
+        byte=$(od -An -tu1 -N1 -j $((i * 4096)) "$image")
+        case " $* " in
+            *" $i "*) [ "$byte" -eq $((i + 1)) ] ;;
+            *) [ "$byte" -eq 0 ] ;;
+        esac || return
+    done
+}
+
+# each_once: what the one answered and what the other did are all.
+each_once() {
+    # shellcheck disable=SC2046 # numbers are words
+    has_written "$E2E_DIR/a.img" $(numbers_of before)
+    # shellcheck disable=SC2046
+    has_written "$E2E_DIR/b.img" $(numbers_of after)
+    [ "$({ numbers_of before; numbers_of after; } | tr ' ' '\n' | sort -n | tr '\n' ' ')" = "0 1 2 3 4 5 6 7 " ]
+}
+
+some_wait() {
+    [ "$(stat_of vda throttled_requests)" -ge "$1" ]
+}
+
+@test "held: what waits for a limit goes with its guest, to be done by the next disk alone" {
+    local features
+
+    for features in message first; do
+        rm -f "$E2E_DIR"/?.img
+        moves "$features" --iops-write 1
+        wait_until 5 some_wait 6
+        go_on before
+        [ -n "$(numbers_of before)" ]
+        [[ "$(numbers_of before)" != *"7"* ]]
+        go_on after
+        each_once
+        stop_vblkd
+        rm -rf "$E2E_DIR/state"
+    done
+}
+
+@test "held: with nothing agreed what waits for a limit is done where it is" {
+    moves none --iops-write 1
+    wait_until 5 some_wait 6
+    go_on before
+    [ "$(numbers_of before)" = "0 1 2 3 4 5 6 7 " ]
+}

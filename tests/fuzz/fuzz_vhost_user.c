@@ -169,7 +169,8 @@ static uint32_t good_payload(uint32_t request, uint8_t *to)
     case VHOST_SET_PROTOCOL_FEATURES:
         return put_u64(to, 1u << VHOST_P_REPLY_ACK | 1u << VHOST_P_CONFIGURE_MEM_SLOTS |
                                1u << VHOST_P_LOG_SHMFD | 1u << VHOST_P_INFLIGHT_SHMFD |
-                               1u << VHOST_P_STATUS | 1u << VHOST_P_DEVICE_STATE | 1);
+                               1u << VHOST_P_STATUS | 1u << VHOST_P_DEVICE_STATE |
+                               1u << VHOST_P_BASE_INFLIGHT | 1u << VHOST_P_SKIP_DRAIN | 1);
     case VHOST_SET_MEM_TABLE:
     case VHOST_ADD_MEM_REG:
     case VHOST_REM_MEM_REG:

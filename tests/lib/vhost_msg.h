@@ -46,6 +46,7 @@ enum vhost_request {
     VHOST_GET_STATUS = 40,
     VHOST_SET_DEVICE_STATE_FD = 42,
     VHOST_CHECK_DEVICE_STATE = 43,
+    VHOST_SKIP_DRAIN = 45,
 };
 
 enum {
@@ -66,6 +67,8 @@ enum {
     VHOST_P_CONFIGURE_MEM_SLOTS = 15,
     VHOST_P_STATUS = 16,
     VHOST_P_DEVICE_STATE = 19,
+    VHOST_P_BASE_INFLIGHT = 20,
+    VHOST_P_SKIP_DRAIN = 23,
 };
 
 #define VHOST_F_LOG_ALL 26

@@ -415,6 +415,166 @@ static void truncated_log_breaks_the_ring(void **state)
     close(fd);
 }
 
+/* ---- suspended ---- */
+
+#define FIRST_VERSION (1ull << 12 | 1ull << 20)
+#define WITH_MESSAGE (FIRST_VERSION | 1ull << 23)
+#define SKIP_DRAIN 45u
+
+/* A log that holds one request, which a stopped disk does not try. */
+static struct inflight_split *begin_with(struct vu_bench *b, uint64_t features, int *fd)
+{
+    struct vhost_user_inflight inflight;
+    uint64_t protocol = bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES);
+    struct inflight_split *log;
+
+    assert_true((protocol & WITH_MESSAGE) == WITH_MESSAGE);
+    protocol = (protocol & ~WITH_MESSAGE) | features;
+    bench_send(b, VHOST_USER_SET_PROTOCOL_FEATURES, 0, &protocol, 8, NULL, 0);
+    assert_int_equal(
+        bench_ack_u64(b, VHOST_USER_SET_FEATURES, bench_get_u64(b, VHOST_USER_GET_FEATURES), -1),
+        0);
+    *fd = get_log(b, PADDED_BYTES, &inflight);
+    assert_int_equal(set_log(b, &inflight, *fd), 0);
+    log = map_log(*fd);
+    log->version = 1;
+    log->desc_num = BENCH_QUEUE_SIZE;
+    log->desc[0].is_inflight = 1;
+    device_pause(&b->dev, PAUSE_ADMIN, NULL);
+    bench_share_memory(b);
+    bench_offer(b);
+    bench_start_ring(b);
+    return log;
+}
+
+/* The guest is on its way to another host. */
+static int begin_dirty_log(struct vu_bench *b)
+{
+    const struct vhost_user_log payload = {.size = 4096};
+    int fd = memfd_create("dirty", MFD_CLOEXEC);
+
+    assert_return_code(ftruncate(fd, 4096), errno);
+    (void)bench_ack(b, VHOST_USER_SET_LOG_BASE, &payload, sizeof(payload), &fd, 1);
+    return fd;
+}
+
+static uint32_t skip_drain(struct vu_bench *b)
+{
+    const struct vhost_user_vring_state state = {.index = 0};
+    struct vu_answer answer;
+
+    bench_send(b, SKIP_DRAIN, 0, &state, sizeof(state), NULL, 0);
+    assert_true(bench_receive(b, &answer));
+    assert_int_equal(answer.header.request, SKIP_DRAIN);
+    assert_int_equal(answer.header.size, sizeof(state));
+    return answer.payload.state.num;
+}
+
+static void expect_kept(struct vu_bench *b, struct inflight_split *log, int fd, int dirty)
+{
+    assert_int_equal(log->desc[0].is_inflight, 1);
+    assert_int_equal(bench_used_idx(b), 0);
+    bench_expect_log(b, "ring 0: stops with 1 request not answered, for whoever serves it next");
+    end(log, fd);
+    close(dirty);
+}
+
+static void expect_failed(struct vu_bench *b, struct inflight_split *log, int fd, int dirty)
+{
+    assert_int_equal(log->desc[0].is_inflight, 0);
+    assert_int_equal(bench_used_idx(b), 1);
+    bench_expect_log(b, "ring 0: stops with 1 request held, the guest gets I/O errors");
+    end(log, fd);
+    close(dirty);
+}
+
+static void message_of_its_own_suspends(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin_with(b, WITH_MESSAGE, &fd);
+    int dirty = begin_dirty_log(b);
+
+    assert_int_equal(bench_ack_state(b, VHOST_USER_SET_VRING_ENABLE, 0, 0), 0);
+    assert_int_equal(skip_drain(b), 1);
+    expect_kept(b, log, fd, dirty);
+}
+
+/* Who has a message of its own for that wants to know of nothing in flight with the other one. */
+static void base_is_asked_for_with_all_done_where_there_is_a_message(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin_with(b, WITH_MESSAGE, &fd);
+    int dirty = begin_dirty_log(b);
+
+    assert_int_equal(bench_get_base(b), 1);
+    expect_failed(b, log, fd, dirty);
+}
+
+static void first_version_suspends_without_a_message(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin_with(b, FIRST_VERSION, &fd);
+    int dirty = begin_dirty_log(b);
+
+    assert_int_equal(bench_get_base(b), 1);
+    expect_kept(b, log, fd, dirty);
+}
+
+static void nothing_is_suspended_that_was_not_agreed_on(void **state)
+{
+    struct vu_bench *b = *state;
+    int fd;
+    struct inflight_split *log = begin_with(b, 1ull << 12, &fd);
+    int dirty = begin_dirty_log(b);
+
+    assert_int_equal(bench_get_base(b), 1);
+    expect_failed(b, log, fd, dirty);
+}
+
+static void message_that_was_not_agreed_on_is_refused(void **state)
+{
+    const struct vhost_user_vring_state ring = {.index = 0};
+    const uint64_t lacks[] = {FIRST_VERSION, WITH_MESSAGE & ~(1ull << 20),
+                              WITH_MESSAGE & ~(1ull << 12)};
+    struct vu_bench *b = *state;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(lacks); i++) {
+        uint64_t features = bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES);
+
+        features = (features & ~WITH_MESSAGE) | lacks[i];
+        bench_send(b, VHOST_USER_SET_PROTOCOL_FEATURES, 0, &features, 8, NULL, 0);
+        bench_send(b, SKIP_DRAIN, 0, &ring, sizeof(ring), NULL, 0);
+        bench_expect_closed(b);
+        bench_expect_log(b, "GET_VRING_BASE_SKIP_DRAIN was not negotiated, or not with");
+        close(b->peer);
+        b->peer = bench_connect(b);
+    }
+}
+
+/* It is said again when a ring starts, and not while all are stopped. */
+static void suspended_device_sends_nothing(void **state)
+{
+    struct vu_bench *b = *state;
+    char byte;
+    int ends[2];
+
+    bench_set_up(b);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    assert_int_equal(bench_ack(b, VHOST_USER_SET_BACKEND_REQ_FD, NULL, 0, &ends[1], 1), 0);
+    close(ends[1]);
+    while (recv(ends[0], &byte, 1, 0) == 1) {
+    }
+    (void)bench_get_base(b);
+    assert_int_equal(vhost_user_config_changed(b->vu), VHOST_USER_WILL_TELL);
+    assert_int_equal(recv(ends[0], &byte, 1, 0), -1);
+    bench_start_ring(b);
+    assert_int_equal(recv(ends[0], &byte, 1, 0), 1);
+    close(ends[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +593,12 @@ int main(void)
         bench_test(ring_that_begins_elsewhere_is_another_one),
         bench_test(log_stays_as_it_is_when_the_front_end_leaves),
         bench_test(truncated_log_breaks_the_ring),
+        bench_test(message_of_its_own_suspends),
+        bench_test(base_is_asked_for_with_all_done_where_there_is_a_message),
+        bench_test(first_version_suspends_without_a_message),
+        bench_test(nothing_is_suspended_that_was_not_agreed_on),
+        bench_test(message_that_was_not_agreed_on_is_refused),
+        bench_test(suspended_device_sends_nothing),
     };
 
     return unit_run(tests);

@@ -17,7 +17,7 @@ static void features_are_those_of_the_device_and_of_the_protocol(void **state)
                                    VHOST_USER_F_LOG_ALL);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_PROTOCOL_FEATURES),
                      1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 9 | 1 << 12 | 1 << 13 | 1 << 15 |
-                         1 << 16 | 1 << 19);
+                         1 << 16 | 1 << 19 | 1 << 20 | 1 << 23);
     assert_int_equal(bench_get_u64(b, VHOST_USER_GET_QUEUE_NUM), BENCH_QUEUES);
 }
 
