@@ -165,6 +165,7 @@ static json_t *paused_json(const struct plane_info *info)
         {PAUSE_MOVE, "change of threads"},
         {PAUSE_IMAGE, "change of the image"},
         {PAUSE_MEDIUM, "another image"},
+        {PAUSE_UPGRADE, "upgrade"},
         {PAUSE_ERROR, "error"},
     };
     json_t *list = json_array();

@@ -150,6 +150,7 @@ UNIT_TESTS = \
 	tests/unit/test_vhost_user \
 	tests/unit/test_vhost_user_client \
 	tests/unit/test_vhost_user_conn \
+	tests/unit/test_vhost_user_given \
 	tests/unit/test_vhost_user_inflight \
 	tests/unit/test_vhost_user_log \
 	tests/unit/test_vhost_user_memory \
@@ -325,6 +326,7 @@ tests_unit_test_vhost_user_conn_SOURCES = tests/unit/test_vhost_user_conn.c \
 	tests/unit/lingering.h $(VU_BENCH)
 tests_unit_test_vhost_user_memory_SOURCES = tests/unit/test_vhost_user_memory.c $(VU_BENCH)
 tests_unit_test_vhost_user_cache_SOURCES = tests/unit/test_vhost_user_cache.c $(VU_BENCH)
+tests_unit_test_vhost_user_given_SOURCES = tests/unit/test_vhost_user_given.c $(VU_BENCH)
 tests_unit_test_vhost_user_inflight_SOURCES = tests/unit/test_vhost_user_inflight.c $(VU_BENCH)
 tests_unit_test_vhost_user_log_SOURCES = tests/unit/test_vhost_user_log.c $(VU_BENCH)
 tests_unit_test_vhost_user_msgs_SOURCES = tests/unit/test_vhost_user_msgs.c $(VU_BENCH)

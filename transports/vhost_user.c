@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,9 +11,9 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
-#include "core/base/text.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user_conn.h"
+#include "transports/vhost_user_given.h"
 #include "transports/vhost_user_session.h"
 
 /* Messages are sent in one piece and replies waited for; this long is a peer that was stopped. */
@@ -66,6 +65,7 @@ struct vhost_user {
     struct log_limit leave_log;
     struct log_limit fault_log;
     struct log_limit refuse_log;
+    bool is_held;
     bool has_lacked_porters; /* at the last look at who waits */
     void (*done)(void *arg); /* of vhost_user_stop, NULL: not called yet */
     void *arg;
@@ -84,49 +84,9 @@ static void handle_closed(struct vhost_user *vu)
 
 static void listen_again(struct vhost_user *vu)
 {
-    if (vu->listener.fd >= 0 && !vu->done) {
+    if (vu->listener.fd >= 0 && !vu->done && !vu->is_held) {
         (void)uv_poll_start(&vu->listen_poll, UV_READABLE, on_listen); /* it is open */
     }
-}
-
-/* The name that a process has given itself: any bytes, so only what is fit for a log line. */
-static void read_comm(pid_t pid, char *comm, size_t size)
-{
-    char name[16]; /* as long as the kernel's, with its line feed */
-    char path[48];
-    ssize_t len = 0;
-    int fd;
-
-    snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        len = read(fd, name, sizeof(name));
-        close(fd);
-    }
-    if (len > 0 && name[len - 1] == '\n') {
-        len--;
-    }
-    (void)text_escape(comm, size, name, len > 0 ? (size_t)len : 0);
-}
-
-/* As it was when it connected. */
-static struct vhost_user_peer peer_of(int fd)
-{
-    struct vhost_user_peer peer = {0};
-    struct ucred cred;
-    socklen_t len = sizeof(cred);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0) {
-        peer.pid = cred.pid;
-        peer.uid = cred.uid;
-        read_comm(cred.pid, peer.comm, sizeof(peer.comm));
-    }
-    return peer;
-}
-
-static const char *comm_of(const struct vhost_user_peer *peer)
-{
-    return peer->comm[0] ? peer->comm : "a process";
 }
 
 static void on_drained(struct drain *drain)
@@ -176,7 +136,8 @@ static const struct vu_conn_ops conn_ops = {.message = on_message,
                                             .stall_ms = STALL_MS,
                                             .look_ms = LOOK_MS};
 
-static void connect_peer(struct vhost_user *vu, int fd)
+/* Returns 0, or -errno: `fd` is closed. */
+static int open_connection(struct vhost_user *vu, int fd)
 {
     int ret = vu_conn_open(&vu->conn, vu->loop, fd, OWNER(vu), &conn_ops);
 
@@ -184,26 +145,33 @@ static void connect_peer(struct vhost_user *vu, int fd)
         log_limited(&vu->fault_log, LOG_LEVEL_ERROR, "%s: cannot serve a connection: %s", vu->name,
                     uv_strerror(ret));
         porter_close(fd, OWNER(vu));
-        return;
+        return ret;
     }
     vu->open_handles++;
     vu->state = CONNECTED;
-    vu->peer = peer_of(fd);
-    snprintf(vu->label, sizeof(vu->label), "%s: %s (pid %d)", vu->name, comm_of(&vu->peer),
+    vu->peer = vu_peer_of(fd);
+    snprintf(vu->label, sizeof(vu->label), "%s: %s (pid %d)", vu->name, vu_peer_comm(&vu->peer),
              (int)vu->peer.pid);
-    log_limited(&vu->connect_log, LOG_LEVEL_INFO, "%s connected", vu->label);
     vu_session_begin(&vu->session, vu->label);
-    device_resume(vu->dev, PAUSE_GONE);
+    return 0;
+}
+
+static void connect_peer(struct vhost_user *vu, int fd)
+{
+    if (open_connection(vu, fd) == 0) {
+        log_limited(&vu->connect_log, LOG_LEVEL_INFO, "%s connected", vu->label);
+        device_resume(vu->dev, PAUSE_GONE);
+    }
 }
 
 static void refuse_peer(struct vhost_user *vu, int fd)
 {
-    struct vhost_user_peer peer = peer_of(fd);
+    struct vhost_user_peer peer = vu_peer_of(fd);
 
     porter_close(fd, OWNER(vu));
     log_limited(&vu->refuse_log, LOG_LEVEL_WARN,
-                "%s: %s (pid %d) refused, %s (pid %d) is connected", vu->name, comm_of(&peer),
-                (int)peer.pid, comm_of(&vu->peer), (int)vu->peer.pid);
+                "%s: %s (pid %d) refused, %s (pid %d) is connected", vu->name, vu_peer_comm(&peer),
+                (int)peer.pid, vu_peer_comm(&vu->peer), (int)vu->peer.pid);
 }
 
 static void on_accept_retry(uv_timer_t *timer)
@@ -293,6 +261,22 @@ static void on_listen(uv_poll_t *poll, int status, int events)
     }
 }
 
+static int have_listener(struct vhost_user *vu, const struct vhost_user_opts *opts, struct err *err)
+{
+    struct vu_given *given = opts->given;
+
+    if (!given) {
+        return unix_listen(&vu->listener, opts->socket_path, opts->rights, err);
+    }
+    vu->listener = given->listener;
+    vu->listener.rights.label = opts->rights->label;
+    vu->listener.rights.xattr = opts->rights->xattr;
+    vu->is_held = true;
+    given->listener.fd = -1;
+    given->listener.lock_fd = -1;
+    return 0;
+}
+
 int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *dev,
                      const struct vhost_user_opts *opts, struct err *err)
 {
@@ -310,7 +294,7 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
         err_set(err, ret, "no socket for those who receive file descriptors");
         goto free_vu;
     }
-    ret = unix_listen(&vu->listener, opts->socket_path, opts->rights, err);
+    ret = have_listener(vu, opts, err);
     if (ret < 0) {
         goto free_vu;
     }
@@ -371,6 +355,74 @@ bool vhost_user_is_migrating(const struct vhost_user *vu)
 void vhost_user_kept(struct vhost_user *vu, const struct err *err)
 {
     vu_session_kept(&vu->session, err);
+}
+
+void vhost_user_hold(struct vhost_user *vu, bool on)
+{
+    vu->is_held = on;
+    if (!on) {
+        listen_again(vu);
+    } else if (vu->listener.fd >= 0) {
+        (void)uv_poll_stop(&vu->listen_poll);
+    }
+    if (vu->state == CONNECTED) {
+        vu_conn_hold(&vu->conn, on);
+    }
+}
+
+const char *vhost_user_work(const struct vhost_user *vu)
+{
+    const char *work;
+
+    if (vu->state == IDLE) {
+        return NULL;
+    }
+    if (vu->state != CONNECTED) {
+        return "its front-end is leaving";
+    }
+    work = vu_session_work(&vu->session);
+    if (!work && !vu_conn_is_at_rest(&vu->conn)) {
+        work = "a message of its front-end, or the answer, is on its way";
+    }
+    return work;
+}
+
+int vhost_user_give(const struct vhost_user *vu, struct vu_given *given, struct err *err)
+{
+    vu_given_init(given);
+    given->listener = vu->listener;
+    return vu->state == CONNECTED ? vu_given_fill(given, &vu->session, err) : 0;
+}
+
+int vhost_user_take(struct vhost_user *vu, struct vu_given *given, struct err *err)
+{
+    int fd = given->fd;
+    int ret;
+
+    given->fd = -1;
+    ret = open_connection(vu, fd);
+    if (ret < 0) {
+        return err_set(err, ret, "its front-end's connection");
+    }
+    vu_conn_hold(&vu->conn, true);
+    ret = vu_given_repeat(given, &vu->session, err);
+    if (ret < 0) {
+        vu_conn_fail(&vu->conn, err->text);
+        return ret;
+    }
+    device_resume(vu->dev, PAUSE_GONE);
+    return 0;
+}
+
+int vhost_user_take_rings(struct vhost_user *vu, struct vu_given *given, struct err *err)
+{
+    int ret = vu->state == CONNECTED ? vu_given_kick(given, &vu->session, err) : 0;
+
+    if (ret < 0) {
+        vu_conn_fail(&vu->conn, err->text);
+    }
+    vhost_user_hold(vu, false);
+    return ret;
 }
 
 bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)

@@ -13,9 +13,11 @@
 
 #include "core/device/device.h"
 #include "core/base/err.h"
+#include "transports/vhost_user_peer.h"
 
 struct socket_rights;
 struct vhost_user;
+struct vu_given;
 
 struct vhost_user_opts {
     const char *name;        /* of the disk, for log lines; lent for the object's life */
@@ -41,12 +43,9 @@ struct vhost_user_opts {
     void *arg;         /* of these three */
     unsigned keep_ms;  /* how long the front-end waits for that, 0: the default */
     unsigned state_ms; /* how long the state of a migration may be on its way, the same */
-};
 
-struct vhost_user_peer {
-    pid_t pid;
-    uid_t uid;
-    char comm[64]; /* the process's name as text_escape shows it, "" when it cannot be told */
+    /* Of another process: its listening socket is taken over, and it is held; NULL: it is made. */
+    struct vu_given *given; /* lent for the call */
 };
 
 /*
@@ -84,6 +83,26 @@ bool vhost_user_is_migrating(const struct vhost_user *vu);
  * Writethrough is served in any case.  Nothing happens when nobody waits for it any more.
  */
 void vhost_user_kept(struct vhost_user *vu, const struct err *err);
+
+/* ---- to another process and from it, see vhost_user_given.h ---- */
+
+/* Accept nobody and read nothing, until it is let go on. */
+void vhost_user_hold(struct vhost_user *vu, bool on);
+
+/* Held: what it is at; constant text, NULL: it is at rest. */
+const char *vhost_user_work(const struct vhost_user *vu);
+
+/* At rest, with nothing in flight.  Returns 0 or -errno; `given` is vu_given_fini's then. */
+int vhost_user_give(const struct vhost_user *vu, struct vu_given *given, struct err *err);
+
+/*
+ * The other process, with a socket of that: go on with its connection, and touch nothing of the
+ * guest's yet.  Returns 0 or -errno: then the connection has ended.
+ */
+int vhost_user_take(struct vhost_user *vu, struct vu_given *given, struct err *err);
+
+/* The guest is ours: start its rings, and let it go on. */
+int vhost_user_take_rings(struct vhost_user *vu, struct vu_given *given, struct err *err);
 
 /* Returns false when no front-end is connected. */
 bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer);

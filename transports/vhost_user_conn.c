@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "transports/vhost_user_peek.h"
+
 #define HEADER_BYTES sizeof(struct vhost_user_header)
 
 /* After so many messages the disk's other work has its turn. */
@@ -87,7 +89,7 @@ static void watch(struct vu_conn *conn)
     watch_stall(conn);
     if (has_unsent(conn)) {
         (void)uv_poll_start(&conn->poll, UV_WRITABLE, on_poll);
-    } else if (!conn->is_suspended) {
+    } else if (!conn->is_suspended && !conn->is_held) {
         (void)uv_poll_start(&conn->poll, UV_READABLE, on_poll);
     } else {
         (void)uv_poll_stop(&conn->poll);
@@ -199,24 +201,6 @@ static void hand_over(struct vu_conn *conn, size_t want)
     (void)uv_timer_start(&conn->stall, on_late, conn->ops->look_ms, 0);
 }
 
-/*
- * How many bytes there are, with fds or without: what comes with bytes that are only looked at, and
- * finds no room, is never touched.  -errno when there are none.
- * Source: recvmsg(2), MSG_PEEK, MSG_CTRUNC.
- */
-static ssize_t peek(int fd, void *to, size_t want, bool *has_fds)
-{
-    struct iovec iov = {.iov_base = to, .iov_len = want};
-    struct msghdr hdr = {.msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t got;
-
-    do {
-        got = recvmsg(fd, &hdr, MSG_PEEK | MSG_DONTWAIT);
-    } while (got < 0 && errno == EINTR);
-    *has_fds = got > 0 && (hdr.msg_flags & MSG_CTRUNC);
-    return got < 0 ? -errno : got;
-}
-
 /* The result of a receive, by whomever: bytes, 0 at the end, or -errno. */
 static void received(struct vu_conn *conn, ssize_t got)
 {
@@ -238,7 +222,7 @@ static bool receive(struct vu_conn *conn)
     bool has_fds;
     size_t want;
     void *to = next_bytes(conn, &want);
-    ssize_t got = peek(conn->fd, to, want, &has_fds);
+    ssize_t got = vu_peek(conn->fd, to, want, &has_fds);
 
     if (has_fds) {
         hand_over(conn, want);
@@ -286,7 +270,7 @@ static bool receive_message(struct vu_conn *conn)
 static void on_readable(struct vu_conn *conn)
 {
     for (unsigned i = 0; i < MESSAGES_A_TURN; i++) {
-        if (!receive_message(conn)) {
+        if (conn->is_held || !receive_message(conn)) {
             break;
         }
         conn->ops->message(conn, &conn->msg);
@@ -409,6 +393,29 @@ void vu_conn_resume(struct vu_conn *conn)
     conn->is_suspended = false;
     forget_message(conn);
     watch(conn);
+}
+
+/* A message that was received while it was held has nobody else to begin with it. */
+void vu_conn_hold(struct vu_conn *conn, bool on)
+{
+    conn->is_held = on;
+    if (on || conn->is_suspended || conn->is_handed || conn->is_over || has_unsent(conn)) {
+        watch(conn);
+    } else {
+        on_readable(conn);
+    }
+}
+
+bool vu_conn_is_at_rest(const struct vu_conn *conn)
+{
+    return !conn->is_over && !conn->is_suspended && !conn->is_handed && !has_unsent(conn);
+}
+
+void vu_conn_take(struct vu_conn *conn, const struct vu_msg *msg, size_t have)
+{
+    assert(conn->is_held && conn->have == 0);
+    conn->msg = *msg;
+    conn->have = have;
 }
 
 bool vu_conn_peer_left(const struct vu_conn *conn)

@@ -65,6 +65,7 @@ struct vu_conn {
     bool is_handed;       /* to a porter, or waits for one */
     uint64_t busy_end_ns; /* until when it may wait for one, 0: it does not */
     bool is_suspended;
+    bool is_held; /* nothing is read; what is at work goes on */
     bool is_over;
     size_t have; /* bytes of `msg` received, header and payload */
     struct vu_reply reply;
@@ -93,6 +94,19 @@ void vu_conn_reply_with(struct vu_conn *conn, int fd);
 /* The message at hand takes longer: read no other until resume. */
 void vu_conn_suspend(struct vu_conn *conn);
 void vu_conn_resume(struct vu_conn *conn);
+
+/*
+ * Read nothing, nor begin with what was read, until it is let go on.  Is nothing at work then, with
+ * a porter or on its way out?
+ */
+void vu_conn_hold(struct vu_conn *conn, bool on);
+bool vu_conn_is_at_rest(const struct vu_conn *conn);
+
+/*
+ * Go on in the middle of a message, of which another process has received `have` bytes.  The
+ * connection is held; fds in `msg` are its own from now on.
+ */
+void vu_conn_take(struct vu_conn *conn, const struct vu_msg *msg, size_t have);
 
 /* End the connection for `fault`; calls `over`.  Nothing happens on one that is over. */
 void vu_conn_fail(struct vu_conn *conn, const char *fault);

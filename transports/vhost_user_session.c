@@ -174,6 +174,53 @@ void vu_session_message(struct vu_session *session, struct vu_msg *msg)
     }
 }
 
+static void close_untaken(struct vu_msg *msg)
+{
+    for (unsigned i = 0; i < msg->fd_count; i++) {
+        if (msg->fd[i].fd >= 0) {
+            close(msg->fd[i].fd);
+            msg->fd[i].fd = -1;
+        }
+    }
+}
+
+int vu_session_repeat(struct vu_session *session, struct vu_msg *msg, struct err *err)
+{
+    enum vu_verdict verdict = VU_BAD;
+
+    session->msg = msg;
+    session->handler = vu_handler_of(msg->header.request);
+    if (form_ok(session)) {
+        verdict = session->handler->handle(session, msg);
+    }
+    session->msg = NULL;
+    close_untaken(msg);
+    if (verdict == VU_DONE || verdict == VU_REPLY) {
+        return 0;
+    }
+    return err_say(err, -EPROTO, "%s: %s", session->handler->name,
+                   verdict == VU_LATER ? "has to be waited for" : session->err.text);
+}
+
+void vu_session_repeated(struct vu_session *session)
+{
+    look_for_rings(session);
+}
+
+const char *vu_session_work(const struct vu_session *session)
+{
+    if (session->msg) {
+        return "a message of its front-end is at work";
+    }
+    if (session->is_settling) {
+        return "its front-end is changing the guest's memory";
+    }
+    if (session->transfer.fd >= 0 || (session->transfer.is_known && !session->has_rings)) {
+        return "its guest is being migrated";
+    }
+    return NULL;
+}
+
 /* The device is resumed last: a connection that ends meanwhile has paused it for good. */
 static void on_drained(struct drain *drain)
 {

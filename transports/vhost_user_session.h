@@ -111,6 +111,19 @@ void vu_session_message(struct vu_session *session, struct vu_msg *msg);
 /* Tell the front-end that the config space has changed.  Returns false when it cannot be told. */
 bool vu_session_config_changed(struct vu_session *session);
 
+/*
+ * A message that another process was told, once more, without an answer.  Nothing has to be waited
+ * for, as no ring has started; but a kick starts it.  Fds of it that were not taken are closed.
+ * Returns 0 or -errno.
+ */
+int vu_session_repeat(struct vu_session *session, struct vu_msg *msg, struct err *err);
+
+/* Rings may have been started by those. */
+void vu_session_repeated(struct vu_session *session);
+
+/* What it is at that a process cannot hand over; NULL: nothing. */
+const char *vu_session_work(const struct vu_session *session);
+
 /* See vhost_user_is_migrating. */
 bool vu_session_is_migrating(const struct vu_session *session);
 

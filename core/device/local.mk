@@ -8,6 +8,7 @@ core_device_libdevice_a_SOURCES = \
 	core/device/device_change.c core/device/device_change.h \
 	core/device/device_choice.h \
 	core/device/device_error.c \
+	core/device/device_given.c core/device/device_given.h \
 	core/device/device_image.c \
 	core/device/device_info.c \
 	core/device/device_inflight.c \

@@ -11,4 +11,5 @@ enum pause_reason {
     PAUSE_IMAGE = 1 << 5,   /* the image gets another root, or size: until it has it */
     PAUSE_ERROR = 1 << 6,   /* a request failed and is held: until start, or until none is */
     PAUSE_MEDIUM = 1 << 7,  /* another image is written down: until the disk has it, or not */
+    PAUSE_UPGRADE = 1 << 8, /* it goes to another process, or comes from one: until it is there */
 };
