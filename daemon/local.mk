@@ -38,7 +38,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/paths.c daemon/paths.h \
 	daemon/plane.c daemon/plane.h \
 	daemon/plane_add.c daemon/plane_add.h \
-	daemon/plane_await.c daemon/plane_await.h \
+	daemon/plane_await.c daemon/plane_await.h daemon/plane_retry.c daemon/plane_retry.h \
 	daemon/plane_cache.c daemon/plane_cache.h \
 	daemon/plane_close.c daemon/plane_close.h \
 	daemon/plane_cpus.c daemon/plane_cpus.h \

@@ -319,6 +319,13 @@ struct plane_await {
     struct log_limit log;
 };
 
+/* The tries to have the image of a disk that came back without (plane_retry.h). */
+struct plane_retry {
+    uv_timer_t timer; /* until the next */
+    unsigned wait_ms; /* 0: there is no next */
+    void (*start)(struct plane *plane);
+};
+
 /* How far the change of a disk's image is (plane_medium.h). */
 enum plane_medium_phase {
     MEDIUM_NONE,
@@ -380,6 +387,7 @@ struct plane_start {
     enum plane_start_phase phase;
     bool is_restore; /* it is the daemon's start that wants it */
     bool is_take;    /* a guest that has come does, and nobody else */
+    bool is_retry;   /* nobody but the clock does */
     bool is_told;    /* somebody was told that it goes on */
     bool may_differ; /* and it may be another image than was open last */
 };
@@ -431,6 +439,7 @@ struct plane {
     struct plane_keep keep;
     struct plane_medium medium;
     struct plane_await await;
+    struct plane_retry retry;
     struct plane_close close;
     struct plane_limits limits;
     struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */

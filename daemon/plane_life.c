@@ -18,6 +18,7 @@
 #include "daemon/plane_notice.h"
 #include "daemon/plane_opening.h"
 #include "daemon/plane_resize.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_stop.h"
@@ -31,6 +32,7 @@ void plane_life_open(struct plane *plane, struct plane_request *request)
     (void)uv_timer_init(&plane->worker.loop, &plane->timer); /* cannot fail */
     plane_cpus_begin(plane);
     plane_await_init(plane, plane_opening_take);
+    plane_retry_init(plane, plane_opening_retry);
     plane_notice_init(plane, plane_fate_look);
     plane->guest_came = plane_handover_came;
     plane->guest_left = plane_handover_left;
@@ -171,6 +173,7 @@ static void begin_remove(struct plane *plane)
     plane_sync_cancel(plane);
     plane_keep_forget(plane);
     plane_await_end(plane);
+    plane_retry_end(plane);
     plane->is_handover = false;
     plane->state = PLANE_REMOVING;
     plane_wait_end(plane, PLANE_STOP, -ECANCELED, what_cut_off_stop(plane));

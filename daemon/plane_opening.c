@@ -10,6 +10,7 @@
 #include "daemon/plane_close.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_resumed.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_wait.h"
@@ -19,14 +20,27 @@
 static void restore_failed(struct plane *plane, struct err *err)
 {
     limits_hint(err);
+    plane_retry_after(plane, err);
+    plane_state_failed(plane, err);
+}
+
+/* Who reads the log wants the first reason, and another one. */
+static void failed_again(struct plane *plane, const struct err *err)
+{
+    bool was_due = plane_retry_is_due(plane);
+
+    if (was_due) {
+        plane_retry_after(plane, err);
+    }
     plane_state_failed(plane, err);
 }
 
 static void image_begun(struct plane *plane, bool has_grown)
 {
-    bool is_news = plane->start.is_told || plane->state == PLANE_WAITING;
+    bool is_news = plane->start.is_told || plane->start.is_retry || plane->state == PLANE_WAITING;
 
     plane_await_end(plane);
+    plane_retry_end(plane);
     if (plane->loss.code < 0) {
         log_warn("%s: started after a flush that failed: check the guest's file systems",
                  plane->opts.name);
@@ -53,7 +67,7 @@ static void image_not_begun(struct plane *plane, struct err *err)
     } else if (plane->state == PLANE_WAITING) {
         plane_await_refused(plane, err);
     } else if (plane->state == PLANE_FAILED) {
-        plane_state_failed(plane, err);
+        failed_again(plane, err);
     } else if (plane->start.is_told) {
         log_error("%s: not started: %s", plane->opts.name, err_text_after(err, plane->opts.name));
         plane->start.is_told = false;
@@ -245,6 +259,14 @@ void plane_opening_take(struct plane *plane)
         plane->start.is_take = true;
         (void)have_start(plane, &err); /* what speaks against it is told */
     }
+}
+
+void plane_opening_retry(struct plane *plane)
+{
+    struct err err = {0};
+
+    plane->start.is_retry = true;
+    (void)have_start(plane, &err); /* what speaks against it is told */
 }
 
 void plane_opening_drop(struct plane *plane, const char *text)

@@ -26,6 +26,9 @@ void plane_opening_closed(struct plane *plane);
 /* A disk that waits for its guest has one: open the image, unless that is being done. */
 void plane_opening_take(struct plane *plane);
 
+/* A disk that failed is tried again: open its image. */
+void plane_opening_retry(struct plane *plane);
+
 /*
  * Nobody wants it any more: starts that wait for it are told so, by the text after the disk's name,
  * and what is opened is closed.

@@ -3,9 +3,11 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/base/log.h"
 #include "daemon/plane_notice.h"
+#include "daemon/plane_retry.h"
 
 void plane_state_running(struct plane *plane)
 {
@@ -24,11 +26,20 @@ void plane_state_stopped(struct plane *plane)
     log_info("%s: stopped, the image is closed", plane->opts.name);
 }
 
+#define AGAIN "; it is tried again by itself"
+#define ERR_TEXT_MAX ((int)(sizeof(((struct plane *)0)->reason) - sizeof(AGAIN)))
+
 void plane_state_failed(struct plane *plane, const struct err *err)
 {
+    char reason[sizeof(plane->reason)];
+
+    (void)snprintf(reason, sizeof(reason), "%.*s%s", ERR_TEXT_MAX, err->text,
+                   plane_retry_is_due(plane) ? AGAIN : "");
+    if (plane->state != PLANE_FAILED || strcmp(plane->reason, reason) != 0) {
+        log_error("%s: %s", plane->opts.name, reason);
+    }
     plane->state = PLANE_FAILED;
-    (void)snprintf(plane->reason, sizeof(plane->reason), "%s", err->text);
-    log_error("%s: %s", plane->opts.name, err->text);
+    memcpy(plane->reason, reason, sizeof(reason));
 }
 
 static void run_gone(struct message *message)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/plane_retry.h"
 #include "daemon/plane_stop.h"
 
 #include <errno.h>
@@ -141,6 +142,7 @@ void plane_stop(struct plane *plane, struct plane_request *request)
         return;
     }
     plane_await_end(plane);
+    plane_retry_end(plane);
     plane_opening_drop(plane, "stopped before its image was open");
     if (was_opening) {
         stop_opening(plane, request);

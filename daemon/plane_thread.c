@@ -13,6 +13,7 @@
 #include "daemon/plane_move.h"
 #include "daemon/plane_notice.h"
 #include "daemon/plane_resize.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_set.h"
 #include "daemon/plane_socket.h"
 #include "daemon/plane_stop.h"
@@ -119,6 +120,7 @@ static void run_end(struct message *message)
     assert(plane->state == PLANE_GONE && !plane->waiting);
     uv_close((uv_handle_t *)&plane->timer, NULL);
     plane_await_close(plane);
+    plane_retry_close(plane);
     plane_notice_close(plane);
     worker_leave(&plane->worker);
 }

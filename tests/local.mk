@@ -435,7 +435,7 @@ EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/nightly/dm.bats tests/e2e/errors.bats tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
 EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.bats \
 	tests/e2e/crowd.py tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
-EXTRA_DIST += tests/e2e/migrate.bats tests/e2e/migrate.py tests/e2e/suspend.py
+EXTRA_DIST += tests/e2e/state.bats tests/e2e/migrate.bats tests/e2e/migrate.py tests/e2e/suspend.py
 EXTRA_DIST += tests/e2e/vblkvm.bats tests/e2e/vblkvm_terminal.py
 EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/limits.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats
 EXTRA_DIST += .ci/run scripts/check scripts/demo scripts/deps scripts/skipped scripts/sources tests/e2e/firmware.bats \

@@ -18,6 +18,7 @@
 #include "core/block/image_opening.h"
 #include "core/device/device_state.h"
 #include "daemon/plane_cache.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_thread.h"
 #include "tests/lib/frontend.h"
 #include "tests/unit/chance.h"
@@ -1572,6 +1573,54 @@ static void failed_disk_can_be_stopped(void **state)
     assert_int_equal(info(b)->state, PLANE_STOPPED);
 }
 
+/* As of a file system that is mounted later than the daemon starts. */
+static void image_that_comes_late_is_taken_by_itself(void **state)
+{
+    uint64_t deadline_ns = now_ns() + 30 * NS_PER_S;
+    struct bench *b = *state;
+
+    restore_opts(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_non_null(strstr(info(b)->reason, "; it is tried again by itself"));
+    assert_int_equal(access(b->image, F_OK), -1);
+    make_image(b, DISK_BYTES);
+    while (info(b)->state == PLANE_FAILED) {
+        assert_true(now_ns() < deadline_ns);
+        (void)usleep(2000);
+    }
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_string_equal(info(b)->reason, "");
+}
+
+/* It may be that its guest runs there. */
+static void image_that_somebody_else_has_is_left_to_a_person(void **state)
+{
+    struct bench *b = *state;
+    struct image_opts opts = {.type = "file", .path = b->image, .max_inflight = 1};
+    struct image *other;
+
+    restore_image(b);
+    assert_int_equal(image_open(&other, &opts, NULL), 0);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_null(strstr(info(b)->reason, "tried again"));
+    image_close(other);
+    assert_int_equal(ask(b, PLANE_START), 0);
+}
+
+static void failed_disk_that_is_stopped_is_not_tried_again(void **state)
+{
+    struct bench *b = *state;
+
+    restore_opts(b);
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(ask(b, PLANE_STOP), 0);
+    make_image(b, DISK_BYTES);
+    (void)usleep((PLANE_RETRY_MS + 200) * 1000);
+    assert_int_equal(info(b)->state, PLANE_STOPPED);
+}
+
 /* ---- settings ---- */
 
 static int set_engine(struct bench *b, const char *engine)
@@ -2249,6 +2298,9 @@ int main(void)
         bench_test(several_who_ask_at_once_are_all_answered),
         bench_test(file_that_is_looked_at_stays_open_without_the_image),
         bench_test(failed_disk_can_be_stopped),
+        bench_test(image_that_comes_late_is_taken_by_itself),
+        bench_test(image_that_somebody_else_has_is_left_to_a_person),
+        bench_test(failed_disk_that_is_stopped_is_not_tried_again),
         bench_test(engine_changes_while_the_image_is_closed),
         bench_test(engine_of_an_open_image_stays),
         bench_test(each_thread_tells_its_engine),
