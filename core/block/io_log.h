@@ -31,7 +31,7 @@ enum io_record_kind {
 
 #define IO_RECORD_MAGIC 0x676f6c6b6c62766full
 
-/* As it stands in the file. */
+/* As it stands in the file; tests/e2e/powercut.py reads it, too. */
 struct io_record {
     uint64_t magic;
     uint32_t kind;
