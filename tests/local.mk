@@ -76,6 +76,7 @@ UNIT_TESTS = \
 	tests/unit/test_engine \
 	tests/unit/test_err \
 	tests/unit/test_errors \
+	tests/unit/test_fence \
 	tests/unit/test_flush \
 	tests/unit/test_foreign \
 	tests/unit/test_gate \
@@ -191,6 +192,9 @@ tests_unit_test_image_id_SOURCES = tests/unit/test_image_id.c $(IMAGE_WORLD)
 tests_unit_test_image_allocate_SOURCES = tests/unit/test_image_allocate.c $(IMAGE_WORLD)
 tests_unit_test_image_allocate_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=fallocate,--wrap=pwrite
 tests_unit_test_image_range_SOURCES = tests/unit/test_image_range.c $(IMAGE_WORLD)
+tests_unit_test_fence_SOURCES = tests/unit/test_fence.c tests/unit/dying.c tests/unit/dying.h \
+	$(IMAGE_WORLD)
+tests_unit_test_fence_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_lock_SOURCES = tests/unit/test_image_lock.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_sync_SOURCES = tests/unit/test_image_sync.c $(IMAGE_WORLD)

@@ -2,10 +2,14 @@
 #include "core/base/file_lock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/file.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/base/base.h"
+#include "core/base/holder.h"
+#include "core/base/log.h"
 
 #define MOMENT_MS 10
 #define MOMENTS 20u
@@ -35,5 +39,59 @@ int file_lock(int fd)
     while (ret == -EWOULDBLOCK && file_lock_again(&tries)) {
         ret = try_lock(fd);
     }
+    return ret;
+}
+
+/* Shared, and for no time: who comes for it is patient. */
+static bool is_locked(int fd)
+{
+    bool is_free = flock(fd, LOCK_SH | LOCK_NB) == 0;
+
+    if (is_free) {
+        (void)flock(fd, LOCK_UN);
+    }
+    return !is_free && errno == EWOULDBLOCK;
+}
+
+static bool is_held_by_dying(int fd, struct holder *holder)
+{
+    static const struct lock_span any = {.len = 0};
+
+    return is_locked(fd) && holder_find(fd, &any, holder) && holder->is_dying;
+}
+
+static int await_dying(int fd, const char *path, const char *what, bool (*must_end)(void))
+{
+    struct holder holder;
+    char text[HOLDER_BYTES];
+    uint64_t begun_ns = now_ns();
+
+    if (!is_held_by_dying(fd, &holder)) {
+        return 0;
+    }
+    holder_say(&holder, text);
+    log_warn("%s: waits for %s, which is ending, and has I/O under way (%s)", what, text, path);
+    do {
+        for (unsigned tries = 0; is_locked(fd) && file_lock_again(&tries);) {
+            if (must_end()) {
+                return -ECANCELED;
+            }
+        }
+    } while (is_held_by_dying(fd, &holder));
+    log_info("%s: what it waited for has ended, after %.1f s", what,
+             (double)(now_ns() - begun_ns) / NS_PER_S);
+    return 0;
+}
+
+int file_lock_await(const char *path, const char *what, bool (*must_end)(void))
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int ret;
+
+    if (fd < 0) {
+        return 0;
+    }
+    ret = await_dying(fd, path, what, must_end);
+    close(fd);
     return ret;
 }

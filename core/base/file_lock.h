@@ -11,6 +11,13 @@
 int file_lock(int fd);
 
 /*
+ * As long as the file `path` is locked like that by a process that was killed and has not ended, as
+ * I/O of it is under way: wait, and say so in the log, as `what`.  Returns 0: it is free, somebody
+ * who lives has it, or that cannot be told; or -ECANCELED: `must_end` has returned true.
+ */
+int file_lock_await(const char *path, const char *what, bool (*must_end)(void));
+
+/*
  * The same patience with other kinds of locks: sleep for a hundredth of a second, or return false
  * as that was done often enough.  `tries` begins with 0.
  */

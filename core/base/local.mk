@@ -15,6 +15,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/foreign.c core/base/foreign.h \
 	core/base/fs_kind.c core/base/fs_kind.h \
 	core/base/glance.c core/base/glance.h \
+	core/base/holder.c core/base/holder.h \
 	core/base/iov.c core/base/iov.h \
 	core/base/log.c core/base/log.h \
 	core/base/log_writer.c core/base/log_writer.h \

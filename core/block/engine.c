@@ -39,17 +39,25 @@ static int try_uring(struct engine **out, const struct engine_opts *opts, const 
     return use_engine(&engine_uring_ops, out, opts, reason, NULL);
 }
 
-/* What the kernel or a seccomp profile refuses is no reason to go without the image. */
+/*
+ * What the kernel or a seccomp profile refuses is no reason to go without the image.  What io_uring
+ * has under way goes on when the process was killed: by other engines the process goes on as long.
+ */
 static int use_uring(struct engine **out, const struct engine_opts *opts, const char *reason,
                      struct err *err)
 {
-    int ret = try_uring(out, opts, reason);
+    int ret = opts->is_unfenced ? -ENOLCK : try_uring(out, opts, reason);
     char refusal[ENGINE_REASON_BYTES];
 
     if (ret == 0) {
         return 0;
     }
-    (void)snprintf(refusal, sizeof(refusal), "the kernel refuses io_uring: %s", strerror(-ret));
+    if (opts->is_unfenced) {
+        (void)snprintf(refusal, sizeof(refusal),
+                       "no io_uring, as the file system has no locks that last as long as its I/O");
+    } else {
+        (void)snprintf(refusal, sizeof(refusal), "the kernel refuses io_uring: %s", strerror(-ret));
+    }
     if (opts->engine == ENGINE_AUTO) {
         return use_engine(&engine_threads_ops, out, opts, refusal, err);
     }
@@ -95,7 +103,8 @@ static int use_aio_if_left(struct engine **out, const struct engine_opts *opts, 
     struct err why = {0};
     int ret = use_aio(out, opts, reason, &why);
 
-    if (ret == -EAGAIN && try_uring(out, opts, "no AIO context is left: see fs.aio-max-nr") == 0) {
+    if (ret == -EAGAIN && !opts->is_unfenced &&
+        try_uring(out, opts, "no AIO context is left: see fs.aio-max-nr") == 0) {
         return 0; /* and `err` stays as it was: nothing has failed */
     }
     if (ret < 0 && err) {

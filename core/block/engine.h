@@ -42,6 +42,7 @@ struct engine_opts {
     const char *path;      /* for messages */
     int fd;                /* lent until close */
     bool is_direct;        /* the file is open with O_DIRECT */
+    bool is_unfenced;      /* nothing is to outlive the process, as nobody could wait for it */
     enum io_engine engine; /* asked for */
     unsigned wanted;       /* operations under way at once; there may be fewer */
     struct io_log *log;    /* for engine_log_open alone; lent until close; NULL: there is none */

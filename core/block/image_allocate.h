@@ -5,16 +5,9 @@
  * The room of a new file, taken before anybody uses it.
  */
 
-#include <stdatomic.h>
-
 #include "core/base/err.h"
 #include "core/block/image_opts.h"
-
-/* How far it is, and whether anybody wants it still.  Orders nothing else.  Thread: any. */
-struct image_progress {
-    _Atomic uint64_t bytes; /* that are allocated */
-    _Atomic bool is_unwanted;
-};
+#include "core/block/image_progress.h"
 
 /*
  * Allocate all of the file that is open as `fd` and has its size, opts->size, as

@@ -16,6 +16,8 @@
 #include "core/block/granule.h"
 #include "core/block/image_allocate.h"
 #include "core/block/image_fate.h"
+#include "core/block/image_fd.h"
+#include "core/block/image_fence.h"
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_refusal.h"
@@ -23,68 +25,10 @@
 #include "core/block/image_sync.h"
 #include "core/block/image_zoned.h"
 
-static int open_flags(const struct image_opts *opts)
-{
-    int flags = O_CLOEXEC | O_NOCTTY;
-
-    flags |= opts->is_readonly ? O_RDONLY : O_RDWR;
-    if (cache_is_direct(opts->cache)) {
-        flags |= O_DIRECT;
-    }
-    if (opts->create) {
-        flags |= O_CREAT | O_EXCL;
-    }
-    return flags;
-}
-
 /* By whoever has given it, who lets go of it. */
 static bool is_held_elsewhere(const struct image_opts *opts)
 {
     return opts->given && opts->given->is_held;
-}
-
-static bool must_be_claimed(const struct image_opts *opts)
-{
-    return !opts->is_readonly && !opts->is_look;
-}
-
-/* Others may write to it as well, which a claim would forbid. */
-static bool has_company(const struct image_opts *opts)
-{
-    return opts->is_shareable || !image_range_is_whole(&opts->range);
-}
-
-/*
- * Look before opening: opening a FIFO or a terminal may block or do harm.  Returns the flags
- * that the kind of file asks for beside ours, or -errno.
- */
-static int check_kind(const struct image_opts *opts, struct err *err)
-{
-    struct stat st;
-
-    if (opts->create) {
-        return 0;
-    }
-    if (stat(opts->path, &st) < 0) {
-        return image_refusal_open(-errno, opts, err);
-    }
-    if (image_id_is_of(&opts->ours, &st)) {
-        return err_say(err, -EALREADY, "image %s is the one that the disk has open", opts->path);
-    }
-    if (S_ISBLK(st.st_mode)) {
-        /* The kernel's own claim: refused while the device is mounted. */
-        return must_be_claimed(opts) && !has_company(opts) ? O_EXCL : 0;
-    }
-    if (!S_ISREG(st.st_mode)) {
-        return err_say(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL,
-                       "image %s is %s: it has to be a regular file or a block device", opts->path,
-                       S_ISDIR(st.st_mode)    ? "a directory"
-                       : S_ISCHR(st.st_mode)  ? "a character device"
-                       : S_ISFIFO(st.st_mode) ? "a FIFO"
-                       : S_ISSOCK(st.st_mode) ? "a socket"
-                                              : "of an unknown kind");
-    }
-    return 0;
 }
 
 /*
@@ -240,17 +184,19 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
         .is_readonly = opts->is_readonly,
         .is_shareable = opts->is_shareable,
         .is_retry = opts->is_retry,
+        .progress = opts->progress,
     };
     struct stat st;
     int ret = 0;
 
-    if (must_be_claimed(opts) && has_company(opts) && !is_held_elsewhere(opts) &&
+    if (image_fd_is_claimed(opts) && image_fd_has_company(opts) && !is_held_elsewhere(opts) &&
         fstat(image->fd, &st) == 0 && S_ISBLK(st.st_mode)) {
         ret = image_claim_try(opts->path, err);
     }
     if (ret == 0) {
         ret = image_lock(image->fd, opts->path, &use, err);
     }
+    image->is_unfenced = ret == 0 && opts->fence && image_fence_set(image->fd, opts->fence) < 0;
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
     if (ret == 0 && is_held_elsewhere(opts)) {
         take_over_claims(image, opts->given);
@@ -387,28 +333,26 @@ static void undo_open(struct image_file *image)
     image_file_close(image);
 }
 
-/* By its path, with `flags` beside those of the options; or as it was given. */
-static int open_fd(struct image_file *image, const struct image_opts *opts, int flags,
-                   struct err *err)
+/* By its path, or as it was given. */
+static int open_fd(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
-    if (opts->given) {
+    int ret = image_fence_await(opts, err);
+
+    if (ret == 0 && opts->given) {
         image->fd = opts->given->fd;
         opts->given->fd = -1;
-        return 0;
+    } else if (ret == 0) {
+        image->fd = ret = image_fd_open(opts, err);
     }
-    image->fd = open(opts->path, open_flags(opts) | flags, 0600);
-    return image->fd < 0 ? image_refusal_open(-errno, opts, err) : 0;
+    return min_of(ret, 0);
 }
 
 static int open_file(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
-    int ret = opts->given ? 0 : check_kind(opts, err);
+    int ret;
 
     *image = (struct image_file){
         .fd = -1, .is_direct = cache_is_direct(opts->cache), .range = opts->range};
-    if (ret < 0) {
-        return ret;
-    }
     image->path = strdup(opts->path);
     image->wipe_lock = malloc(sizeof(pthread_mutex_t));
     if (!image->path || !image->wipe_lock) {
@@ -418,7 +362,7 @@ static int open_file(struct image_file *image, const struct image_opts *opts, st
         return err_set(err, -ENOMEM, "image %s", opts->path);
     }
     pthread_mutex_init(image->wipe_lock, NULL);
-    ret = open_fd(image, opts, ret, err);
+    ret = open_fd(image, opts, err);
     if (ret == 0) {
         ret = check_opened(image, opts, err);
     }

@@ -29,6 +29,7 @@ struct image_file {
     struct image_sync *sync; /* owned, NULL: nothing of it is in the page cache, or lost */
     bool is_direct;
     bool is_created;          /* by this opening */
+    bool is_unfenced;         /* nothing tells when I/O of ours has ended, see image_fence.h */
     struct image_range range; /* of the file's bytes; from here on all is told of these alone */
     struct image_shape shape;
     struct image_chs chs;       /* see struct node_facts */

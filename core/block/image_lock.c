@@ -10,6 +10,7 @@
 #include "core/base/text.h"
 #include "core/block/image_holder.h"
 #include "core/block/image_owner.h"
+#include "core/block/image_wait.h"
 
 /*
  * QEMU's layout: somebody who uses a permission holds a shared lock on byte 100 + its number,
@@ -62,7 +63,7 @@ static const struct lock_places whole_places = {
 struct attempt {
     int fd;
     const struct image_use *use;
-    struct image_lock_span found;
+    struct lock_span found;
 };
 
 static struct lock_places places_of(const struct image_range *range)
@@ -91,7 +92,7 @@ static bool find_other(struct attempt *attempt, off_t first, off_t len)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = first, .l_len = len};
 
-    attempt->found = (struct image_lock_span){.first = first, .len = len};
+    attempt->found = (struct lock_span){.first = first, .len = len};
     return fcntl(attempt->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
@@ -185,7 +186,7 @@ static int try_use(struct attempt *attempt)
     int ret = is_part ? lock_part(attempt) : lock_all_places(attempt);
 
     if (ret == -EAGAIN || ret == -EACCES) {
-        attempt->found = (struct image_lock_span){.len = 0};
+        attempt->found = (struct lock_span){.len = 0};
         return -EBUSY;
     }
     if (ret == 0 && (is_whole_taken(attempt) || (!is_part && is_part_taken(attempt)))) {
@@ -203,7 +204,7 @@ static void hint_others(const struct attempt *attempt, const char *path, bool is
     char quoted[TEXT_QUOTED_BYTES];
 
     if (!is_seen && !use->is_retry) {
-        err_hint(err, "it may be another host's");
+        err_hint(err, "it may be another host's, or I/O of a process that was killed");
     }
     err_hint(err, "see who has it open with: fuser -v %s", text_quote(path, quoted));
     if (!use->is_part) {
@@ -215,14 +216,21 @@ static void hint_others(const struct attempt *attempt, const char *path, bool is
     }
 }
 
-static int refuse_lock(const struct attempt *attempt, const char *path, struct err *err)
+static int refuse_lock(const struct attempt *attempt, const struct image_wait *wait,
+                       const char *path, int code, struct err *err)
 {
     const struct image_use *use = attempt->use;
-    char holder[IMAGE_HOLDER_BYTES];
+    char holder[HOLDER_BYTES] = "";
     char range[IMAGE_RANGE_TEXT_BYTES];
     const char *what = use->is_readonly ? "writes it" : "reads or writes it";
-    bool is_seen = !use->is_retry && image_holder_find(attempt->fd, &attempt->found, holder);
+    bool is_seen = wait->is_seen;
 
+    if (code == -ECANCELED) {
+        return err_say(err, code, "image %s: not opened any more", use->image);
+    }
+    if (is_seen) {
+        image_holder_say(&wait->holder, holder);
+    }
     (void)image_range_say(&use->range, range);
     if (path == use->image) {
         err_say(err, -EBUSY, "image %s%s is in use by another disk or program that %s%s%s", path,
@@ -236,6 +244,14 @@ static int refuse_lock(const struct attempt *attempt, const char *path, struct e
     return -EBUSY;
 }
 
+static int wait_a_moment(const struct attempt *attempt, struct image_wait *wait)
+{
+    if (attempt->use->is_retry) {
+        return file_lock_again(&wait->tries) ? 0 : -EBUSY;
+    }
+    return image_wait_again(wait, attempt->fd, &attempt->found);
+}
+
 /*
  * Whoever has just closed the image may be seen as its user for a moment, also we ourselves: a
  * thread of io_uring lets go of the file after its last result is there.
@@ -243,14 +259,15 @@ static int refuse_lock(const struct attempt *attempt, const char *path, struct e
 int image_lock(int fd, const char *path, const struct image_use *use, struct err *err)
 {
     struct attempt attempt = {.fd = fd, .use = use};
-    unsigned tries = 0;
+    struct image_wait wait = {.image = path, .owner = use->owner, .progress = use->progress};
     int ret = try_use(&attempt);
 
-    while (ret == -EBUSY && file_lock_again(&tries)) {
+    while (ret == -EBUSY && (ret = wait_a_moment(&attempt, &wait)) == 0) {
         ret = try_use(&attempt);
     }
-    if (ret == -EBUSY) {
-        return refuse_lock(&attempt, path, err);
+    image_wait_end(&wait, ret == 0);
+    if (ret == -EBUSY || ret == -ECANCELED) {
+        return refuse_lock(&attempt, &wait, path, ret, err);
     }
     if (ret < 0) {
         log_warn("%s: the file system has no locks: nothing keeps other programs off the image",

@@ -24,11 +24,13 @@ struct image_use {
     bool is_shareable; /* others may write as well, if they share it, too */
     bool is_part;      /* with a part of it, as a partition is of a device; whole in `range` */
     bool is_retry;     /* who has it was told, so it is not looked for */
+    struct image_progress *progress; /* see struct image_wait; NULL: nobody asks */
 };
 
 /*
  * Lock the file `path`, which is use->image itself or what that lies on; `fd` is open for reading.
- * Returns 0, or -EBUSY when somebody else's use of it excludes this one, also 0.2 s later.
+ * Returns 0; -EBUSY when somebody else's use of it excludes this one, also 0.2 s later, unless that
+ * is a process that was killed and has not ended, which is waited for; -ECANCELED.
  * A file system without locks is no error: it is logged.
  */
 int image_lock(int fd, const char *path, const struct image_use *use, struct err *err);

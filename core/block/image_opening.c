@@ -8,6 +8,7 @@
 #include "core/base/chore.h"
 #include "core/base/thread.h"
 #include "core/block/image_allocate.h"
+#include "core/block/image_wait.h"
 
 struct image_opening {
     struct chore chore;
@@ -163,6 +164,11 @@ void image_opening_cancel(struct image_opening *opening)
 uint64_t image_opening_bytes(const struct image_opening *opening)
 {
     return atomic_load(&opening->progress.bytes);
+}
+
+bool image_opening_waits(struct image_opening *opening, char text[IMAGE_WAIT_BYTES])
+{
+    return image_wait_text(&opening->progress, text);
 }
 
 bool image_opening_moves(struct image_opening *opening)

@@ -10,6 +10,7 @@
 
 #include "core/base/mailbox.h"
 #include "core/block/image.h"
+#include "core/block/image_progress.h"
 
 struct image_opening;
 
@@ -35,6 +36,9 @@ void image_opening_redirect(struct image_opening *opening, image_opened *opened)
 
 /* Nobody wants it: what takes long by itself ends soon, and it comes as one that failed. */
 void image_opening_cancel(struct image_opening *opening);
+
+/* Whose I/O is to end before it is opened, for people; returns false when nobody's is. */
+bool image_opening_waits(struct image_opening *opening, char text[IMAGE_WAIT_BYTES]);
 
 /* How much of a new file was allocated, if that is asked for. */
 uint64_t image_opening_bytes(const struct image_opening *opening);

@@ -59,13 +59,14 @@ struct image_opts {
     enum io_engine engine;    /* file */
     struct image_range range; /* file */
     const char *owner;        /* file: see struct image_use; lent for the time of the call */
+    uint64_t fence; /* file: a number of the disk's own, see image_fence.h; 0: it has none */
     bool is_readonly;
     bool is_shareable; /* file: see struct image_use */
     bool emulates_512; /* sectors of 512 bytes are served where it takes larger blocks only */
     bool is_new; /* the disk is being added: its geometry is guessed, and hints may tell options */
     bool create; /* file: it must not exist; made sparse, `size` bytes long */
     enum preallocation preallocation; /* file, with `create`: not sparse */
-    struct image_progress *progress;  /* lent: of that; NULL: nobody asks */
+    struct image_progress *progress;  /* lent: how far it is; NULL: nobody asks */
     bool probe;                       /* file: refuse what looks like another format than raw */
     bool is_look;  /* file: its facts are wanted, and no I/O: somebody else may have it locked */
     bool is_taken; /* file: another host wrote to it, so what the page cache has may be old */

@@ -27,6 +27,8 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_claim.c core/block/image_claim.h \
 	core/block/image_closing.c core/block/image_closing.h \
 	core/block/image_fate.c core/block/image_fate.h \
+	core/block/image_fd.c core/block/image_fd.h \
+	core/block/image_fence.c core/block/image_fence.h \
 	core/block/image_file.c core/block/image_file.h \
 	core/block/image_format.c core/block/image_format.h \
 	core/block/image_given.c core/block/image_given.h \
@@ -38,12 +40,14 @@ core_block_libblock_a_SOURCES = \
 	core/block/image_opening.c core/block/image_opening.h \
 	core/block/image_opts.c core/block/image_opts.h \
 	core/block/image_owner.c core/block/image_owner.h \
+	core/block/image_progress.h \
 	core/block/image_range.c core/block/image_range.h \
 	core/block/image_refusal.c core/block/image_refusal.h \
 	core/block/image_shape.c core/block/image_shape.h \
 	core/block/image_stable.c core/block/image_stable.h \
 	core/block/image_sync.c core/block/image_sync.h \
 	core/block/image_type.c core/block/image_type.h \
+	core/block/image_wait.c core/block/image_wait.h \
 	core/block/image_zoned.c core/block/image_zoned.h \
 	core/block/merge.c core/block/merge.h \
 	core/block/node.c core/block/node.h \

@@ -107,6 +107,7 @@ static int node_file_attach(struct path *path, struct err *err)
         .path = file->image.path,
         .fd = file->image.fd,
         .is_direct = file->image.is_direct,
+        .is_unfenced = file->image.is_unfenced,
         .engine = file->engine,
         .wanted = file->wanted,
         .log = file->image.log,

@@ -181,6 +181,31 @@ static void auto_takes_aio_for_tmpfs(void **state)
     }
 }
 
+static void expect_unfenced(const struct image_world *w, enum io_engine engine, const char *name)
+{
+    struct engine_opts opts = {
+        .path = w->image, .is_unfenced = true, .engine = engine, .wanted = 16};
+    struct engine *opened;
+
+    opts.fd = open(w->image, O_RDWR | O_CLOEXEC);
+    assert_int_equal(engine_open(&opened, &opts, NULL), 0);
+    assert_string_equal(opened->ops->name, name);
+    assert_non_null(strstr(opened->reason, "no locks"));
+    opened->ops->close(opened);
+    close(opts.fd);
+}
+
+static void what_outlives_a_process_is_not_taken_where_nothing_tells_of_it(void **state)
+{
+    struct image_world *w = *state;
+
+    if (!uring_works(w) || is_on_tmpfs(w)) {
+        return;
+    }
+    expect_unfenced(w, ENGINE_IO_URING, "aio");
+    expect_unfenced(w, ENGINE_AUTO, "threads");
+}
+
 static void auto_says_why_there_is_no_io_uring(void **state)
 {
     struct attempt attempt = attempt_without_uring(*state, ENGINE_AUTO);
@@ -540,6 +565,7 @@ int main(void)
         in_world(auto_takes_aio_for_direct_io),
         in_world(auto_takes_io_uring_for_the_page_cache),
         cmocka_unit_test_setup_teardown(auto_takes_aio_for_tmpfs, start_in_shm, image_world_stop),
+        in_world(what_outlives_a_process_is_not_taken_where_nothing_tells_of_it),
         in_world(auto_says_why_there_is_no_io_uring),
         in_world(io_uring_that_is_refused_gives_way_to_aio),
         in_world(auto_takes_io_uring_when_no_aio_context_is_left),
