@@ -14,6 +14,7 @@
 #include "daemon/methods_shutdown.h"
 #include "daemon/notify.h"
 #include "daemon/paths.h"
+#include "daemon/predecessor.h"
 #include "daemon/protocol.h"
 #include "daemon/registry_life.h"
 #include "daemon/signals.h"
@@ -282,6 +283,9 @@ static int start_daemon(struct daemon *daemon, struct err *err)
     const struct daemon_opts *opts = daemon->opts;
     int ret = make_dirs(opts, err);
 
+    if (ret == 0 && predecessor_await(opts->control_path, opts->state_dir) < 0) {
+        ret = err_say(err, -ECANCELED, "told to end before it had begun");
+    }
     if (ret < 0) {
         return ret;
     }
@@ -312,9 +316,15 @@ int daemon_run(const struct daemon_opts *opts)
 {
     static struct daemon daemon; /* of this size it does not belong on a stack */
     struct err err = {0};
+    int ret;
 
     daemon.opts = opts;
-    if (start_daemon(&daemon, &err) < 0) {
+    ret = start_daemon(&daemon, &err);
+    if (ret == -ECANCELED) {
+        log_info("daemon: %s", err.text);
+        return EXIT_SUCCESS;
+    }
+    if (ret < 0) {
         log_error("daemon: %s", err.text);
         (void)log_stop(LOG_STOP_MS);
         _exit(1); /* threads may have been started: they end with the process */

@@ -10,6 +10,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/daemon.c daemon/daemon.h \
 	daemon/disk_ask.c daemon/disk_ask.h \
 	daemon/disk_config.c daemon/disk_config.h \
+	daemon/disk_fence.c daemon/disk_fence.h \
 	daemon/disk_held.c daemon/disk_held.h \
 	daemon/disk_json.c daemon/disk_json.h \
 	daemon/disk_limits.c daemon/disk_limits.h \
@@ -66,6 +67,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_sync.c daemon/plane_sync.h \
 	daemon/plane_thread.c daemon/plane_thread.h \
 	daemon/plane_wait.c daemon/plane_wait.h \
+	daemon/predecessor.c daemon/predecessor.h \
 	daemon/protocol.h \
 	daemon/rate_params.c daemon/rate_params.h \
 	daemon/registry.c daemon/registry.h \

@@ -76,6 +76,7 @@ struct plane_opts {
     struct image_opts image; /* without its engine; of the disk's thread, path copied */
     struct plane_geometry geometry; /* 0: as the image has it; of discards and zeroes the most */
     struct image_id image_id;       /* restored: of the image that it had open last */
+    uint64_t fence;                 /* see disk_fence.h; 0: it has none */
     struct settings settings;       /* to begin with */
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
@@ -385,11 +386,12 @@ enum plane_start_phase {
 
 struct plane_start {
     enum plane_start_phase phase;
-    bool is_restore; /* it is the daemon's start that wants it */
-    bool is_take;    /* a guest that has come does, and nobody else */
-    bool is_retry;   /* nobody but the clock does */
-    bool is_told;    /* somebody was told that it goes on */
-    bool may_differ; /* and it may be another image than was open last */
+    bool is_restore;  /* it is the daemon's start that wants it */
+    bool is_take;     /* a guest that has come does, and nobody else */
+    bool is_retry;    /* nobody but the clock does */
+    bool is_told;     /* somebody was told that it goes on */
+    bool may_differ;  /* and it may be another image than was open last */
+    uint64_t late_ns; /* restored: until then control waits for it */
 };
 
 struct plane {

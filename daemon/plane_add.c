@@ -2,6 +2,7 @@
 #include "daemon/plane_add.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/base/log.h"
 #include "daemon/plane_await.h"
@@ -12,6 +13,8 @@
 #include "daemon/plane_set.h"
 #include "daemon/plane_state.h"
 #include "daemon/plane_wait.h"
+
+#define LATE_BYTES (IMAGE_WAIT_BYTES + 128)
 
 /* ---- the end of one that failed ---- */
 
@@ -144,9 +147,27 @@ static void drop_opening(struct plane *plane, int code, const char *text)
     plane_close_opening(plane, plane->opts.image.create, on_add_image_closed);
 }
 
+static void say_late(struct plane *plane, char text[LATE_BYTES])
+{
+    char whom[IMAGE_WAIT_BYTES];
+
+    if (image_opening_waits(plane->image_opening, whom)) {
+        (void)snprintf(text, LATE_BYTES,
+                       "its image is not free: it waits for %s; the disk is not added: add it "
+                       "again when that has ended",
+                       whom);
+    } else {
+        (void)snprintf(text, LATE_BYTES,
+                       "its image does not open, as the file system does not answer; the disk is "
+                       "not added: see to the file system, and add it again");
+    }
+}
+
 /* A new file may take long to be allocated: what is no file system that hangs is waited for. */
 static void on_add_late(struct plane *plane, struct plane_request *request)
 {
+    char text[LATE_BYTES];
+
     if (plane->image_opening && image_opening_moves(plane->image_opening)) {
         plane_wait(plane, request, on_add_late);
         return;
@@ -154,9 +175,8 @@ static void on_add_late(struct plane *plane, struct plane_request *request)
     request->timeout_ms = PLANE_NO_TIMEOUT;
     plane_wait(plane, request, on_add_late);
     if (plane->image_opening) {
-        drop_opening(plane, -ETIMEDOUT,
-                     "its image does not open, as the file system does not answer; the disk "
-                     "is not added: see to the file system, and add it again");
+        say_late(plane, text);
+        drop_opening(plane, -ETIMEDOUT, text);
     }
     leave_image(plane);
 }

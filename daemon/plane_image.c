@@ -30,6 +30,7 @@ static void complete_opts(const struct plane *plane, struct image_opts *opts)
     assert(is_known); /* the table of settings allows no other */
     (void)is_known;
     opts->owner = plane->opts.name;
+    opts->fence = plane->opts.fence;
     opts->max_inflight = min_of(plane->opts.queues * plane->opts.queue_size, MAX_INFLIGHT);
 }
 

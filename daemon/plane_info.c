@@ -73,12 +73,16 @@ static const char *reason_of(const struct plane *plane)
     return plane_is_closing(plane) ? "its image is being closed" : plane->reason;
 }
 
-/* Of a new file that is not to be sparse. */
+/* Of a new file that is not to be sparse; or for whom it has to wait. */
 static void add_progress(const struct plane *plane, struct plane_info *info)
 {
     size_t used = strlen(info->reason);
+    char whom[IMAGE_WAIT_BYTES];
 
-    if (plane->image_opening && image_opening_bytes(plane->image_opening) > 0) {
+    if (plane->image_opening && image_opening_waits(plane->image_opening, whom)) {
+        (void)snprintf(info->reason, sizeof(info->reason),
+                       "waits for %s, and opens its image after that", whom);
+    } else if (plane->image_opening && image_opening_bytes(plane->image_opening) > 0) {
         (void)snprintf(info->reason + used, sizeof(info->reason) - used,
                        ": %" PRIu64 " of %" PRIu64 " bytes are allocated",
                        image_opening_bytes(plane->image_opening), plane->opts.image.size);

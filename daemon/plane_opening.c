@@ -16,6 +16,9 @@
 #include "daemon/plane_wait.h"
 #include "daemon/protocol.h"
 
+/* So often is looked whether a disk that comes back waits for what was under way before. */
+#define RESTORE_LOOK_MS 100u
+
 /* At the start of the daemon nobody waits for an answer: log all of it. */
 static void restore_failed(struct plane *plane, struct err *err)
 {
@@ -125,18 +128,44 @@ static void on_opened(void *arg, struct image *image, struct err *err)
     }
 }
 
+static void say_unopened(struct plane *plane, struct err *err)
+{
+    char whom[IMAGE_WAIT_BYTES];
+
+    if (plane->image_opening && image_opening_waits(plane->image_opening, whom)) {
+        (void)err_say(err, -ETIMEDOUT,
+                      "%s: still waits for %s, and opens its image after that; the start goes on",
+                      plane->opts.name, whom);
+    } else {
+        (void)err_say(err, -ETIMEDOUT,
+                      "%s: its image is still being %s: the file system does not answer; the "
+                      "start goes on",
+                      plane->opts.name, plane_is_closing(plane) ? "closed" : "opened");
+    }
+}
+
 /* What was begun goes on.  A disk that is restored exists by now, and counts as one that runs. */
 static void answer_unopened(struct plane *plane, struct plane_request *request)
 {
     plane->start.is_told = true;
     if (request->verb == PLANE_START) {
         request->goes_on = true;
-        (void)err_say(&request->err, -ETIMEDOUT,
-                      "%s: its image is still being %s: the file system does not answer; the "
-                      "start goes on",
-                      plane->opts.name, plane_is_closing(plane) ? "closed" : "opened");
+        say_unopened(plane, &request->err);
     }
     plane_reply(plane, request);
+}
+
+/* Nobody can ask the daemon anything before all its disks have said whether they are there. */
+static void on_restore_late(struct plane *plane, struct plane_request *request)
+{
+    char whom[IMAGE_WAIT_BYTES];
+
+    if (now_ns() >= plane->start.late_ns ||
+        (plane->image_opening && image_opening_waits(plane->image_opening, whom))) {
+        answer_unopened(plane, request);
+    } else {
+        plane_wait(plane, request, on_restore_late);
+    }
 }
 
 static void begin_restored(struct plane *plane)
@@ -164,7 +193,9 @@ void plane_opening_restore(struct plane *plane, struct plane_request *request)
         begin_restored(plane);
     }
     if (plane->image_opening) {
-        plane_wait(plane, request, answer_unopened);
+        plane->start.late_ns = now_ns() + request->timeout_ms * NS_PER_MS;
+        request->timeout_ms = min_of(request->timeout_ms, RESTORE_LOOK_MS);
+        plane_wait(plane, request, on_restore_late);
     } else {
         plane_reply(plane, request);
     }

@@ -107,6 +107,7 @@ struct registry {
     struct socket_watch watch; /* of the disks' sockets */
     uv_timer_t look_timer;     /* runs while a disk needs it */
     char boot[BOOT_ID_BYTES];  /* of the host */
+    struct stat state_dir;     /* as it is open */
     unsigned restoring;
     void (*restored)(void *arg);
 

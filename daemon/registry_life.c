@@ -8,6 +8,7 @@
 
 #include "core/base/log.h"
 #include "daemon/disk_ask.h"
+#include "daemon/disk_fence.h"
 #include "daemon/limits.h"
 #include "daemon/op.h"
 #include "daemon/plane_thread.h"
@@ -182,6 +183,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
 
     disk_config_to_plane(&record->config, &opts);
     opts.socket_dir = disk->registry->opts.socket_dir;
+    opts.fence = disk_fence(disk->registry->boot, &disk->registry->state_dir, record->config.name);
     opts.keep_cache = registry_cache_keep;
     opts.keep_handover = registry_handover_keep;
     opts.keep_medium = registry_medium_keep;
@@ -439,7 +441,10 @@ int registry_init(struct registry *registry, const struct registry_opts *opts)
     registry->opened = on_opened;
     registry->released = on_released;
     boot_id_read(registry->boot);
-    ret = keeper_init(&registry->keeper, &keeper);
+    ret = state_stat(opts->state, &registry->state_dir);
+    if (ret == 0) {
+        ret = keeper_init(&registry->keeper, &keeper);
+    }
     if (ret == 0) {
         ret = registry_sockets_init(registry);
     }

@@ -38,6 +38,36 @@ static bool is_ignored(int number)
     return action.sa_handler == SIG_IGN;
 }
 
+static void ending_set(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    for (unsigned i = 0; i < SIGNALS_ENDING; i++) {
+        if (!is_ignored(ending[i])) {
+            (void)sigaddset(set, ending[i]);
+        }
+    }
+}
+
+void signals_hold(sigset_t *before)
+{
+    sigset_t set;
+
+    ending_set(&set);
+    (void)pthread_sigmask(SIG_BLOCK, &set, before);
+}
+
+bool signals_have_come(void)
+{
+    sigset_t pending;
+    bool has_come = false;
+
+    (void)sigpending(&pending);
+    for (unsigned i = 0; i < SIGNALS_ENDING; i++) {
+        has_come |= sigismember(&pending, ending[i]) == 1;
+    }
+    return has_come;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct signals *signals = handle->data;

@@ -8,6 +8,7 @@
  * Source: Linux man-pages, signal(7), "Standard signals".
  */
 
+#include <signal.h>
 #include <uv.h>
 
 #include "core/base/base.h"
@@ -28,6 +29,12 @@ struct signals {
  * threads were started.
  */
 void signals_ignore(void);
+
+/* Those that mean the end stay away, while there is no loop to watch for them. */
+void signals_hold(sigset_t *before);
+
+/* Has one of them come meanwhile? */
+bool signals_have_come(void);
 
 /*
  * Watch those that mean the end: `end(arg)` at the first, `hurry(arg)` when one that a person

@@ -16,7 +16,6 @@
 
 #define TABLE_NAME "disks.json"
 #define TABLE_NEW_NAME "disks.json.new"
-#define LOCK_NAME "lock"
 
 /* Far above what thousands of disks need: a file beyond it is none of ours. */
 #define TABLE_BYTES_MAX (64u << 20)
@@ -261,11 +260,11 @@ static int refuse_dir(int lock_fd, const char *dir, struct err *err)
  */
 static int lock_dir(const char *dir, int dir_fd, int *lock_fd, struct err *err)
 {
-    int fd = openat(dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = openat(dir_fd, STATE_LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     int ret;
 
     if (fd < 0) {
-        return err_set(err, -errno, "cannot open %s/" LOCK_NAME, dir);
+        return err_set(err, -errno, "cannot open %s/" STATE_LOCK_NAME, dir);
     }
     ret = file_lock(fd);
     if (ret < 0) {
@@ -330,4 +329,9 @@ void state_let_go(const struct state *state)
 const char *state_path(const struct state *state)
 {
     return state->path;
+}
+
+int state_stat(const struct state *state, struct stat *st)
+{
+    return fstat(state->dir_fd, st) < 0 ? -errno : 0;
 }

@@ -9,8 +9,13 @@
  * control loop.  Everything else is the control thread's.
  */
 
+#include <sys/stat.h>
+
 #include "core/base/mailbox.h"
 #include "daemon/disk_record.h"
+
+/* In the directory; locked by flock(2). */
+#define STATE_LOCK_NAME "lock"
 
 struct state;
 
@@ -52,3 +57,6 @@ void state_free(struct state *state);
 void state_let_go(const struct state *state);
 
 const char *state_path(const struct state *state);
+
+/* The directory, as it is open. */
+int state_stat(const struct state *state, struct stat *st);

@@ -71,6 +71,7 @@ UNIT_TESTS = \
 	tests/unit/test_device_log \
 	tests/unit/test_dirty_log \
 	tests/unit/test_disk \
+	tests/unit/test_disk_fence \
 	tests/unit/test_disk_pin \
 	tests/unit/test_device_long \
 	tests/unit/test_engine \
@@ -263,6 +264,7 @@ tests_unit_test_notify_LDADD = $(DAEMON_LDADD)
 tests_unit_test_keeper_SOURCES = tests/unit/test_keeper.c $(CONTROL_WORLD)
 tests_unit_test_keeper_LDADD = $(DAEMON_LDADD)
 tests_unit_test_params_LDADD = $(DAEMON_LDADD)
+tests_unit_test_disk_fence_LDADD = $(DAEMON_LDADD)
 tests_unit_test_disk_pin_LDADD = $(DAEMON_LDADD)
 tests_unit_test_plane_SOURCES = tests/unit/test_plane.c tests/unit/chance.h $(CONTROL_WORLD) $(GATE_IMAGE)
 tests_unit_test_plane_LDADD = $(DAEMON_LDADD)
