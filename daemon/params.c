@@ -71,7 +71,7 @@ static int refuse_unknown(const json_t *object, const struct param *table, const
     json_object_foreach((json_t *)object, name, value)
     {
         if (!params_know(table, name)) {
-            return err_say(err, -EINVAL, "%s%sunknown member \"%.64s\"", where,
+            return err_say(err, -EINVAL, "%s%s" PARAMS_UNKNOWN "%.64s\"", where,
                            where[0] ? ": " : "", name);
         }
     }

@@ -12,6 +12,9 @@
 #include "core/base/err.h"
 #include "core/base/param.h"
 
+/* How the text begins, behind the place, that refuses a member which a table lacks. */
+#define PARAMS_UNKNOWN "unknown member \""
+
 /*
  * Fill `target` from `object`, defaults included.  `where` names the object in error texts,
  * "" for the outermost.  Returns 0, or -EINVAL with a text that names the member and what is

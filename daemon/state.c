@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/file_lock.h"
+#include "core/base/log.h"
 #include "daemon/state_table.h"
 #include "daemon/worker.h"
 
@@ -29,6 +30,8 @@ struct state {
     int lock_fd;
     bool is_writing; /* as far as control knows */
     char path[PATH_MAX + 16];
+    char old_path[PATH_MAX + 32];
+    char *old_text; /* owned: a table of an older version that is to be kept there, or NULL */
     char new_path[PATH_MAX + 16];
 };
 
@@ -53,9 +56,24 @@ static ssize_t read_all(int fd, char *text, size_t size)
     return (ssize_t)used;
 }
 
+/*
+ * Who goes back to the vblkd of before needs the table as that one can read it: it is kept when the
+ * first of this version takes its place.
+ */
+static void note_old(struct state *state, const char *text)
+{
+    int version = state_table_version(text);
+
+    if (version > 0 && version < STATE_VERSION) {
+        (void)snprintf(state->old_path, sizeof(state->old_path), "%s.%d", state->path, version);
+        free(state->old_text);
+        state->old_text = strdup(text);
+    }
+}
+
 /* Read and parse what `fd` has. */
-static int read_table(const struct state *state, int fd, struct disk_record **records,
-                      size_t *count, struct err *err)
+static int read_table(struct state *state, int fd, struct disk_record **records, size_t *count,
+                      struct err *err)
 {
     struct stat st;
     char *text;
@@ -74,13 +92,14 @@ static int read_table(const struct state *state, int fd, struct disk_record **re
         ret = err_set(err, (int)len, "cannot read %s", state->path);
     } else {
         ret = state_table_parse(state->path, text, (size_t)len, records, count, err);
+        text[len] = '\0';
+        note_old(state, text);
     }
     free(text);
     return ret;
 }
 
-int state_read(const struct state *state, struct disk_record **records, size_t *count,
-               struct err *err)
+int state_read(struct state *state, struct disk_record **records, size_t *count, struct err *err)
 {
     int fd = openat(state->dir_fd, TABLE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     int ret;
@@ -133,10 +152,10 @@ static int read_back(int fd, const char *text, size_t len)
 }
 
 /* On stable storage before the rename, or a crash could leave the name with an empty file. */
-static int write_new(const struct state *state, const char *text)
+static int write_new(const char *path, const char *text)
 {
     /* Not openat: ThreadSanitizer does not know it, and takes a reused fd for a shared one. */
-    int fd = open(state->new_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     int ret;
 
     if (fd < 0) {
@@ -155,10 +174,28 @@ static int write_new(const struct state *state, const char *text)
     return ret;
 }
 
-static int replace_table(const struct state *state, const char *text)
+/* A file system that has no room for both keeps none: that is no reason to lose what changes. */
+static void keep_old(struct state *state)
 {
-    int ret = write_new(state, text);
+    if (!state->old_text) {
+        return;
+    }
+    if (write_new(state->old_path, state->old_text) == 0) {
+        log_info(
+            "daemon: %s is of version %d from now on; a vblkd that does not know that finds %s",
+            state->path, STATE_VERSION, state->old_path);
+    }
+    free(state->old_text);
+    state->old_text = NULL;
+}
 
+static int replace_table(struct state *state, const char *text)
+{
+    int ret = write_new(state->new_path, text);
+
+    if (ret == 0) {
+        keep_old(state);
+    }
     if (ret == 0 && rename(state->new_path, state->path) < 0) {
         ret = -errno;
     }
@@ -313,6 +350,7 @@ free_state:
 
 void state_free(struct state *state)
 {
+    free(state->old_text);
     close(state->lock_fd);
     close(state->dir_fd);
     free(state);

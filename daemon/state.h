@@ -35,8 +35,7 @@ int state_open(struct state **out, const char *dir, struct err *err);
  * Read the table; without a file it is empty.  `*records` is the caller's to free.
  * A damaged file or one of a newer version is refused and stays as it is.
  */
-int state_read(const struct state *state, struct disk_record **records, size_t *count,
-               struct err *err);
+int state_read(struct state *state, struct disk_record **records, size_t *count, struct err *err);
 
 /* Start the writer; from here on state_stop ends the life of the state. */
 int state_start(struct state *state, struct mailbox *control, struct err *err);

@@ -69,8 +69,14 @@ static const struct param record_params[] = {
 
 int state_table_refuse(const char *path, struct err *err, const char *why)
 {
-    (void)err_say(err, -EINVAL, "%s is damaged: %s", path, why);
-    err_hint(err, "mend it, or move it away to start without its disks");
+    if (strstr(why, PARAMS_UNKNOWN)) {
+        (void)err_say(err, -EINVAL, "%s is of another build of vblkd, or edited: %s", path, why);
+        err_hint(err, "start the vblkd that wrote it, or take that member out, or move the file "
+                      "away to start without its disks");
+    } else {
+        (void)err_say(err, -EINVAL, "%s is damaged: %s", path, why);
+        err_hint(err, "mend it, or move it away to start without its disks");
+    }
     return -EINVAL;
 }
 
@@ -81,13 +87,28 @@ static int check_version(const char *path, const json_t *table, struct err *err)
     if (!json_is_integer(version)) {
         return state_table_refuse(path, err, "it has no version");
     }
-    if (json_integer_value(version) != STATE_VERSION) {
-        return err_say(err, -EINVAL,
-                       "%s has version %" JSON_INTEGER_FORMAT " and this vblkd knows version %d; "
-                       "start the vblkd that wrote it, or move the file away",
-                       path, json_integer_value(version), STATE_VERSION);
+    if (json_integer_value(version) < 1) {
+        return state_table_refuse(path, err, "it has a version that there never was");
+    }
+    if (json_integer_value(version) > STATE_VERSION) {
+        (void)err_say(err, -EINVAL,
+                      "%s was written by a newer vblkd: it has version %" JSON_INTEGER_FORMAT
+                      ", and this one knows none after %d",
+                      path, json_integer_value(version), STATE_VERSION);
+        err_hint(err,
+                 "start that one, or put %s.%d in its place if that is there, which has the disks "
+                 "as they were before, or move the file away to start without its disks",
+                 path, STATE_VERSION);
+        return -EINVAL;
     }
     return 0;
+}
+
+int state_table_version(const char *text)
+{
+    int version = 0;
+
+    return sscanf(text, "{\"version\":%d", &version) == 1 ? version : 0; /* NOLINT: or 0 */
 }
 
 /* Written since version 1: a row without them has lost them, and with them what they said. */
@@ -100,6 +121,9 @@ static int refuse_lost(const json_t *row, struct err *err)
         if (!json_object_get(config, names[i])) {
             return err_say(err, -EINVAL, "config.%s: is missing", names[i]);
         }
+    }
+    if (json_is_true(json_object_get(config, "no_persist"))) {
+        return err_say(err, -EINVAL, "config.no_persist: such a disk is in no table");
     }
     return json_object_get(row, "stopped") ? 0 : err_say(err, -EINVAL, "stopped: is missing");
 }

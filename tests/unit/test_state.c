@@ -663,9 +663,114 @@ static void newer_files_are_refused_and_stay(void **state)
 {
     struct bench *b = *state;
 
-    assert_file_refused(b, "{\"version\":2,\"disks\":[]}", "version 2");
+    assert_file_refused(b, "{\"version\":3,\"disks\":[]}",
+                        "was written by a newer vblkd: it has version 3");
     assert_int_equal(access(b->file, F_OK), 0);
+    assert_file_refused(b, "{\"version\":0,\"disks\":[]}",
+                        "damaged: it has a version that there never was");
     state_free(b->state);
+}
+
+/* As of a build between two releases, or of a hand that mistyped. */
+static void members_that_nobody_knows_are_told_from_damage(void **state)
+{
+    struct bench *b = *state;
+
+    assert_row_refused(
+        b, "\"queues\":16", "\"queues\":16,\"colour\":\"red\"",
+        "is of another build of vblkd, or edited: disks[0]: config: unknown member \"colour\"");
+    assert_row_refused(
+        b, "\"stopped\":false", "\"stopped\":false,\"paused\":true",
+        "is of another build of vblkd, or edited: disks[0]: unknown member \"paused\"");
+    state_free(b->state);
+}
+
+static char *file_text(const char *path)
+{
+    static char text[8192];
+    FILE *file = fopen(path, "r");
+    size_t len;
+
+    if (!file) {
+        return NULL;
+    }
+    len = fread(text, 1, sizeof(text) - 1, file);
+    text[len] = '\0';
+    assert_int_equal(fclose(file), 0);
+    return text;
+}
+
+/* For who goes back to it. */
+static void table_of_an_older_version_is_kept_once(void **state)
+{
+    struct bench *b = *state;
+    struct disk_record record = record_of("vda");
+    struct disk_record *records;
+    size_t count;
+    char old[sizeof(b->file) + 8];
+
+    (void)snprintf(old, sizeof(old), "%s.1", b->file);
+    write_file(b, "{\"version\":1,\"disks\":[]}");
+    assert_int_equal(state_read(b->state, &records, &count, NULL), 0);
+    free(records);
+    assert_int_equal(state_start(b->state, &b->control.mailbox, NULL), 0);
+    assert_int_equal(save(b, &record, 1), 0);
+    assert_string_equal(file_text(old), "{\"version\":1,\"disks\":[]}");
+    assert_int_equal(unlink(old), 0);
+    assert_int_equal(save(b, &record, 1), 0);
+    assert_null(file_text(old));
+    assert_non_null(strstr(file_text(b->file), "{\"version\":2,"));
+    stop(b);
+}
+
+/* FNV-1a. */
+static uint32_t hash_of(const char *text)
+{
+    uint32_t hash = 2166136261u;
+
+    while (*text) {
+        hash = (hash ^ (uint8_t)*text++) * 16777619u;
+    }
+    return hash;
+}
+
+static void add_members(json_t *object, const char *where, uint32_t *sum)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach(object, name, value)
+    {
+        char place[256];
+
+        (void)snprintf(place, sizeof(place), "%s.%s", where, name);
+        *sum += hash_of(place); /* in whatever order */
+        add_members(value, place, sum);
+    }
+}
+
+#define MEMBERS 0x1bf4a125u
+
+/* A vblkd that does not know all of them must be told so by the version. */
+static void members_of_this_version_are_these(void **state)
+{
+    struct disk_record record = record_of("vda");
+    char *row = state_table_row(&record, NULL);
+    json_t *object = json_loads(row, 0, NULL);
+    uint32_t sum = 0;
+
+    (void)state;
+    add_members(object, "", &sum);
+    if (sum != MEMBERS) {
+        print_error(
+            "there are other members than there were, with the sum 0x%08x: raise STATE_VERSION "
+            "unless that was done since the last release, say there what is new, and put the "
+            "sum here\n",
+            (unsigned)sum);
+    }
+    assert_int_equal(sum, MEMBERS);
+    json_decref(object);
+    json_memory_free(row);
 }
 
 #define bench_test(test) cmocka_unit_test_setup_teardown(test, bench_start, bench_stop)
@@ -697,6 +802,9 @@ int main(void)
         bench_test(twins_are_refused),
         bench_test(settings_that_an_old_file_lacks_have_their_defaults),
         bench_test(newer_files_are_refused_and_stay),
+        bench_test(members_that_nobody_knows_are_told_from_damage),
+        bench_test(table_of_an_older_version_is_kept_once),
+        cmocka_unit_test(members_of_this_version_are_these),
     };
 
     return unit_run(tests);
