@@ -123,6 +123,7 @@ static json_t *base_json(const struct disk *disk, const char *state, const char 
     set(object, "warnings", info ? disk_warnings(config->image.path, info) : json_array());
     set_shape(object, "size", size, is_shape_known(disk, info));
     set(object, "readonly", json_boolean(config->readonly));
+    set(object, "no_persist", json_boolean(config->no_persist));
     set(object, "socket", call_text(config->socket));
     set(object, "client", client_json(info));
     set_integer(object, "queues", (uint64_t)config->queues);

@@ -17,6 +17,7 @@ const struct param disk_params[] = {
     {"readonly", PARAM_BOOL, MEMBER(readonly), .help = "the guest cannot write"},
     {"incoming", PARAM_BOOL, MEMBER(incoming),
      .help = "its guest is migrated here: the image is locked when the first queue starts"},
+    {"no_persist", PARAM_BOOL, MEMBER(no_persist), .help = "it is gone when the daemon has ended"},
     {"serial", PARAM_STRING, TEXT(serial), .help = "serial number, up to 20 bytes",
      .otherwise = "made of the name"},
     {"queues", PARAM_INTEGER, MEMBER(queues), .value = 16, .min = 1, .max = BLK_MAX_QUEUES,

@@ -29,6 +29,7 @@ struct disk_config {
     bool readonly;
     bool emulate_512;    /* logical blocks of 512 bytes, whatever the image takes */
     bool incoming;       /* and while its guest is elsewhere */
+    bool no_persist;     /* it is in no state file */
     char geometry[16];   /* "": guessed when it is added */
     char as_shown[1024]; /* disk_pin.h, "": as this host has it */
     char discard[4];

@@ -8,7 +8,7 @@
 
 static bool belongs(const struct disk *disk)
 {
-    return disk->is_kept && !disk->is_removing;
+    return disk->is_kept && !disk->is_removing && !disk->record.config.no_persist;
 }
 
 static size_t count_rows(const struct registry *registry)

@@ -100,3 +100,52 @@ mount_late() {
     [ "$(capacity_of vdc)" -eq 2097152 ]
     [ "$(capacity_of vdd)" -eq 0 ]
 }
+
+@test "state: a disk with --no-persist is in no state file, is shown as such, and is gone after a restart" {
+    start_vblkd
+    vblkctl add vda null:1G
+    vblkctl add vdb null:1G --no-persist
+    [ "$(field vda no_persist)" = False ]
+    [ "$(field vdb no_persist)" = True ]
+    run vblkctl show vdb
+    [[ "$output" =~ "no persist:"\ +yes ]]
+    run vblkctl set vdb no-persist=off
+    [ "$status" -eq 2 ]
+    run grep -c vdb "$E2E_DIR/state/disks.json"
+    [ "$output" = 0 ]
+    vblkctl set vdb poll-us=0
+    vblkctl stop vdb
+    vblkctl start vdb
+    kill_vblkd
+    start_vblkd
+    state_is vda running
+    run vblkctl show vdb
+    [ "$status" -eq 1 ]
+    vblkctl add vdb null:1G --no-persist
+    stop_vblkd
+    start_vblkd
+    state_is vda running
+    run vblkctl show vdb
+    [ "$status" -eq 1 ]
+}
+
+@test "state: a file of another version is refused with what to do, and stays as it is" {
+    local file=$E2E_DIR/state/disks.json before
+
+    start_vblkd
+    vblkctl add vda null:1G
+    stop_vblkd
+    before=$(sed 's/"version":2/"version":3/' "$file")
+    echo "$before" >"$file"
+    run timeout 20 "$VBLKD" --control "$E2E_DIR/control" --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"was written by a newer vblkd: it has version 3, and this one knows none after 2; start that one"* ]]
+    [ "$(cat "$file")" = "$before" ]
+    # As of the version before, which has none of the new members.
+    sed -i 's/"version":3/"version":1/; s/"no_persist":false,//' "$file"
+    start_vblkd
+    state_is vda running
+    vblkctl add vdb null:1G
+    grep -q '"version":1' "$file.1"
+    grep -q '"version":2' "$file"
+}
