@@ -28,6 +28,7 @@ enum message_kind {
     RING_ENABLE,
     RING_DISABLE,
     RING_STOP,
+    RING_SUSPEND,
     RESET,
     DISCONNECT,
 };
@@ -35,7 +36,7 @@ enum message_kind {
 static const char *const names[] = {"connects", "features", "in-flight log", "memory goes",
                                     "memory",   "size",     "base",          "addresses",
                                     "call",     "kick",     "enable",        "disable",
-                                    "stop",     "reset",    "disconnects"};
+                                    "stop",     "suspend",  "reset",         "disconnects"};
 
 struct frontend_message {
     enum message_kind kind;
@@ -173,8 +174,10 @@ static void say_anything(void)
     switch (sim_draw(8)) {
     case 0:
     case 1:
-    case 2:
         say(RING_STOP, ring);
+        break;
+    case 2:
+        say(RING_SUSPEND, ring);
         break;
     case 3:
         say(RING_DISABLE, ring);
@@ -321,12 +324,13 @@ static void wait_for(void (*done)(struct drain *drain), enum pause_reason reason
     device_pause(process_device, reason, &own.drain);
 }
 
-static void wait_for_ring(void (*done)(struct drain *drain), unsigned index)
+static void wait_for_ring(void (*done)(struct drain *drain), unsigned index,
+                          void (*pause)(struct device *dev, unsigned index, struct drain *drain))
 {
     own.drain = (struct drain){.done = done};
     own.is_waiting = true;
     ring_drained = index;
-    device_ring_pause(process_device, index, &own.drain);
+    pause(process_device, index, &own.drain);
 }
 
 static void hand_in_log(void)
@@ -346,6 +350,16 @@ static uint32_t base_to_tell(unsigned index)
     return is_guess && sim_once_in(2) ? guest_used_base(index) : own.ring[index].base;
 }
 
+/* The last part: the ring starts. */
+static int kick_ring(unsigned index, struct err *err)
+{
+    int ret = device_ring_set_kick(process_device, index, guest_kick_fd(index), err);
+
+    own.ring[index].runs = true;
+    sim.retried += process_device->queue[index].ring.held_count;
+    return ret;
+}
+
 static int tell_ring(enum message_kind kind, unsigned index, struct err *err)
 {
     struct ring_addr addr = guest_addr(index);
@@ -361,8 +375,7 @@ static int tell_ring(enum message_kind kind, unsigned index, struct err *err)
     case RING_CALL:
         return device_ring_set_call(process_device, index, guest_call_fd(index), err);
     case RING_KICK:
-        own.ring[index].runs = true;
-        return device_ring_set_kick(process_device, index, guest_kick_fd(index), err);
+        return kick_ring(index, err);
     case RING_ENABLE:
     default:
         own.ring[index].is_enabled = true;
@@ -406,10 +419,13 @@ static void send_message(struct frontend_message message)
         memory_comes();
         break;
     case RING_DISABLE:
-        wait_for_ring(on_ring_disabled, message.ring);
+        wait_for_ring(on_ring_disabled, message.ring, device_ring_pause);
         break;
     case RING_STOP:
-        wait_for_ring(on_ring_stopped, message.ring);
+        wait_for_ring(on_ring_stopped, message.ring, device_ring_pause);
+        break;
+    case RING_SUSPEND:
+        wait_for_ring(on_ring_stopped, message.ring, device_ring_suspend);
         break;
     case RESET:
         wait_for(on_reset, PAUSE_MESSAGE);
@@ -429,7 +445,8 @@ static void send_message(struct frontend_message message)
 static bool is_fenced(void)
 {
     enum message_kind kind = own.at < own.count ? own.todo[own.at].kind : CONNECT;
-    bool is_promise = kind == RING_STOP || kind == RESET || kind == DISCONNECT;
+    bool is_promise =
+        kind == RING_STOP || kind == RING_SUSPEND || kind == RESET || kind == DISCONNECT;
 
     return is_promise && image_has_orphans() && !(sim.spoil && sim.spoil->has_no_fence);
 }

@@ -36,6 +36,24 @@ void process_reset(void)
     process_died();
 }
 
+/* What was done, of all processes. */
+static void sum_stats(void)
+{
+    const struct lanes *lanes = &process_device->lanes;
+
+    stats_add(&sim.stats, &lanes->past);
+    for (unsigned i = 0; i < lanes->count; i++) {
+        stats_add(&sim.stats, &lanes->lane[i]->stats);
+    }
+}
+
+void process_is_dying(void)
+{
+    if (process_device) {
+        sum_stats();
+    }
+}
+
 void process_died(void)
 {
     process_device = NULL;
@@ -129,7 +147,7 @@ static void change_limit(void)
 
     device_set_throttle(process_device, NULL);
     forget_limit();
-    rates.of[kind].average = kind < RATE_BPS ? 500 + sim_draw(5000) : 1000000 + sim_draw(4000000);
+    rates.of[kind].average = kind < RATE_BPS ? 10 + sim_draw(300) : 5000 + sim_draw(200000);
     if (!sim.is_ending && sim_once_in(2)) {
         sim_trace("control: a limit, of kind %u", kind);
         kernel_leave();
@@ -148,6 +166,15 @@ static void change_errors(void)
     policy.write = actions[sim_draw(3)];
     sim_trace("control: errors %u and %u", policy.read, policy.write);
     device_set_errors(process_device, &policy);
+}
+
+static void start_again(void)
+{
+    sim_trace("control: start");
+    for (unsigned i = 0; i < sim.config.queues; i++) {
+        sim.held += ring_waiting(&process_device->queue[i].ring);
+    }
+    (void)device_retry(process_device);
 }
 
 static void ask_control(void)
@@ -170,8 +197,7 @@ static void ask_control(void)
         device_set_batch(process_device, sim_draw(4));
         break;
     default:
-        sim_trace("control: start");
-        (void)device_retry(process_device);
+        start_again();
     }
 }
 
@@ -217,8 +243,7 @@ void process_step(unsigned which)
     } else if (may_open()) {
         open_image();
     } else if (sim.is_ending || (process_waits_for_start() && sim_once_in(4))) {
-        sim_trace("control: start");
-        (void)device_retry(process_device);
+        start_again();
     } else {
         ask_control();
     }
@@ -276,8 +301,10 @@ void process_end(void)
 {
     drain_all(PAUSE_EXIT);
     check_counters();
+    sum_stats();
     image_close(device_detach(process_device));
     device_set_throttle(process_device, NULL);
+    forget_limit();
     own.is_closed = false;
     device_close(process_device, on_closed, NULL);
     loop_finish(&own.loop);

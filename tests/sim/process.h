@@ -12,7 +12,8 @@ extern struct device *process_device;
 
 void process_reset(void);
 
-/* There is none: it was killed. */
+/* It is killed, and has been: there is none. */
+void process_is_dying(void);
 void process_died(void);
 
 /* Things that could be asked of it, or come to it, next. */

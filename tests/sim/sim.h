@@ -10,6 +10,7 @@
 #include <setjmp.h>
 
 #include "core/base/base.h"
+#include "core/base/stats.h"
 #include "core/device/device.h"
 
 /* ---- what the seed decides ---- */
@@ -58,9 +59,14 @@ struct sim {
     jmp_buf failed;
     char fault[256];
     unsigned events;
-    unsigned offers;   /* of the guest, that are left */
-    uint64_t requests; /* answered, of all runs */
+    unsigned offers; /* of the guest, that are left */
+
+    /* Of all runs. */
+    uint64_t requests; /* that were answered */
     uint64_t crashes;
+    uint64_t retried; /* requests that a ring began with, as its log had them */
+    uint64_t held;    /* requests that a person had to start again */
+    struct stats stats;
 };
 
 extern struct sim sim;

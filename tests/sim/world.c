@@ -114,7 +114,7 @@ static void draw_config(void)
     draw_rings(config);
     config->is_direct = sim_once_in(3);
     config->max_inflight = 1u << sim_draw(6);
-    config->error_permille = sim_draw(60);
+    config->error_permille = sim_draw(150);
     config->error_permille *= sim_once_in(2);
     config->holds_errors = sim_once_in(6);
     config->pace = 2 + sim_draw(12);
@@ -148,6 +148,7 @@ static void process_is_killed(void)
     sim.crashes++;
     is_meanwhile = false;
     crash_reset();
+    process_is_dying();
     image_orphan();
     kernel_kill();
     process_died();
