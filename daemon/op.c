@@ -313,6 +313,7 @@ static bool settings_changed(struct op *op)
         !settings_apply(&op->disk->record.config.settings, &op->request.change)) {
         return false;
     }
+    registry_group_learn(op->disk);
     registry_group_spread(op->disk);
     return op->disk->is_kept;
 }

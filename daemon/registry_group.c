@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/base/log.h"
+#include "core/device/limiter.h"
 #include "daemon/params.h"
 #include "daemon/protocol.h"
 #include "daemon/rate_params.h"
@@ -98,6 +99,16 @@ int registry_group_change(const struct disk *disk, struct settings *change, stru
     }
     change->rates = merged;
     return 0;
+}
+
+void registry_group_learn(struct disk *disk)
+{
+    struct settings *settings = &disk->record.config.settings;
+    struct rates rates;
+
+    if (is_group(settings->group) && limit_group_rates(settings->group, &rates)) {
+        settings->rates = rates;
+    }
 }
 
 void registry_group_spread(const struct disk *disk)

@@ -25,5 +25,11 @@ void registry_group_restore(const struct registry *registry, struct disk_config 
  */
 int registry_group_change(const struct disk *disk, struct settings *change, struct err *err);
 
+/*
+ * What holds for the disk's group is what its disks' threads have made of it by now: of several
+ * changes that were under way at once, answers may come in another order.
+ */
+void registry_group_learn(struct disk *disk);
+
 /* The disk's limits were set, and with them those of its group. */
 void registry_group_spread(const struct disk *disk);

@@ -365,6 +365,21 @@ void limit_rates(const struct limit_member *member, struct rates *rates)
     (void)pthread_mutex_unlock(&limiter->lock);
 }
 
+bool limit_group_rates(const char *group, struct rates *rates)
+{
+    struct limiter *limiter;
+
+    (void)pthread_mutex_lock(&groups_lock);
+    limiter = find_group(group);
+    if (limiter) {
+        (void)pthread_mutex_lock(&limiter->lock);
+        *rates = limiter->buckets.rates;
+        (void)pthread_mutex_unlock(&limiter->lock);
+    }
+    (void)pthread_mutex_unlock(&groups_lock);
+    return limiter != NULL;
+}
+
 /* All ask anew. */
 static void tell_members(struct limiter *limiter, const struct limit_member *setter)
 {

@@ -72,6 +72,9 @@ void limit_leave(struct limit_member *member);
 /* What holds now.  Nothing, of one that has not joined. */
 void limit_rates(const struct limit_member *member, struct rates *rates);
 
+/* The same of a group.  Returns false when nobody is in it. */
+bool limit_group_rates(const char *group, struct rates *rates);
+
 /*
  * From now on `to` holds, if `from` does; the others are told.  Returns false when it is something
  * else by now, and nothing was set.

@@ -10,6 +10,7 @@
 
 #include "core/base/chore.h"
 #include "core/block/image.h"
+#include "core/device/limiter.h"
 #include "daemon/disk_ask.h"
 #include "daemon/protocol.h"
 #include "daemon/registry_keep.h"
@@ -969,6 +970,38 @@ static void group_has_one_set_of_limits(void **state)
     end(b);
 }
 
+static void nobody_is_told(struct limit_member *member)
+{
+    (void)member;
+}
+
+/* The answer to the later of two changes was there first, so the one that is here is the older. */
+static void table_has_what_holds_for_a_group_and_not_what_was_told_last(void **state)
+{
+    struct bench *b = *state;
+    struct settings change = change_of("", PARAM_ABSENT);
+    static struct limit_member other;
+    struct rates from, to;
+    struct disk *disk;
+
+    start_registry(b, 60000);
+    disk = add_to_group(b, "a", "g", 100);
+    assert_int_equal(limit_join(&other, "g", &(struct rates){0}, nobody_is_told, NULL), 0);
+    limit_rates(&other, &from);
+    to = from;
+    to.of[RATE_IOPS].average = 300;
+    assert_true(limit_set(&other, &from, &to, now_ns()));
+    disk->record.config.settings.rates.of[RATE_IOPS].average = 200;
+    disk->record.config.settings.poll_us = 1;
+    change.poll_us = 9;
+    assert_int_equal(disk_set(disk, &change, on_done, b, NULL), 0);
+    assert_int_equal(wait_done(b), 0);
+    assert_int_equal(iops_of(disk), 300);
+    limit_leave(&other);
+    begin_end(b);
+    end(b);
+}
+
 static void disk_that_joins_changes_no_limits(void **state)
 {
     struct bench *b = *state;
@@ -1241,6 +1274,7 @@ int main(void)
         bench_test(remove_that_ends_then_is_kept),
         bench_test(set_that_ends_then_is_kept),
         bench_test(group_has_one_set_of_limits),
+        bench_test(table_has_what_holds_for_a_group_and_not_what_was_told_last),
         bench_test(disk_that_joins_changes_no_limits),
         bench_test(directory_that_a_disk_has_not_found_is_left_alone_by_control),
         bench_test(what_a_guest_says_of_its_cache_is_kept),
