@@ -44,6 +44,10 @@ check_PROGRAMS += tests/frontend-hold
 tests_frontend_hold_SOURCES = tests/e2e/frontend_hold.c
 tests_frontend_hold_LDADD = $(FRONTEND_LDADD)
 
+# Kills under load: by hand, by scripts/check, by soak.bats.
+dist_noinst_SCRIPTS = tests/soak tests/soaking/deeds.py tests/soaking/loads.py tests/soaking/world.py \
+	tests/e2e/scattered_fs.py
+
 # A driver over the project's own front-end, without a guest: tests/e2e/client.bats.
 check_PROGRAMS += tests/client-load
 tests_client_load_SOURCES = tests/e2e/client_load.c

@@ -167,4 +167,5 @@ def main():
     fs.serve()
 
 
-main()
+if __name__ == "__main__":
+    main()
