@@ -23,6 +23,7 @@
 #include "daemon/paths.h"
 #include "daemon/sandbox.h"
 #include "daemon/signals.h"
+#include "transports/vhost_user.h"
 
 #define EXIT_USAGE 2
 
@@ -35,7 +36,7 @@ struct options {
     enum sandbox_mode sandbox;
 };
 
-/* One list for parsing and for --help. */
+/* One list for parsing and for --help, which has nothing of those for tests. */
 static const struct {
     struct option option;
     const char *arg;
@@ -56,6 +57,7 @@ static const struct {
     {{"sandbox", required_argument, NULL, 'x'},
      "MODE",
      "on, off, or auto: what this machine has of it [auto]"},
+    {{"debug-no-recovery", no_argument, NULL, 'D'}, NULL, NULL},
     {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
     {{"help", no_argument, NULL, 'h'}, NULL, "print this and end"},
 };
@@ -67,6 +69,9 @@ static void print_help(void)
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++) {
         char left[40];
 
+        if (!table[i].help) {
+            continue;
+        }
         (void)snprintf(left, sizeof(left), "--%s%s%s", table[i].option.name,
                        table[i].arg ? " " : "", table[i].arg ? table[i].arg : "");
         printf("  %-20s  %s\n", left, table[i].help);
@@ -149,6 +154,9 @@ static int read_option(struct options *options, int letter, const char *value)
             log_plain("vblkd: --sandbox: \"%s\" is none of on, off, auto", value);
             return hint();
         }
+        break;
+    case 'D':
+        vhost_user_debug_no_recovery();
         break;
     case 'V':
         printf("vblkd %s\n", PACKAGE_VERSION);

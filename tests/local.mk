@@ -46,7 +46,7 @@ tests_frontend_hold_LDADD = $(FRONTEND_LDADD)
 
 # Kills under load: by hand, by scripts/check, by soak.bats.
 dist_noinst_SCRIPTS = tests/soak tests/soaking/deeds.py tests/soaking/loads.py tests/soaking/world.py \
-	tests/e2e/scattered_fs.py
+	tests/e2e/scattered_fs.py tests/e2e/soak.bats
 
 # A driver over the project's own front-end, without a guest: tests/e2e/client.bats.
 check_PROGRAMS += tests/client-load

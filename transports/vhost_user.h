@@ -56,6 +56,12 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
                      const struct vhost_user_opts *opts, struct err *err);
 
 /*
+ * For tests of the tests: front-ends' logs of requests in flight are taken and ignored, by all
+ * disks of this process.  Thread: control, before there are disks.
+ */
+void vhost_user_debug_no_recovery(void);
+
+/*
  * Is the listening socket where it was made?  Returns 0; 1: it had gone and was made anew, and
  * whoever is connected stays; -errno: as unix_listener_mend.
  */

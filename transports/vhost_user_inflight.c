@@ -15,7 +15,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "transports/vhost_user.h"
 #include "transports/vhost_user_msgs.h"
+
+/* Set before there are threads. */
+static bool is_recovery_off;
+
+void vhost_user_debug_no_recovery(void)
+{
+    is_recovery_off = true;
+    log_warn("vhost-user: logs of requests in flight are ignored, as --debug-no-recovery says: "
+             "what is in flight when this daemon comes or goes may be lost");
+}
 
 /* A file of zeroes, of a size that nobody takes away.  Returns an fd, or -errno. */
 static int make_log(uint64_t bytes)
@@ -92,6 +103,9 @@ enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *ms
                         "what came is %s; a log must be a memfd, or a file on tmpfs "
                         "or a local file system",
                         foreign->what);
+    }
+    if (is_recovery_off) {
+        return VU_DONE;
     }
     if (device_rings_running(session->dev) > 0 && !vu_has_enabled_ring(session->dev)) {
         return vu_wait_for_device(session, vu_set_all_up_anew);
