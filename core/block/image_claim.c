@@ -5,12 +5,14 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "core/base/file_lock.h"
+#include "core/block/image_holder.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_loop.h"
 #include "core/base/sysfs.h"
@@ -172,6 +174,83 @@ int image_claim_open(struct image_claim *claim, int fd, const struct image_use *
     return ret;
 }
 
+/* ---- who has claimed it ---- */
+
+/* All who use a device lock the node that the kernel made, by whichever they have opened it. */
+static bool find_claimer(const char *path, dev_t dev, struct holder *holder)
+{
+    const struct lock_span any = {.len = 0};
+    char node[PATH_MAX];
+    int fd = image_loop_open(find_node(dev, node, sizeof(node)) ? node : path);
+    bool is_found = fd >= 0 && holder_find(fd, &any, holder);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return is_found;
+}
+
+/* Spaces and the like stand in octal. */
+static void decode_octal(char *text)
+{
+    char *to = text;
+
+    while (*text) {
+        if (text[0] == '\\' && text[1] && text[2] && text[3]) {
+            const char digits[] = {text[1], text[2], text[3], '\0'};
+
+            *to++ = (char)strtoul(digits, NULL, 8);
+            text += 4;
+        } else {
+            *to++ = *text++;
+        }
+    }
+    *to = '\0';
+}
+
+/* Source: proc_pid_mountinfo(5): number, parent, device, root, mount point. */
+static bool find_mount(dev_t dev, char point[PATH_MAX])
+{
+    FILE *file = fopen("/proc/self/mountinfo", "re");
+    unsigned major_number, minor_number;
+    char *line = NULL;
+    size_t size = 0;
+    bool is_found = false;
+
+    while (file && !is_found && getline(&line, &size, file) > 0) {
+        is_found =
+            sscanf(line, "%*u %*u %u:%u %*s %4095s", &major_number, &minor_number, /* NOLINT */
+                   point) == 3 &&
+            makedev(major_number, minor_number) == dev;
+    }
+    free(line);
+    if (file) {
+        (void)fclose(file); /* it was read */
+    }
+    decode_octal(is_found ? point : strcpy(point, ""));
+    return is_found;
+}
+
+void image_claim_hint(const char *path, struct err *err)
+{
+    char point[PATH_MAX];
+    char who[HOLDER_BYTES];
+    struct holder holder;
+    struct stat st;
+
+    if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode)) {
+        return;
+    }
+    if (find_mount(st.st_rdev, point)) { /* beside which a disk may only read it */
+        err_hint(err, "it is mounted on %s", point);
+    } else if (find_claimer(path, st.st_rdev, &holder)) {
+        image_holder_say(&holder, who);
+        err_hint(err, "it is in use by %s", who);
+    } else {
+        err_hint(err, "the device is mounted, or claimed by another driver or program");
+    }
+}
+
 /* Another one that tries is no reason. */
 int image_claim_try(const char *path, struct err *err)
 {
@@ -184,7 +263,7 @@ int image_claim_try(const char *path, struct err *err)
     if (fd < 0) {
         int ret = err_set(err, -errno, "cannot claim image %s", path);
 
-        err_hint(err, "the device is mounted, claimed by another driver, or another disk's alone");
+        image_claim_hint(path, err);
         return ret;
     }
     close(fd);

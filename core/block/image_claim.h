@@ -34,4 +34,7 @@ int image_claim_open(struct image_claim *claim, int fd, const struct image_use *
  */
 int image_claim_try(const char *path, struct err *err);
 
+/* The device could not be claimed (EBUSY): append who has it, as far as that can be seen. */
+void image_claim_hint(const char *path, struct err *err);
+
 void image_claim_close(struct image_claim *claim);

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/block/image_claim.h"
+
 void image_refusal_option(const struct image_opts *opts, struct err *err, const char *option)
 {
     err_hint(err, opts->is_new ? "use %s" : "or remove the disk, and add it again with %s", option);
@@ -90,7 +92,7 @@ int image_refusal_open(int code, const struct image_opts *opts, struct err *err)
         image_refusal_option(opts, err, "--readonly");
         break;
     case -EBUSY:
-        err_hint(err, "the device is mounted or claimed by another driver");
+        image_claim_hint(opts->path, err);
         break;
     default:
         break;

@@ -109,7 +109,11 @@ node() {
     two=$(node two "$device")
     vblkctl add vda "$device"
     refused "image $one lies on $device, which is in use" add vdb "$one" --readonly
-    refused "claimed by another driver" add vdb "$one"
+    refused "it is in use by vda, a disk of this vblkd" add vdb "$one"
+    refused "it is in use by vda, a disk of this vblkd" add vdb "$device" --length 512K
+    vblkctl add vdc --empty
+    refused "it is in use by vda, a disk of this vblkd" insert vdc "$device"
+    vblkctl remove vdc
     vblkctl remove vda
     vblkctl add vda "$one"
     refused "image $two lies on $device, which is in use" add vdb "$two" --readonly
@@ -120,6 +124,29 @@ node() {
     refused "image $two lies on $device, which is in use" add vdb "$two"
     vblkctl add vdb "$device" --readonly
     vblkctl add vdc "$two" --readonly
+}
+
+@test "who has claimed a device is named, a disk, another vblkd or a mount" {
+    local device
+
+    need_tools mkfs.ext4
+    image vda 8M
+    mkfs.ext4 -q -F "$E2E_DIR/vda.img"
+    device=$(loop vda)
+    mkdir "$E2E_DIR/a mount"
+    mount "$device" "$E2E_DIR/a mount" || skip "cannot mount here"
+    run vblkctl add vda "$device"
+    umount "$E2E_DIR/a mount"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"it is mounted on $E2E_DIR/a mount"* ]]
+    vblkctl add vda "$device"
+    process_start other "$VBLKD" --control "$E2E_DIR/other" --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/other-state"
+    wait_until 20 "$VBLKCTL" --control "$E2E_DIR/other" ping
+    run "$VBLKCTL" --control "$E2E_DIR/other" add vdb "$device"
+    process_signal other TERM
+    wait_until 20 process_ended other
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"it is in use by vblkd (pid $(cat "$E2E_DIR/vblkd.pid"))"* ]]
 }
 
 @test "a loop device and its file are one image" {
