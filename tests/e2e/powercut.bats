@@ -111,3 +111,28 @@ check_disk() {
     done
     POINTS=1000 check_disk vdb --lost
 }
+
+# written DISK: by a driver that never flushes.
+written() {
+    # shellcheck disable=SC2154 # e2e.bash sets it
+    without_bats timeout "$(deadline 30)" "$top_builddir/vblkbench" "$(socket_of "$1")" --allow-write \
+        --rw randwrite --bs 4k --iodepth 8 --queues 2 --runtime 0.3
+}
+
+@test "what was not flushed is stable when the disk is stopped or removed, or ends with its daemon" {
+    local disk
+
+    start_vblkd
+    add_disk vda 16M --cache writeback --threads 2
+    add_disk vdb 16M --cache none --threads 2
+    add_disk vdc 16M --cache writeback --threads 2
+    for disk in vda vdb vdc; do
+        written "$disk"
+    done
+    vblkctl stop vda
+    vblkctl remove vdb
+    stop_vblkd
+    for disk in vda vdb vdc; do
+        "$E2E_TESTS/e2e/powercut.py" closed "$VBLKD_IO_LOG/$disk.iolog" >&3
+    done
+}

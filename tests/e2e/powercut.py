@@ -4,6 +4,7 @@
 follow CONSOLE DIR         append to DIR/DISK.iolog what the guest says on its console, as a note:
                            "synced DISK FILE MD5", "renamed DISK FILE NUMBER"; until it is ended
 notes LOG                  how many there are
+closed LOG                 whether nothing was left that was not stable when the image was closed
 check LOG IMAGE POINTS SEED [--lost]
                            IMAGE as it was before the log; of so many points of the log, look at the
                            image as a power cut at that moment might leave it
@@ -28,7 +29,7 @@ import time
 
 RECORD = struct.Struct("<QIHHQQQqQQ")
 MAGIC = 0x676F6C6B6C62766F
-BEGIN, END, NOTE = 1, 2, 6
+BEGIN, END, CLOSE, NOTE = 1, 2, 3, 6
 WRITE, FLUSH, DISCARD, ZERO = 1, 2, 3, 4
 FUA = 1
 SECTOR = 512
@@ -52,7 +53,7 @@ class Log:
     def __init__(self, path):
         with open(path, "rb") as file:
             log = memoryview(file.read())
-        self.writes, self.flushes, self.notes = [], [], []
+        self.writes, self.flushes, self.notes, self.closed = [], [], [], []
         self.count = 0
         opened = {}
         at = 0
@@ -69,6 +70,8 @@ class Log:
                     self.writes.append(opened[ident])
             elif kind == END:
                 self.end(opened.pop(ident), result)
+            elif kind == CLOSE:
+                self.closed.append(self.count)
             elif kind == NOTE:
                 self.notes.append((self.count, bytes(data).decode().split()))
 
@@ -229,6 +232,15 @@ def check(log_path, image, count, seed, lost=None):
     return 0 if bool(faults) == bool(lost) else 1
 
 
+def check_closed(log_path):
+    log = Log(log_path)
+    last = log.closed[-1]
+    flushed = log.flushed(last)
+    left = [op for op in log.writes if not op.is_stable(last, flushed)]
+    print(f"# {log_path}: {len(log.writes)} writes, {len(log.flushes)} flushes, {len(left)} not stable")
+    return 1 if left or not log.writes else 0
+
+
 def put_note(folder, line):
     words = line.split()
     if len(words) == 4 and words[0] in ("synced", "renamed"):
@@ -254,6 +266,8 @@ def follow(console, folder):
 def main(verb, *arguments):
     if verb == "follow":
         follow(*arguments)
+    if verb == "closed":
+        return check_closed(*arguments)
     if verb == "notes":
         print(len(Log(*arguments).notes))
         return 0
