@@ -6,6 +6,7 @@
  * Plain values.  Thread: control.
  */
 
+#include "core/base/stats.h"
 #include "daemon/disk_config.h"
 #include "daemon/disk_opened.h"
 #include "daemon/disk_pin.h"
@@ -27,6 +28,7 @@ struct disk_record {
     int64_t zeroes;          /* enum blk_zeroes */
     struct disk_shown shown; /* of a version without it, 0 */
     struct disk_opened opened;
+    struct stats counters; /* as of the last end in order, see disk_counters.h */
 };
 
 /* How many files it has open when it is there, at least, and without a guest. */

@@ -17,7 +17,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_medium.c daemon/disk_medium.h \
 	daemon/disk_opened.c daemon/disk_opened.h \
 	daemon/disk_params.c daemon/disk_params.h \
-	daemon/disk_pin.c daemon/disk_pin.h \
+	daemon/disk_pin.c daemon/disk_pin.h daemon/disk_counters.c daemon/disk_counters.h \
 	daemon/disk_record.c daemon/disk_record.h \
 	daemon/disk_socket.c daemon/disk_socket.h \
 	daemon/disk_warnings.c daemon/disk_warnings.h \

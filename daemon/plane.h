@@ -77,6 +77,7 @@ struct plane_opts {
     struct plane_geometry geometry; /* 0: as the image has it; of discards and zeroes the most */
     struct image_id image_id;       /* restored: of the image that it had open last */
     uint64_t fence;                 /* see disk_fence.h; 0: it has none */
+    struct stats counters;          /* the same: to begin with */
     struct settings settings;       /* to begin with */
     char serial[BLK_SERIAL_BYTES + 1];
     unsigned queues;
@@ -446,7 +447,8 @@ struct plane {
     struct plane_limits limits;
     struct image_opening *image_opening; /* wanted, under way; NULL: none is.  START, OPEN wait */
     struct plane_start start;
-    struct err refusal; /* why nothing came of the opening, until its image is closed */
+    struct err refusal;    /* why nothing came of the opening, until its image is closed */
+    struct stats counters; /* when its device was closed */
 };
 
 const char *plane_state_name(enum plane_state state);

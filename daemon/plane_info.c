@@ -99,6 +99,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
     (void)snprintf(info->reason, sizeof(info->reason), "%s", reason_of(plane));
     add_progress(plane, info);
     if (plane->state == PLANE_OPENING || plane->state == PLANE_GONE) {
+        info->device.stats = plane->counters;
         return; /* there is no device */
     }
     plane_cpus_look(plane, info->cpus_elsewhere);

@@ -112,6 +112,7 @@ static void on_device_closed(void *arg)
 static void on_remove_closed(struct plane *plane)
 {
     plane_limits_end(plane);
+    device_stats(plane->dev, &plane->counters);
     device_close(plane->dev, on_device_closed, plane);
 }
 

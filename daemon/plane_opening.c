@@ -190,6 +190,7 @@ void plane_opening_restore(struct plane *plane, struct plane_request *request)
     if (plane_init_device(plane, NULL, &request->err) < 0) {
         plane_state_gone(plane);
     } else {
+        device_count_from(plane->dev, &plane->opts.counters);
         begin_restored(plane);
     }
     if (plane->image_opening) {

@@ -8,6 +8,7 @@
 
 #include "core/base/log.h"
 #include "daemon/disk_ask.h"
+#include "daemon/disk_counters.h"
 #include "daemon/disk_fence.h"
 #include "daemon/limits.h"
 #include "daemon/op.h"
@@ -204,6 +205,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
             .zeroes = (enum blk_zeroes)record->zeroes,
             .shown = disk_shown_to_blk(&record->shown),
         };
+        opts.counters = record->counters;
         opts.image_id = disk_opened_id(&record->opened, disk->registry->boot);
     }
     return opts;
@@ -346,9 +348,27 @@ static void disk_ending(struct registry *registry, const struct err *err)
     check_stopped(registry);
 }
 
+/* Nobody waits for them: if they cannot be written, those of the end before are there. */
+static void keep_counters(struct disk *disk, const struct stats *stats)
+{
+    struct stats kept;
+
+    disk_counters_keep(&kept, stats);
+    if (memcmp(&kept, &disk->record.counters, sizeof(kept)) != 0) {
+        disk->record.counters = kept;
+        free(disk->row);
+        disk->row = NULL;
+        keeper_change(&disk->registry->keeper);
+    }
+}
+
 /* One whose thread has gone has ended, whether that was told here already or not. */
 static void on_disk_ending(struct op *op)
 {
+    if (op->request.verb == PLANE_REMOVE && op->request.info.state == PLANE_GONE &&
+        op->disk->is_kept) {
+        keep_counters(op->disk, &op->request.info.device.stats);
+    }
     if (op->err.code == -ENODEV) {
         op->err.code = 0;
     }

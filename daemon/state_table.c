@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/virtio/blk_opts.h"
+#include "daemon/disk_counters.h"
 #include "daemon/disk_limits.h"
 #include "daemon/json_memory.h"
 #include "daemon/params.h"
@@ -64,6 +65,8 @@ static const struct param record_params[] = {
     {"shown", .type = PARAM_OBJECT, .offset = offsetof(struct disk_record, shown),
      .members = disk_shown_params},
     {"opened", .type = PARAM_OBJECT, .members = opened_params},
+    {"counters", .type = PARAM_OBJECT, .offset = offsetof(struct disk_record, counters),
+     .members = disk_counters_params},
     {NULL},
 };
 

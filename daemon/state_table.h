@@ -12,7 +12,7 @@
 /*
  * Raised once between two releases where a member is added or removed, or means something else: a
  * vblkd that does not know it is to say so, and not to call the file damaged.  Files of each
- * version from 1 on are read.  Since 2: config.no_persist.
+ * version from 1 on are read.  Since 2: config.no_persist, counters.
  */
 #define STATE_VERSION 2
 

@@ -146,6 +146,13 @@ void device_stats(struct device *dev, struct stats *stats)
     device_unpark(dev);
 }
 
+void device_count_from(struct device *dev, const struct stats *stats)
+{
+    device_park(dev);
+    dev->lanes.past = *stats;
+    device_unpark(dev);
+}
+
 void device_drain_cancel(struct device *dev, struct drain *drain)
 {
     device_park(dev);

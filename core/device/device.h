@@ -147,6 +147,9 @@ uint32_t device_logical_block(const struct device *dev); /* bytes */
 /* Of all threads together, from the beginning. */
 void device_stats(struct device *dev, struct stats *stats);
 
+/* What was counted before, by another daemon: it has no requests yet. */
+void device_count_from(struct device *dev, const struct stats *stats);
+
 /* As the defaults until then. */
 void device_set_poll(struct device *dev, const struct device_poll *poll);
 

@@ -149,3 +149,35 @@ mount_late() {
     grep -q '"version":1' "$file.1"
     grep -q '"version":2' "$file"
 }
+
+@test "state: counters and limits outlast an end in order; after a kill they go on from the last one" {
+    start_vblkd
+    vblkctl add vda null:1G --iops 100000
+    vblkctl add vdb null:1G
+    hold vda
+    wait_until 10 is_answered
+    vblkctl set vda bps=1G
+    [ "$(stat_of vda requests.write.requests requests.write.bytes)" = "1 4096" ]
+    stop_vblkd
+    process_signal hold TERM
+    wait_until 10 process_ended hold
+    start_vblkd
+    [ "$(stat_of vda requests.write.requests requests.write.bytes inflight)" = "1 4096 0" ]
+    [ "$(field vda iops bps)" = "100000 1073741824" ]
+    hold vda
+    wait_until 10 is_answered
+    [ "$(stat_of vda requests.write.requests)" -eq 2 ]
+    [ "$(stat_of vdb requests.write.requests)" -eq 0 ]
+    vblkctl set vda bps=2G
+    kill_vblkd
+    start_vblkd
+    [ "$(stat_of vda requests.write.requests)" -eq 1 ]
+    [ "$(field vda iops bps)" = "100000 2147483648" ]
+    process_signal hold KILL
+    wait_until 10 process_ended hold
+    vblkctl remove vda --force
+    vblkctl add vda null:1G
+    stop_vblkd
+    start_vblkd
+    [ "$(stat_of vda requests.write.requests)" -eq 0 ]
+}
