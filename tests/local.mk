@@ -40,7 +40,9 @@ tests_discard_load_SOURCES = tests/bench/discard_load.c
 tests_discard_load_LDADD = $(FRONTEND_LDADD)
 
 # A front-end that stays, with requests under way: tests/e2e/control.bats.
-check_PROGRAMS += tests/frontend-hold
+check_PROGRAMS += tests/frontend-fence tests/frontend-hold
+tests_frontend_fence_SOURCES = tests/e2e/frontend_fence.c
+tests_frontend_fence_LDADD = $(FRONTEND_LDADD)
 tests_frontend_hold_SOURCES = tests/e2e/frontend_hold.c
 tests_frontend_hold_LDADD = $(FRONTEND_LDADD)
 
@@ -465,7 +467,7 @@ EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.ba
 TESTS += tests/docs.sh tests/layers.sh tests/scripts.sh
 EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-input.bats \
 	tests/e2e/batches.bats tests/e2e/bench.bats tests/e2e/client.bats \
-	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats tests/e2e/places.bats \
+	tests/e2e/cache.bats tests/e2e/control.bats tests/e2e/shown.bats tests/e2e/share.bats tests/e2e/devices.bats tests/e2e/discard.bats tests/e2e/fence.bats tests/e2e/formats.bats tests/e2e/uml.bats tests/e2e/log.bats tests/e2e/threads.bats tests/e2e/places.bats \
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
 	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/resize.bats tests/e2e/sandbox.bats tests/e2e/sectors.bats tests/e2e/steered.bats
 EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """slow_fs.py DIR SIZE ORDERS: mount a file system on the empty directory DIR with one file in it,
 "disk", of SIZE bytes, that can be told not to answer.  A request is held back while ORDERS has a
-file of its name (open, create, fsync, getattr, setattr, flush, write, fallocate), and an fsync fails with EIO while
+file of its name (open, create, fsync, getattr, setattr, flush, read, write, fallocate); the next one alone where the
+name has "one-" before it, while there is the file of "kept-" then.  An fsync fails with EIO while
 there is one called fail, or once if it is called fail-once; no file can become longer while there is
-one called full, and none has a link count other than 0 while there is one called nolinks.  Prints
+one called full, and none has a link count other than 0 while there is one called nolinks.  With one
+called async when it is mounted, direct I/O is asynchronous, and with nolocks there are no locks.  Prints
 "ready" when it is mounted, "held REQUEST" when one is held back, "deleted NAME", "fallocate OFFSET SIZE"; unmounts and ends on
 SIGTERM.
 Source: Linux, include/uapi/linux/fuse.h."""
@@ -18,13 +20,14 @@ import struct
 import sys
 
 LOOKUP, FORGET, GETATTR, SETATTR, UNLINK, OPEN, READ, WRITE, STATFS, RELEASE, FSYNC, FLUSH, INIT, \
-    ACCESS, CREATE, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = \
-    1, 2, 3, 4, 10, 14, 15, 16, 17, 18, 20, 25, 26, 34, 35, 36, 38, 42, 43
-NAMES = {OPEN: "open", CREATE: "create", GETATTR: "getattr", WRITE: "write", FSYNC: "fsync", FLUSH: "flush",
+    GETLK, SETLK, SETLKW, ACCESS, CREATE, INTERRUPT, DESTROY, BATCH_FORGET, FALLOCATE = \
+    1, 2, 3, 4, 10, 14, 15, 16, 17, 18, 20, 25, 26, 31, 32, 33, 34, 35, 36, 38, 42, 43
+NAMES = {OPEN: "open", CREATE: "create", GETATTR: "getattr", READ: "read", WRITE: "write", FSYNC: "fsync", FLUSH: "flush",
          FALLOCATE: "fallocate", SETATTR: "setattr"}
 ROOT, DISK = 1, 2
 HEADER = struct.Struct("<IIQQIIIHH")
 FATTR_SIZE = 1 << 3
+POSIX_LOCKS, ASYNC_DIO = 1 << 1, 1 << 15
 MNT_DETACH = 2
 
 
@@ -52,6 +55,14 @@ class FileSystem:
         if is_ordered:
             os.unlink(os.path.join(self.orders, name))
         return is_ordered
+
+    def order_of(self, name):
+        """By which a request is held back; None: by none."""
+        if self.is_ordered("one-" + name):
+            os.rename(os.path.join(self.orders, "one-" + name),
+                      os.path.join(self.orders, "kept-" + name))
+            return "kept-" + name
+        return name if self.is_ordered(name) else None
 
     def attr(self, node):
         is_file = node != ROOT
@@ -92,8 +103,11 @@ class FileSystem:
 
     def answer(self, opcode, unique, node, body):
         if opcode == INIT:
-            self.reply(unique, struct.pack("<IIIIHHIIHHI28x", 7, 31, 1 << 20, 0, 16, 12, 1 << 20,
-                                           1, 32, 0, 0))
+            flags = ASYNC_DIO * self.is_ordered("async") | POSIX_LOCKS * self.is_ordered("nolocks")
+            self.reply(unique, struct.pack("<IIIIHHIIHHI28x", 7, 31, 1 << 20, flags, 16, 12,
+                                           1 << 20, 1, 32, 0, 0))
+        elif opcode in (GETLK, SETLK, SETLKW):
+            self.reply(unique, error=errno.ENOLCK)
         elif opcode == LOOKUP:
             if body.rstrip(b"\0") not in self.names:
                 self.reply(unique, error=errno.ENOENT)
@@ -142,17 +156,18 @@ class FileSystem:
         request = (opcode, unique, node, message[HEADER.size:])
         if opcode in (FORGET, BATCH_FORGET, INTERRUPT):
             return True
-        if self.is_ordered(NAMES.get(opcode, "-")):
-            self.held.append(request)
+        order = self.order_of(NAMES.get(opcode, "-"))
+        if order:
+            self.held.append((order, request))
             print("held", NAMES[opcode], flush=True)
         else:
             self.answer(*request)
         return True
 
     def let_go(self):
-        for request in self.held[:]:
-            if not self.is_ordered(NAMES[request[0]]):
-                self.held.remove(request)
+        for order, request in self.held[:]:
+            if not self.is_ordered(order):
+                self.held.remove((order, request))
                 self.answer(*request)
 
     def serve(self):
