@@ -63,12 +63,12 @@ def set_words(driver):
     """A setting that counts at once, of some disk."""
     disk = driver.random.choice(driver.world.disks)
     pick = driver.random.choice
-    word = pick([f"threads={pick((1, 2, 3))}", f"iops={pick((0, 0, 500, 5000))}",
-                 f"bps={pick((0, 0, 4 * MIB))}", f"iops-write={pick((0, 0, 1000))}",
-                 f"poll-us={pick((0, 20, 100))}", f"batch={pick((0, 1, 8))}",
-                 f"huge-bounce={pick(('auto', 'on', 'off'))}",
-                 f"detect-zeroes={pick(('off', 'on', 'unmap'))}"])
-    return ["set", disk.name, word]
+    words = pick([f"threads={pick((1, 2, 3))}", f"iops={pick((0, 500, 5000))} iops-write=0",
+                  f"bps={pick((0, 0, 4 * MIB))}", f"iops=0 iops-write={pick((0, 1000))}",
+                  f"poll-us={pick((0, 20, 100))}", f"batch={pick((0, 1, 8))}",
+                  f"huge-bounce={pick(('auto', 'on', 'off'))}",
+                  f"detect-zeroes={pick(('off', 'on', 'unmap'))}"])
+    return ["set", disk.name, *words.split()]
 
 
 def setting(driver):
@@ -78,7 +78,8 @@ def setting(driver):
 def engine(driver):
     disk = driver.random.choice(driver.world.disks)
     driver.world.ctl("stop", disk.name)
-    driver.world.ctl("set", disk.name, "engine=" + driver.random.choice(driver.engines(disk)))
+    driver.world.ctl("set", disk.name,
+                     "engine=" + driver.random.choice(("auto", "aio", "io_uring")))
     driver.world.ctl("start", disk.name)
 
 
@@ -129,7 +130,7 @@ def fill(driver):
         return False
     load = disk.load
     driver.finish(load)
-    load.start(("--rw", "discard"), 0.2)
+    load.start(("--rw", "discard", "--bs", "1M"), 0.5)
     load.collect()
     driver.ballast(True)
     driver.start_load(load)
