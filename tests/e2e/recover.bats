@@ -12,23 +12,50 @@ setup_file() {
 }
 
 setup() {
+    need_tools python3
     e2e_setup
 }
 
 teardown() {
+    local place
+
+    for place in "${E2E_DIR:-}"/fs-*; do
+        [ ! -d "$place" ] || umount -l "$place"
+    done
     e2e_teardown
 }
 
-is_served() {
-    stat_reaches vda requests.write.requests 50 && stat_reaches vdb requests.write.requests 50
+# add_scattered NAME [OPTION...]: on an image whose requests take up to 80 ms, each its own time.
+add_scattered() {
+    mkdir "$E2E_DIR/fs-$1"
+    process_start "fs-$1" "$E2E_TESTS/e2e/scattered_fs.py" "$E2E_DIR/fs-$1" $((64 << 20)) 80
+    wait_until 20 grep -q ready "$E2E_DIR/fs-$1.log"
+    vblkctl add "$1" "$E2E_DIR/fs-$1/disk" "${@:2}"
 }
 
-# kill_again: at some moment, and until both disks go on.
+is_served() {
+    local disk
+
+    for disk in "${disks[@]}"; do
+        stat_reaches "$disk" requests.write.requests 20 || return
+    done
+}
+
+now_ms() {
+    date +%s%3N
+}
+
+# kill_again: at some moment, and until all disks go on.
 kill_again() {
+    local gone
+
     sleep "0.$((RANDOM % 90 + 10))"
     kill_vblkd
+    gone=$(now_ms)
     start_vblkd
+    echo "answers $(($(now_ms) - gone)) ms after the process had gone"
     wait_until 60 is_served
+    echo "guests go on $(($(now_ms) - gone)) ms after it"
 }
 
 retries() {
@@ -40,28 +67,35 @@ rings_of() {
 }
 
 @test "a guest whose daemon is killed under load goes on, by split and packed rings and two threads" {
+    disks=(vda vdb vdc vdd)
     start_vblkd
     add_disk vda 64M --threads 2 --cache writeback # by threads, which end in any order
     add_disk vdb 64M --threads 2 --iops-write 2000 # those that wait for it are in flight, too
+    add_scattered vdc --threads 2
+    add_scattered vdd --engine io_uring # which goes on when the process has gone
     guest_start a --smp 2 --disk "$(socket_of vda),queues=2" \
-        --disk "$(socket_of vdb),queues=2,packed=on"
+        --disk "$(socket_of vdb),queues=2,packed=on" --disk "$(socket_of vdc),queues=2" \
+        --disk "$(socket_of vdd),queues=2,packed=on"
     [ "$(rings_of vda format)" = "'format': 'split'" ]
     [ "$(rings_of vdb format)" = "'format': 'packed'" ]
     [ "$(rings_of vdb inflight_log)" = "'inflight_log': True" ]
-    for disk in vda vdb; do
-        guest_bg a "$disk" "exec blkverify load --size 32M --depth 24 --seconds 0 /dev/$disk"
+    for disk in "${disks[@]}"; do
+        guest_bg a "$disk" \
+            "exec blkverify load --size 2M --depth 24 --flush-every 100 --seconds 0 /dev/$disk"
     done
     wait_until 60 is_served
     # On a busy host the daemon may have had nothing in flight each time.
     for ((i = 0; i < KILLS || ($(retries) == 0 && i < 5 * KILLS); i++)); do
         kill_again
     done
-    for disk in vda vdb; do
+    for disk in "${disks[@]}"; do
         guest_bg_signal a "$disk" TERM
+    done
+    for disk in "${disks[@]}"; do
         guest_bg_wait a "$disk" 120
+        [ "$(field "$disk" rings | grep -c broken)" -eq 0 ]
     done
     guest_dmesg_clean a
     [ "$(retries)" -gt 0 ]
-    [ "$(field vda rings | grep -c broken)" -eq 0 ]
     guest_stop a
 }
