@@ -81,6 +81,9 @@ static void image_not_begun(struct plane *plane, struct err *err)
 
 static void end_start(struct plane *plane)
 {
+    if (plane->start.is_restore) {
+        device_set_fenced(plane->dev, false);
+    }
     plane->start = (struct plane_start){0};
     plane_wait_done(plane, PLANE_OPEN); /* the disk exists in any case */
 }
@@ -182,6 +185,7 @@ static void begin_restored(struct plane *plane)
         restore_failed(plane, &why);
     } else {
         plane->start = (struct plane_start){.phase = PLANE_START_OPENS, .is_restore = true};
+        device_set_fenced(plane->dev, true); /* the one before may be at work until it is open */
     }
 }
 

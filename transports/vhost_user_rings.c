@@ -332,7 +332,7 @@ static enum vu_verdict stop_all(struct vu_session *session, struct vu_msg *msg)
 
 enum vu_verdict vu_stop_rings(struct vu_session *session)
 {
-    return vu_wait_for_device(session, stop_all);
+    return vu_wait_for_reset(session, stop_all);
 }
 
 /*
@@ -364,5 +364,5 @@ static enum vu_verdict reset_all(struct vu_session *session, struct vu_msg *msg)
 enum vu_verdict vu_reset_device(struct vu_session *session, struct vu_msg *msg)
 {
     (void)msg;
-    return vu_wait_for_device(session, reset_all);
+    return vu_wait_for_reset(session, reset_all);
 }

@@ -272,19 +272,30 @@ void vu_session_checked(struct vu_session *session)
     }
 }
 
-enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then)
+static enum vu_verdict wait_for_device(struct vu_session *session, bool frees_memory, vu_then *then)
 {
     session->then = then;
     session->is_device_paused = true;
-    session->drain = (struct drain){.done = on_drained, .own_below = LANES_MAX};
+    session->drain =
+        (struct drain){.done = on_drained, .own_below = LANES_MAX, .frees_memory = frees_memory};
     device_pause(session->dev, PAUSE_MESSAGE, &session->drain);
     return VU_LATER;
+}
+
+enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then)
+{
+    return wait_for_device(session, false, then);
+}
+
+enum vu_verdict vu_wait_for_reset(struct vu_session *session, vu_then *then)
+{
+    return wait_for_device(session, true, then);
 }
 
 enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_then *then)
 {
     session->then = then;
-    session->drain = (struct drain){.done = on_drained};
+    session->drain = (struct drain){.done = on_drained, .frees_memory = true};
     device_ring_pause(session->dev, index, &session->drain);
     return VU_LATER;
 }
@@ -292,7 +303,7 @@ enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_
 enum vu_verdict vu_wait_to_suspend(struct vu_session *session, unsigned index, vu_then *then)
 {
     session->then = then;
-    session->drain = (struct drain){.done = on_drained};
+    session->drain = (struct drain){.done = on_drained, .frees_memory = true};
     device_ring_suspend(session->dev, index, &session->drain);
     return VU_LATER;
 }

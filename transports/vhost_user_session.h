@@ -138,6 +138,9 @@ void vu_session_checked(struct vu_session *session);
 enum vu_verdict vu_wait_for_device(struct vu_session *session, vu_then *then);
 enum vu_verdict vu_wait_for_ring(struct vu_session *session, unsigned index, vu_then *then);
 
+/* The same for the device, whose driver has other uses for its buffers then, as a ring's has. */
+enum vu_verdict vu_wait_for_reset(struct vu_session *session, vu_then *then);
+
 /* The same, and `then` stops the ring: see device_ring_suspend. */
 enum vu_verdict vu_wait_to_suspend(struct vu_session *session, unsigned index, vu_then *then);
 

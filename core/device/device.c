@@ -228,6 +228,17 @@ void device_resume(struct device *dev, enum pause_reason reason)
     device_unpark(dev);
 }
 
+/* A turn of each lane looks whether there are drains to end; it touches no ring. */
+void device_set_fenced(struct device *dev, bool on)
+{
+    device_park(dev);
+    dev->view.is_fenced = on;
+    for (unsigned i = 0; i < dev->lanes.count; i++) {
+        lane_wake(dev->lanes.lane[i]);
+    }
+    device_unpark(dev);
+}
+
 uint64_t device_accepted(const struct device *dev)
 {
     return dev->view.blk.features;

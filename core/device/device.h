@@ -207,6 +207,12 @@ bool device_retry(struct device *dev);
  */
 void device_fail_held(struct device *dev);
 
+/*
+ * I/O of a process that was killed may be under way still, out of the guest's buffers and into
+ * them: no drain that frees them ends before this is off again.
+ */
+void device_set_fenced(struct device *dev, bool on);
+
 /* A waiter that no longer waits.  Nothing happens when it is not waiting. */
 void device_drain_cancel(struct device *dev, struct drain *drain);
 

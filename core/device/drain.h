@@ -20,4 +20,5 @@ struct drain {
     struct drain *next;
     int ring;           /* its index, DRAIN_DEVICE: the whole device */
     unsigned own_below; /* what is our own may go on, on lanes below this; of a ring, nothing is */
+    bool frees_memory;  /* after it the guest has other uses for its buffers: device_set_fenced */
 };

@@ -56,6 +56,7 @@ struct lane_view {
     unsigned parked; /* calls of lanes_park that were not undone yet; no lane looks at it */
     enum detect_zeroes detect_zeroes;
     struct error_policy errors;
+    bool is_fenced; /* see device_set_fenced */
     bool logs_data; /* what requests store is marked in the log, which there is */
     struct blk blk;
     struct mem mem;

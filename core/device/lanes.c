@@ -57,6 +57,9 @@ static bool is_lane_drained(const struct lane *lane, const struct drain *drain)
     if (!has_part(lane, drain)) {
         return true;
     }
+    if (drain->frees_memory && lane->view->is_fenced) {
+        return false;
+    }
     if (drain->ring == DRAIN_DEVICE) {
         return lane->flight.guest == 0 && lane->unpublished == 0 && lane->delayed == 0 &&
                (lane->index < drain->own_below || lane->flight.own == 0);

@@ -319,7 +319,7 @@ static void on_ring_disabled(struct drain *drain)
 
 static void wait_for(void (*done)(struct drain *drain), enum pause_reason reason)
 {
-    own.drain = (struct drain){.done = done};
+    own.drain = (struct drain){.done = done, .frees_memory = done == on_reset};
     own.is_waiting = true;
     device_pause(process_device, reason, &own.drain);
 }
@@ -327,7 +327,7 @@ static void wait_for(void (*done)(struct drain *drain), enum pause_reason reason
 static void wait_for_ring(void (*done)(struct drain *drain), unsigned index,
                           void (*pause)(struct device *dev, unsigned index, struct drain *drain))
 {
-    own.drain = (struct drain){.done = done};
+    own.drain = (struct drain){.done = done, .frees_memory = true};
     own.is_waiting = true;
     ring_drained = index;
     pause(process_device, index, &own.drain);
@@ -438,22 +438,9 @@ static void send_message(struct frontend_message message)
     }
 }
 
-/*
- * What tells the driver, or its monitor, that nobody touches its memory any more is answered when
- * the I/O of a process that was killed has ended as well: that has its buffers still.
- */
-static bool is_fenced(void)
-{
-    enum message_kind kind = own.at < own.count ? own.todo[own.at].kind : CONNECT;
-    bool is_promise =
-        kind == RING_STOP || kind == RING_SUSPEND || kind == RESET || kind == DISCONNECT;
-
-    return is_promise && image_has_orphans() && !(sim.spoil && sim.spoil->has_no_fence);
-}
-
 unsigned frontend_ready(void)
 {
-    if (!process_device || own.is_waiting || is_fenced()) {
+    if (!process_device || own.is_waiting) {
         return 0;
     }
     return own.at < own.count || !own.is_connected || !sim.is_ending || !frontend_is_settled();

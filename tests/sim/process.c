@@ -62,6 +62,12 @@ void process_died(void)
     limit_leave(&own.limit);
 }
 
+/* I/O of the process before is waited for. */
+static bool has_fence(void)
+{
+    return !sim.spoil || !sim.spoil->has_no_fence;
+}
+
 /* ---- life ---- */
 
 static void start_process(void)
@@ -91,6 +97,7 @@ static void start_process(void)
     assert(ret == 0);
     (void)ret;
     device_set_poll(process_device, &poll);
+    device_set_fenced(process_device, has_fence() && !(sim.spoil && sim.spoil->frees_early));
 }
 
 /* As a start by control: what is held is tried again. */
@@ -106,6 +113,7 @@ static void open_image(void)
     }
     sim_trace("process: the image is open");
     own.is_stopped = false;
+    device_set_fenced(process_device, false);
     (void)device_retry(process_device);
     device_resume(process_device, PAUSE_ADMIN);
 }
@@ -220,9 +228,7 @@ bool process_waits_for_start(void)
 
 static bool may_open(void)
 {
-    bool has_fence = !sim.spoil || !sim.spoil->has_no_fence;
-
-    return !device_image(process_device) && (!has_fence || image_busy() == 0);
+    return !device_image(process_device) && (!has_fence() || image_busy() == 0);
 }
 
 unsigned process_ready(void)

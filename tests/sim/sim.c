@@ -38,6 +38,8 @@ static const struct sim_spoil spoils[] = {
     {"the mark at the end of the turn", .hold = LOG_MARK, .until = CLASS_NONE, .needs_log = true},
     {"a process that does not wait for the I/O of the one before", .has_no_fence = true,
      .needs_log = true},
+    {"buffers that are the driver's again before that I/O has ended", .frees_early = true,
+     .needs_log = true},
     {"a process that is not given the log", .has_no_recovery = true, .needs_log = true},
     {"packed: id and length behind the flags", .hold = PACKED_ID, .until = PACKED_FLAGS,
      .is_packed = true},

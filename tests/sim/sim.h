@@ -45,6 +45,7 @@ struct sim_spoil {
     bool is_packed;
     bool needs_log;
     bool has_no_fence; /* a new process does not wait for the I/O of the one before */
+    bool frees_early;  /* it tells the driver meanwhile that its buffers are its own again */
     bool has_no_recovery;
 };
 

@@ -502,6 +502,35 @@ static void log_that_is_refused_leaves_the_one_before(void **state)
     assert_int_equal(w->dev.queue[0].ring.held_count, DEPTH - before);
 }
 
+static void set_fenced(struct world *w, bool on)
+{
+    device_set_fenced(&w->dev, on);
+    for (unsigned i = 0; i < 20; i++) {
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+}
+
+/* A read of the process before may come into a buffer that the driver has again. */
+static void buffers_are_free_when_the_one_before_has_ended(void **state)
+{
+    struct world *w = *state;
+
+    connect_guest(w, modern, true);
+    set_lanes(w, 2);
+    for (unsigned i = 0; i < RINGS; i++) {
+        unsigned before = w->times_drained;
+
+        w->drain = (struct drain){.done = on_drained, .frees_memory = true};
+        device_ring_pause(&w->dev, i, &w->drain);
+        set_fenced(w, true);
+        assert_int_equal(w->times_drained, before);
+        set_fenced(w, false);
+        run_until(w, w->times_drained > before);
+    }
+    device_set_fenced(&w->dev, true);
+    pause_drained(w, PAUSE_MESSAGE); /* it frees none */
+}
+
 #define in_world(test) cmocka_unit_test_setup_teardown(test, world_start, world_stop)
 
 int main(void)
@@ -518,6 +547,7 @@ int main(void)
         in_world(other_format_of_rings_begins_with_a_fresh_log),
         in_world(format_that_is_said_behind_the_log_leaves_it),
         in_world(log_that_is_refused_leaves_the_one_before),
+        in_world(buffers_are_free_when_the_one_before_has_ended),
     };
 
     return unit_run(tests);

@@ -1406,10 +1406,12 @@ static void restored_disk_whose_image_does_not_open_answers(void **state)
     wait_true(&is_asked);
     assert_int_equal(info(b)->geometry.size, DISK_BYTES);
     assert_true(info(b)->is_listening);
+    assert_true(b->plane->dev->view.is_fenced); /* the one before may have its guest's buffers */
     assert_int_equal(b->answered[1], 0);
     answer();
     assert_int_equal(wait_for(b, 1), 0);
     assert_int_equal(info(b)->state, PLANE_RUNNING);
+    assert_false(b->plane->dev->view.is_fenced);
 }
 
 static void image_that_was_away_meanwhile_is_taken(void **state)
