@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/names.h"
+
 static int join(char path[PATH_MAX], const char *dir, const char *name, struct err *err)
 {
     if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX) {
@@ -66,8 +68,8 @@ int paths_state_dir(char path[PATH_MAX], struct err *err)
 /* Whatever the umask. */
 static int set_mode(const char *path, mode_t mode, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    int ret = fd < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
+    int fd = names_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+    int ret = fd < 0 || names_chmod(fd, mode) < 0 ? -errno : 0;
 
     if (fd >= 0) {
         close(fd);
@@ -79,13 +81,13 @@ static int make_one(const char *path, mode_t mode, struct err *err)
 {
     struct stat st;
 
-    if (mkdir(path, mode & S_IRWXU) == 0) {
+    if (names_mkdir(path, mode & S_IRWXU) == 0) {
         return mode == (mode & S_IRWXU) ? 0 : set_mode(path, mode, err);
     }
     if (errno != EEXIST) {
         return err_set(err, -errno, "cannot make the directory %s", path);
     }
-    if (stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
+    if (names_stat(path, &st) == 0 && !S_ISDIR(st.st_mode)) {
         return err_say(err, -ENOTDIR, "%s is there and is no directory", path);
     }
     return 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/base/names.h"
 #include "daemon/paths.h"
 
 /* Returns false for what lies in "/", or in no directory that is named. */
@@ -29,7 +30,7 @@ void socket_dir_note(struct socket_dir *dir, const char *path)
     char name[PATH_MAX];
     struct stat st;
 
-    if (name_dir(name, path) && stat(name, &st) == 0) {
+    if (name_dir(name, path) && names_stat(name, &st) == 0) {
         *dir = (struct socket_dir){
             .mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid, .is_known = true};
     }
@@ -49,16 +50,16 @@ static bool is_below(const char *dir, const char *below)
 /* Without the right to give it back to its owner it is ours, and nobody else's. */
 static void give_back(const struct socket_dir *dir, const char *name)
 {
-    int fd = open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = names_open(name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
     struct stat st;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
         log_warn("daemon: %s was made anew, and has not the mode that it had", name);
     } else if ((st.st_uid != dir->uid || st.st_gid != dir->gid) &&
-               fchown(fd, dir->uid, dir->gid) < 0) {
-        (void)fchmod(fd, dir->mode & S_IRWXU); /* it was made by us a moment ago */
+               names_chown(fd, dir->uid, dir->gid) < 0) {
+        (void)names_chmod(fd, dir->mode & S_IRWXU); /* it was made by us a moment ago */
     } else {
-        (void)fchmod(fd, dir->mode);
+        (void)names_chmod(fd, dir->mode);
     }
     if (fd >= 0) {
         close(fd);
@@ -73,7 +74,7 @@ int socket_dir_make(const struct socket_dir *dir, const char *path, const char *
     int ret;
 
     if (!below || !name_dir(name, path) || !is_below(name, below) ||
-        (stat(name, &st) == 0 || errno != ENOENT)) {
+        (names_stat(name, &st) == 0 || errno != ENOENT)) {
         return 0;
     }
     ret = paths_make_dir(name, SOCKET_DIR_MODE, err);

@@ -8,6 +8,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#include "core/base/names.h"
+
 /* What is moved to a name goes over the socket that had it. */
 #define CHANGES (IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_ATTRIB)
 
@@ -70,7 +72,7 @@ int socket_watch_add(struct socket_watch *watch, const char *path)
     }
     (void)snprintf(dir, sizeof(dir), "%.*s", slash ? (int)(slash - path) + 1 : 1,
                    slash ? path : ".");
-    directory = inotify_add_watch(watch->fd, dir, EVENTS);
+    directory = names_watch(watch->fd, dir, EVENTS);
     return directory < 0 ? -errno : directory;
 }
 

@@ -10,32 +10,19 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define FD_PATH_BYTES 32
-
-/* A name for a file that is open for nothing but to be meant. */
-static void fd_path(int fd, char path[FD_PATH_BYTES])
-{
-    (void)snprintf(path, FD_PATH_BYTES, "/proc/self/fd/%d", fd); /* fits */
-}
+#include "core/base/names.h"
 
 static int set_label(int fd, const struct socket_rights *rights)
 {
-    char path[FD_PATH_BYTES];
-
     if (!rights->xattr) {
         return 0;
     }
-    fd_path(fd, path);
-    return setxattr(path, rights->xattr, rights->label, strlen(rights->label) + 1, 0) < 0 ? -errno
-                                                                                          : 0;
+    return names_label(fd, rights->xattr, rights->label) < 0 ? -errno : 0;
 }
 
 static int set_mode(int fd, mode_t mode)
 {
-    char path[FD_PATH_BYTES];
-
-    fd_path(fd, path);
-    return chmod(path, mode) < 0 ? -errno : 0;
+    return names_chmod(fd, mode) < 0 ? -errno : 0;
 }
 
 /* To give what it has already takes no right. */
@@ -47,7 +34,7 @@ static int set_owner(int fd, const struct stat *st, const struct socket_rights *
     if (uid == SOCKET_ANYBODY && gid == SOCKET_ANYBODY) {
         return 0;
     }
-    return fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
+    return names_chown(fd, uid, gid) < 0 ? -errno : 0;
 }
 
 static int refuse_owner(const struct socket_rights *rights, const char *path, int code,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "core/base/file_lock.h"
+#include "core/base/names.h"
 #include "core/base/porter.h"
 
 #define LOCK_PATH_BYTES (UNIX_PATH_BYTES + sizeof(UNIX_LOCK_SUFFIX))
@@ -45,7 +46,8 @@ static bool is_file_at(int fd, const char *path)
 {
     struct stat open_file, named;
 
-    return fstat(fd, &open_file) == 0 && lstat(path, &named) == 0 && same_file(&open_file, &named);
+    return fstat(fd, &open_file) == 0 && names_lstat(path, &named) == 0 &&
+           same_file(&open_file, &named);
 }
 
 static int lock_open_failed(const char *lock, struct err *err)
@@ -64,7 +66,7 @@ static int lock_open_failed(const char *lock, struct err *err)
 /* One attempt: the locked fd, or -errno; -EAGAIN when the file was unlinked meanwhile. */
 static int lock_once(const char *path, const char *lock, struct err *err)
 {
-    int fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = names_open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     int code;
 
     if (fd < 0) {
@@ -109,7 +111,7 @@ static void lock_give_up(int fd, const char *path)
 
     lock_path(lock, path);
     if (is_file_at(fd, lock)) {
-        (void)unlink(lock); /* what stays is a lock that nobody holds */
+        (void)names_unlink(lock); /* what stays is a lock that nobody holds */
     }
     close(fd);
 }
@@ -117,19 +119,17 @@ static void lock_give_up(int fd, const char *path)
 /* Does a process take connections at `path`?  A daemon that is just dying does so for a moment. */
 static bool is_alive(const char *path, unsigned attempts)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
     const struct timespec moment = {.tv_nsec = 20000000};
     bool is_taken = true;
 
-    memcpy(addr.sun_path, path, strlen(path) + 1);
     for (unsigned attempt = 0; is_taken && attempt < attempts; attempt++) {
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
         if (attempt > 0) {
             (void)nanosleep(&moment, NULL);
         }
-        is_taken = fd >= 0 && (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 ||
-                               errno == EAGAIN); /* its queue is full */
+        is_taken =
+            fd >= 0 && (names_connect(fd, path) == 0 || errno == EAGAIN); /* its queue is full */
         if (fd >= 0) {
             close(fd);
         }
@@ -141,7 +141,7 @@ static bool is_socket(const char *path)
 {
     struct stat st;
 
-    return lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
+    return names_lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 /* The lock is ours, so a socket that is there has no listener, unless its lock was deleted. */
@@ -149,7 +149,7 @@ static int remove_stale(const char *path, unsigned attempts, struct err *err)
 {
     struct stat st;
 
-    if (lstat(path, &st) < 0) {
+    if (names_lstat(path, &st) < 0) {
         return errno == ENOENT ? 0 : err_set(err, -errno, "cannot look at %s", path);
     }
     if (!S_ISSOCK(st.st_mode)) {
@@ -159,7 +159,7 @@ static int remove_stale(const char *path, unsigned attempts, struct err *err)
     if (is_alive(path, attempts)) {
         return err_say(err, -EADDRINUSE, "%s: another process listens there", path);
     }
-    if (unlink(path) < 0 && errno != ENOENT) {
+    if (names_unlink(path) < 0 && errno != ENOENT) {
         return err_set(err, -errno, "cannot remove the stale socket %s", path);
     }
     return 0;
@@ -172,7 +172,7 @@ static int remove_stale(const char *path, unsigned attempts, struct err *err)
  */
 static int settle_socket(struct unix_listener *l, struct err *err)
 {
-    int fd = open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = names_open(l->path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
     struct stat st;
     int ret;
 
@@ -197,19 +197,17 @@ static int settle_socket(struct unix_listener *l, struct err *err)
  */
 static int bind_with_rights(struct unix_listener *l, struct err *err)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int ret;
 
-    memcpy(addr.sun_path, l->path, strlen(l->path) + 1);
     if (fchmod(l->fd, l->rights.mode) < 0) {
         return err_set(err, -errno, "cannot set the mode of %s", l->path);
     }
-    if (bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+    if (names_bind(l->fd, l->path) < 0) {
         return err_set(err, -errno, "cannot bind %s", l->path);
     }
     ret = settle_socket(l, err);
     if (ret < 0) {
-        (void)unlink(l->path);
+        (void)names_unlink(l->path);
     }
     return ret;
 }
@@ -233,7 +231,7 @@ static bool has_socket(const struct unix_listener *l)
 {
     struct stat st;
 
-    return lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+    return names_lstat(l->path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
 }
 
 /* Returns false when it has gone. */
@@ -241,7 +239,7 @@ static bool note_owner(struct unix_listener *l)
 {
     struct stat st;
 
-    if (lstat(l->path, &st) < 0 || st.st_dev != l->dev || st.st_ino != l->ino) {
+    if (names_lstat(l->path, &st) < 0 || st.st_dev != l->dev || st.st_ino != l->ino) {
         return false;
     }
     l->rights.mode = st.st_mode & 07777;
@@ -255,7 +253,7 @@ static bool note_owner(struct unix_listener *l)
 static void unlink_ours(const struct unix_listener *l)
 {
     if (has_socket(l)) {
-        (void)unlink(l->path); /* what stays is stale, and taken over as such */
+        (void)names_unlink(l->path); /* what stays is stale, and taken over as such */
     }
 }
 

@@ -10,6 +10,7 @@
 #include "core/base/base.h"
 #include "core/base/holder.h"
 #include "core/base/log.h"
+#include "core/base/names.h"
 
 #define MOMENT_MS 10
 #define MOMENTS 20u
@@ -85,9 +86,13 @@ static int await_dying(int fd, const char *path, const char *what, bool (*must_e
 
 int file_lock_await(const char *path, const char *what, bool (*must_end)(void))
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    int fd = open(path, flags);
     int ret;
 
+    if (fd < 0 && errno == EACCES) {
+        fd = names_open(path, flags, 0);
+    }
     if (fd < 0) {
         return 0;
     }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "core/base/base.h"
+#include "core/base/names.h"
 #include "core/base/text.h"
 
 /* Source: Linux, include/linux/sched.h; proc_pid_stat(5), "flags". */
@@ -222,6 +223,7 @@ static void name_program(struct holder *holder)
 struct search {
     struct sought sought;
     pid_t pid;
+    pid_t but; /* is not looked at; 0: all are */
 };
 
 static bool is_holder(void *arg, const char *dir, const char *name)
@@ -229,26 +231,79 @@ static bool is_holder(void *arg, const char *dir, const char *name)
     struct search *search = arg;
 
     search->pid = (pid_t)strtol(name, NULL, 10);
-    return search->pid > 0 && is_process_with_lock(&search->sought, dir, name);
+    return search->pid > 0 && search->pid != search->but &&
+           is_process_with_lock(&search->sought, dir, name);
+}
+
+/* Returns false when the file cannot be looked at. */
+static bool begin_search(struct search *search)
+{
+    struct sought *sought = &search->sought;
+
+    if (fstat(sought->own_fd, &sought->st) < 0) {
+        return false;
+    }
+    (void)snprintf(sought->inode, sizeof(sought->inode), ":%llu ",
+                   (unsigned long long)sought->st.st_ino);
+    return true;
+}
+
+static bool is_own_process(struct search *search)
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof(name), "%ld", (long)getpid());
+    return is_holder(search, "/proc", name);
+}
+
+static void tell_holder(const struct search *search, struct holder *holder)
+{
+    *holder = (struct holder){
+        .pid = search->pid, .fd = search->sought.found_fd, .is_dying = is_dying(search->pid)};
+    name_program(holder);
+}
+
+/* Of others' files the kernel tells those alone who have a right to them. */
+static bool ask_for_other(int fd, const struct lock_span *span, struct holder *holder)
+{
+    const struct names_question question = {
+        .op = NAMES_HOLDER, .first = span->first, .len = span->len};
+    struct names_answer answer;
+
+    names_put(&question, fd, &answer);
+    if (answer.ret != (int)sizeof(*holder)) {
+        return false;
+    }
+    memcpy(holder, answer.text, sizeof(*holder));
+    holder->program[sizeof(holder->program) - 1] = '\0';
+    return true;
+}
+
+bool holder_find_other(pid_t asker, int fd, const struct lock_span *span, struct holder *holder)
+{
+    struct search search = {.sought = {.own_fd = fd, .span = span}, .but = asker};
+    unsigned count;
+
+    if (!begin_search(&search) || !find_among("/proc", is_holder, &search, &count)) {
+        return false;
+    }
+    tell_holder(&search, holder);
+    return true;
 }
 
 bool holder_find(int fd, const struct lock_span *span, struct holder *holder)
 {
     struct search search = {.sought = {.own_fd = fd, .span = span}};
-    unsigned count;
 
-    if (fstat(fd, &search.sought.st) < 0) {
+    if (!begin_search(&search)) {
         return false;
     }
-    (void)snprintf(search.sought.inode, sizeof(search.sought.inode), ":%llu ",
-                   (unsigned long long)search.sought.st.st_ino);
-    if (!find_among("/proc", is_holder, &search, &count)) {
-        return false;
+    if (is_own_process(&search)) {
+        tell_holder(&search, holder);
+        return true;
     }
-    *holder = (struct holder){
-        .pid = search.pid, .fd = search.sought.found_fd, .is_dying = is_dying(search.pid)};
-    name_program(holder);
-    return true;
+    return names_are_asked() ? ask_for_other(fd, span, holder)
+                             : holder_find_other(getpid(), fd, span, holder);
 }
 
 void holder_say(const struct holder *holder, char text[HOLDER_BYTES])

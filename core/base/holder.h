@@ -33,5 +33,8 @@ struct holder {
  */
 bool holder_find(int fd, const struct lock_span *span, struct holder *holder);
 
+/* The same, for another process that asks: it is not looked at, nor what this one has as `fd`. */
+bool holder_find_other(pid_t asker, int fd, const struct lock_span *span, struct holder *holder);
+
 /* "vblkd (pid 12)" */
 void holder_say(const struct holder *holder, char text[HOLDER_BYTES]);

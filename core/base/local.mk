@@ -20,6 +20,7 @@ core_base_libbase_a_SOURCES = \
 	core/base/log.c core/base/log.h \
 	core/base/log_writer.c core/base/log_writer.h \
 	core/base/mailbox.c core/base/mailbox.h \
+	core/base/names.c core/base/names.h \
 	core/base/param.c core/base/param.h \
 	core/base/message.h \
 	core/base/parcel.c core/base/parcel.h \

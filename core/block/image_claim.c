@@ -13,6 +13,7 @@
 
 #include "core/base/file_lock.h"
 #include "core/block/image_holder.h"
+#include "core/base/names.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_loop.h"
 #include "core/base/sysfs.h"
@@ -93,7 +94,7 @@ static int claim_backing(struct claimant *c, dev_t dev, const struct loop_info64
     struct stat st;
     int fd;
 
-    if (!sysfs_fact(dev, "loop/backing_file", path, sizeof(path)) || stat(path, &st) < 0 ||
+    if (!sysfs_fact(dev, "loop/backing_file", path, sizeof(path)) || names_stat(path, &st) < 0 ||
         !image_loop_is_of(info, &st)) {
         return 0;
     }
@@ -258,7 +259,7 @@ int image_claim_try(const char *path, struct err *err)
     int fd;
 
     do {
-        fd = open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NOCTTY);
+        fd = names_open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NOCTTY, 0);
     } while (fd < 0 && errno == EBUSY && file_lock_again(&tries));
     if (fd < 0) {
         int ret = err_set(err, -errno, "cannot claim image %s", path);

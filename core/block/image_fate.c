@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/names.h"
+
 static const char *const names[] = {
     [IMAGE_UNKNOWN] = "unknown",   [IMAGE_THERE] = "there",     [IMAGE_MOVED] = "moved",
     [IMAGE_REPLACED] = "replaced", [IMAGE_DELETED] = "deleted",
@@ -68,7 +70,7 @@ static bool leads_to(const char *name, const struct stat *ours)
 {
     struct stat there;
 
-    return stat(name, &there) == 0 && is_same(&there, ours);
+    return names_stat(name, &there) == 0 && is_same(&there, ours);
 }
 
 /* What the kernel says of a name that is gone, while the file may have others. */
@@ -112,7 +114,7 @@ void image_fate_look(struct image_fate *fate, const char *path, int fd, bool had
     struct stat there;
 
     *fate = (struct image_fate){.kind = IMAGE_UNKNOWN};
-    if (stat(path, &there) == 0) {
+    if (names_stat(path, &there) == 0) {
         fate->kind = compare_files(&there, fd, had_name);
     } else if (errno == ENOENT || errno == ENOTDIR) {
         fate->kind = IMAGE_DELETED;
@@ -189,7 +191,7 @@ int image_fate_unlink(const char *path, int fd, bool had_name)
     if (fate.kind != IMAGE_THERE) {
         return -ESTALE;
     }
-    return unlink(path) < 0 ? -errno : 0;
+    return names_unlink(path) < 0 ? -errno : 0;
 }
 
 int image_made_look(struct image_made *made, int fd)

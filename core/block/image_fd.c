@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "core/base/file_lock.h"
+#include "core/base/names.h"
 #include "core/block/image_id.h"
 #include "core/block/image_refusal.h"
 
@@ -44,7 +45,7 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     if (opts->create) {
         return 0;
     }
-    if (stat(opts->path, &st) < 0) {
+    if (names_stat(opts->path, &st) < 0) {
         return image_refusal_open(-errno, opts, err);
     }
     if (image_id_is_of(&opts->ours, &st)) {
@@ -73,7 +74,7 @@ static int open_patiently(const struct image_opts *opts, int flags)
     int fd;
 
     do {
-        fd = open(opts->path, open_flags(opts) | flags, 0600);
+        fd = names_open(opts->path, open_flags(opts) | flags, 0600);
     } while (fd < 0 && errno == EBUSY && file_lock_again(&tries));
     return fd;
 }

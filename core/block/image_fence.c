@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/names.h"
 #include "core/block/image_given.h"
 #include "core/block/image_holder.h"
 #include "core/block/image_wait.h"
@@ -60,8 +61,10 @@ static int await_fence(const struct image_opts *opts, int fd, struct err *err)
 static int await_by_path(const struct image_opts *opts, struct err *err)
 {
     struct stat st;
-    bool may_open = stat(opts->path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
-    int fd = may_open ? open(opts->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK) : -1;
+    bool may_open =
+        names_stat(opts->path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+    int fd =
+        may_open ? names_open(opts->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0) : -1;
     int ret;
 
     if (fd < 0) {

@@ -15,6 +15,7 @@
 
 #include "core/base/glance.h"
 #include "core/base/log.h"
+#include "core/base/names.h"
 #include "core/base/sysfs.h"
 #include "core/base/thread.h"
 
@@ -40,7 +41,7 @@ bool image_loop_is_of(const struct loop_info64 *info, const struct stat *st)
 
 int image_loop_open(const char *path)
 {
-    return open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    return names_open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
 }
 
 static uint64_t end_of(const struct loop_info64 *info)
@@ -73,7 +74,7 @@ static bool is_named(const char *backing, const struct written *image)
 {
     struct stat st;
 
-    return stat(backing, &st) == 0 && st.st_dev == image->st.st_dev &&
+    return names_stat(backing, &st) == 0 && st.st_dev == image->st.st_dev &&
            st.st_ino == image->st.st_ino;
 }
 

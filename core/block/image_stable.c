@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/names.h"
+
 /* Not all file systems flush a folder, nor may all be opened: then its file is all there is. */
 static void flush_folder(const char *path)
 {
@@ -16,7 +18,7 @@ static void flush_folder(const char *path)
 
     if (slash) {
         slash[slash == whole] = '\0'; /* of "/a" it is "/" */
-        fd = open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        fd = names_open(whole, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     }
     if (fd >= 0) {
         (void)fsync(fd);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/base/names.h"
 
 /*
  * Has write-back failed since the last time that this was asked?  All syncs of the image share
@@ -149,10 +150,7 @@ struct image_loss image_sync_loss(struct image_sync *sync)
 
 static int open_witness(int fd)
 {
-    char path[32];
-
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    return names_reopen(fd, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 }
 
 int image_sync_open(struct image_sync **out, int fd, const char *path)
