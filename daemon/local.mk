@@ -4,6 +4,10 @@ noinst_LIBRARIES += daemon/libdaemon.a
 
 daemon_libdaemon_a_SOURCES = \
 	daemon/admission.c daemon/admission.h \
+	daemon/broker.c daemon/broker.h \
+	daemon/broker_ask.c daemon/broker_ask.h \
+	daemon/broker_rules.c daemon/broker_rules.h \
+	daemon/broker_work.c daemon/broker_work.h \
 	daemon/call.c daemon/call.h \
 	daemon/control.c daemon/control.h \
 	daemon/control_socket.c daemon/control_socket.h \
@@ -79,6 +83,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/sandbox.c daemon/sandbox.h \
 	daemon/sandbox_calls.c daemon/sandbox_calls.h \
 	daemon/sandbox_caps.c daemon/sandbox_caps.h \
+	daemon/sandbox_user.c daemon/sandbox_user.h \
 	daemon/settings.c daemon/settings.h \
 	daemon/signals.c daemon/signals.h \
 	daemon/socket_dir.c daemon/socket_dir.h \

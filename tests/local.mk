@@ -67,6 +67,7 @@ UNIT_TESTS = \
 	tests/unit/test_blk \
 	tests/unit/test_blk_driver \
 	tests/unit/test_boot \
+	tests/unit/test_broker \
 	tests/unit/test_chore \
 	tests/unit/test_console \
 	tests/unit/test_control \
@@ -264,6 +265,7 @@ tests_unit_test_control_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_control_LDADD = $(DAEMON_LDADD)
 tests_unit_test_hist_SOURCES = tests/unit/test_hist.c cmd/bench/hist.c cmd/bench/hist.h
 tests_unit_test_verify_SOURCES = tests/unit/test_verify.c cmd/bench/verify.c cmd/bench/verify.h
+tests_unit_test_broker_LDADD = $(DAEMON_LDADD) $(SECCOMP_LIBS)
 tests_unit_test_sandbox_LDADD = $(DAEMON_LDADD) $(SECCOMP_LIBS)
 tests_unit_test_notify_SOURCES = tests/unit/test_notify.c $(CONTROL_WORLD)
 tests_unit_test_notify_LDADD = $(DAEMON_LDADD)

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#pragma once
+
+/*
+ * What the broker does for a process that may be a guest's by now: which places may have images,
+ * which files are of its own making.  A place is what the kernel calls an open file, so no symbolic
+ * link leads past this.
+ * Thread: any of the broker's.
+ */
+
+#include <limits.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define BROKER_DIRS_MAX 16u
+
+struct broker_rules {
+    uid_t uid; /* whom sockets are for */
+    gid_t gid;
+    pid_t asker;
+    const char *socket_dir;
+    const char *control_path;
+    const char *state_dir;
+    const char *image_dir[BROKER_DIRS_MAX]; /* directories or files; none: all but the system's */
+    unsigned image_dirs;
+};
+
+/* Absolute, and nothing in it goes up. */
+bool broker_is_path(const char *path);
+
+/* The name of an open file; false where it has none. */
+bool broker_place(int fd, char place[PATH_MAX]);
+
+/* Is it, or is it in, `dir`? */
+bool broker_is_below(const char *place, const char *dir);
+
+/* May an image, or for `is_socket` a socket and its lock, lie there? */
+bool broker_allows(const struct broker_rules *rules, const char *place, bool is_socket);
+
+/*
+ * `name` in `dir` (as of fstatat; "": dir itself) was made for the process; and was it?  The last
+ * few thousand are known, by number and time of birth, as numbers are given out again.
+ */
+void broker_made(int dir, const char *name);
+bool broker_has_made(int dir, const char *name);

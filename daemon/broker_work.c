@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* O_PATH, O_DIRECT */
+#include "daemon/broker_work.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/base/holder.h"
+#include "transports/unix_socket.h"
+
+/* Of an image, and of a lock; never O_TRUNC or O_APPEND. */
+#define OPEN_FLAGS                                                                         \
+    (O_ACCMODE | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW | O_DIRECT | O_DIRECTORY | \
+     O_EXCL | O_CREAT | O_PATH | O_LARGEFILE)
+
+bool broker_opens(const struct names_question *question)
+{
+    return question->op == NAMES_OPEN || question->op == NAMES_REOPEN;
+}
+
+static int refuse(void)
+{
+    errno = NAMES_REFUSED;
+    return -1;
+}
+
+static bool is_lock(const char *path)
+{
+    size_t len = strlen(path), end = strlen(UNIX_LOCK_SUFFIX);
+
+    return len > end && strcmp(path + len - end, UNIX_LOCK_SUFFIX) == 0;
+}
+
+/* The directory of `path` as it is now; *base is what follows, which is one name.  -1: errno. */
+static int open_parent(const char *path, const char **base)
+{
+    char dir[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    *base = slash + 1;
+    if (strcmp(*base, ".") == 0 || (*base)[0] == '\0') {
+        return refuse();
+    }
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool may_be_in(const struct broker_rules *rules, int dir, const char *base, bool is_socket)
+{
+    char place[PATH_MAX];
+    size_t len;
+
+    if (!broker_place(dir, place)) {
+        return false;
+    }
+    len = strlen(place);
+    if (len + 1 + strlen(base) >= sizeof(place)) {
+        return false;
+    }
+    (void)snprintf(place + len, sizeof(place) - len, "/%s", base);
+    return broker_allows(rules, place, is_socket);
+}
+
+static int keep_errno_close(int fd, int ret)
+{
+    int code = errno;
+
+    close(fd);
+    errno = code;
+    return ret;
+}
+
+/* ---- open ---- */
+
+/* A lock that is there has nothing in it. */
+static bool is_as_made(int fd, bool lock)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink != 1 ||
+        (lock && st.st_size > 0)) {
+        return false;
+    }
+    if (!lock) {
+        broker_made(fd, "");
+    }
+    return true;
+}
+
+static int create(const struct broker_rules *rules, const struct names_question *q)
+{
+    bool lock = is_lock(q->path) && (q->flags & O_NOFOLLOW);
+    const char *base;
+    int dir = open_parent(q->path, &base);
+    int fd = -1;
+
+    if (dir < 0) {
+        return -1;
+    }
+    if ((!lock && !(q->flags & O_EXCL)) || !may_be_in(rules, dir, base, lock)) {
+        return keep_errno_close(dir, refuse());
+    }
+    fd = openat(dir, base, q->flags | O_NOFOLLOW | O_CLOEXEC, q->mode & 0600);
+    if (fd >= 0 && !is_as_made(fd, lock)) {
+        fd = keep_errno_close(fd, refuse());
+    }
+    return keep_errno_close(dir, fd);
+}
+
+/* What may be opened of what is meant.  A FIFO or terminal never is, which could hold up anybody.
+ */
+static bool may_open(const struct broker_rules *rules, int meant, const struct names_question *q)
+{
+    char place[PATH_MAX];
+    struct stat st;
+
+    if (fstat(meant, &st) < 0 || !broker_place(meant, place)) {
+        return false;
+    }
+    if (q->flags & O_PATH) {
+        return S_ISSOCK(st.st_mode);
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return (q->flags & O_DIRECTORY) && (q->flags & O_ACCMODE) == O_RDONLY &&
+               broker_allows(rules, place, true);
+    }
+    if (is_lock(place) && S_ISREG(st.st_mode) && st.st_size == 0) {
+        return (q->flags & O_ACCMODE) == O_RDONLY && broker_allows(rules, place, true);
+    }
+    return (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) && !(st.st_mode & (S_ISUID | S_ISGID)) &&
+           broker_allows(rules, place, false);
+}
+
+/* By the file itself, so that what was looked at is what is opened. */
+static int open_meant(const struct broker_rules *rules, int meant, const struct names_question *q)
+{
+    char name[32];
+
+    if (!may_open(rules, meant, q)) {
+        return refuse();
+    }
+    if (q->flags & O_PATH) {
+        return fcntl(meant, F_DUPFD_CLOEXEC, 0);
+    }
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", meant);
+    return open(name, (q->flags & ~O_NOFOLLOW) | O_CLOEXEC);
+}
+
+static int open_name(const struct broker_rules *rules, const struct names_question *q)
+{
+    int meant;
+
+    if (q->flags & ~OPEN_FLAGS) {
+        return refuse();
+    }
+    if (q->flags & O_CREAT) {
+        return create(rules, q);
+    }
+    meant = open(q->path, O_PATH | O_CLOEXEC | (q->flags & O_NOFOLLOW));
+    return meant < 0 ? -1 : keep_errno_close(meant, open_meant(rules, meant, q));
+}
+
+static int reopen(const struct broker_rules *rules, const struct names_question *q, int fd)
+{
+    if ((q->flags & ~(O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_LARGEFILE)) != O_RDONLY) {
+        return refuse();
+    }
+    return open_meant(rules, fd, q);
+}
+
+/* ---- what is made, and goes ---- */
+
+static bool has_lock_beside(int dir, const char *base)
+{
+    char lock[NAME_MAX + 1];
+    struct stat st;
+
+    return snprintf(lock, sizeof(lock), "%s" UNIX_LOCK_SUFFIX, base) < (int)sizeof(lock) &&
+           fstatat(dir, lock, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Sockets of a daemon before us have a lock beside them; others' are left alone. */
+static bool may_unlink(const struct broker_rules *rules, int dir, const char *base)
+{
+    struct stat st;
+
+    if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        return true; /* let it fail */
+    }
+    if (S_ISSOCK(st.st_mode)) {
+        return may_be_in(rules, dir, base, true) &&
+               (broker_has_made(dir, base) || has_lock_beside(dir, base));
+    }
+    return S_ISREG(st.st_mode) &&
+           ((is_lock(base) && st.st_size == 0 && may_be_in(rules, dir, base, true)) ||
+            broker_has_made(dir, base));
+}
+
+static int unlink_name(const struct broker_rules *rules, const struct names_question *q)
+{
+    const char *base;
+    int dir = open_parent(q->path, &base);
+
+    if (dir < 0) {
+        return -1;
+    }
+    return keep_errno_close(dir, may_unlink(rules, dir, base) ? unlinkat(dir, base, 0) : refuse());
+}
+
+static bool is_socket_dir(const struct broker_rules *rules, const char *place)
+{
+    const char *slash = strrchr(rules->control_path, '/');
+    size_t len = slash ? (size_t)(slash - rules->control_path) : 0;
+
+    return broker_is_below(place, rules->socket_dir) ||
+           (strlen(place) == len && strncmp(place, rules->control_path, len) == 0);
+}
+
+/* Of a path whose beginning is there already, each part is tried. */
+static int make_dir(const struct broker_rules *rules, const struct names_question *q)
+{
+    struct stat st;
+
+    if (lstat(q->path, &st) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    if (!is_socket_dir(rules, q->path) || !broker_allows(rules, q->path, true)) {
+        return refuse();
+    }
+    if (mkdir(q->path, q->mode & 0777) < 0) {
+        return -1;
+    }
+    broker_made(AT_FDCWD, q->path);
+    return 0;
+}
+
+/* It is the process's, as others of its sockets are, until it is given away. */
+static int bind_name(const struct broker_rules *rules, const struct names_question *q, int fd)
+{
+    const char *base;
+    struct stat st;
+    int dir = open_parent(q->path, &base);
+    int file, ret;
+
+    if (dir < 0) {
+        return -1;
+    }
+    if (!may_be_in(rules, dir, base, true)) {
+        return keep_errno_close(dir, refuse());
+    }
+    close(dir);
+    {
+        struct names_answer answer;
+
+        names_do(q, fd, &answer);
+        errno = answer.code;
+        ret = answer.ret;
+    }
+    file = ret < 0 ? -1 : open(q->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (file < 0) {
+        return ret;
+    }
+    if (fstat(file, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1) {
+        broker_made(file, "");
+        ret = fchownat(file, "", rules->uid, rules->gid, AT_EMPTY_PATH);
+    }
+    return keep_errno_close(file, ret);
+}
+
+/* Only whether somebody listens: no connection of root's is given away. */
+static int connect_name(const struct names_question *q)
+{
+    struct names_answer answer;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd < 0) {
+        return -1;
+    }
+    names_do(q, fd, &answer);
+    errno = answer.code;
+    return keep_errno_close(fd, answer.ret);
+}
+
+/* ---- owners, modes, labels: of what was made here ---- */
+
+static bool may_change(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && (S_ISSOCK(st.st_mode) || S_ISDIR(st.st_mode)) &&
+           broker_has_made(fd, "");
+}
+
+static int change(const struct names_question *q, int fd, struct names_answer *answer)
+{
+    bool is_label = q->op == NAMES_LABEL;
+
+    if (!may_change(fd) || (q->mode & ~0777u) ||
+        (is_label && strcmp(q->text, "security.selinux") != 0 &&
+         strcmp(q->text, "security.SMACK64") != 0)) {
+        return refuse();
+    }
+    names_do(q, fd, answer);
+    errno = answer->code;
+    return answer->ret;
+}
+
+/* ---- */
+
+static int find_holder(const struct broker_rules *rules, const struct names_question *q, int fd,
+                       struct names_answer *answer)
+{
+    const struct lock_span span = {.first = q->first, .len = q->len};
+    struct holder holder;
+
+    memset(&holder, 0, sizeof(holder)); /* it goes as it lies in memory */
+    if (!holder_find_other(rules->asker, fd, &span, &holder)) {
+        return 0;
+    }
+    memcpy(answer->text, &holder, sizeof(holder));
+    return (int)sizeof(holder);
+}
+
+static int look(const struct names_question *q, int fd, struct names_answer *answer)
+{
+    names_do(q, fd, answer);
+    errno = answer->code;
+    return answer->ret;
+}
+
+static int work_by_fd(const struct broker_rules *rules, const struct names_question *q, int fd,
+                      struct names_answer *answer)
+{
+    if (fd < 0) {
+        return refuse();
+    }
+    switch (q->op) {
+    case NAMES_REOPEN:
+        return reopen(rules, q, fd);
+    case NAMES_CHOWN:
+    case NAMES_CHMOD:
+    case NAMES_LABEL:
+        return change(q, fd, answer);
+    case NAMES_HOLDER:
+        return find_holder(rules, q, fd, answer);
+    default:
+        return refuse();
+    }
+}
+
+static int work_by_name(const struct broker_rules *rules, const struct names_question *q, int fd,
+                        struct names_answer *answer)
+{
+    switch (q->op) {
+    case NAMES_OPEN:
+        return open_name(rules, q);
+    case NAMES_STAT:
+    case NAMES_LSTAT:
+    case NAMES_READLINK:
+    case NAMES_WATCH:
+        return look(q, fd, answer);
+    case NAMES_UNLINK:
+        return unlink_name(rules, q);
+    case NAMES_MKDIR:
+        return make_dir(rules, q);
+    case NAMES_BIND:
+        return bind_name(rules, q, fd);
+    case NAMES_CONNECT:
+        return connect_name(q);
+    default:
+        return work_by_fd(rules, q, fd, answer);
+    }
+}
+
+void broker_work(const struct broker_rules *rules, const struct names_question *question, int fd,
+                 struct names_answer *answer)
+{
+    bool has_path = question->path[0] != '\0';
+
+    *answer = (struct names_answer){0};
+    if (has_path) {
+        answer->ret =
+            broker_is_path(question->path) ? work_by_name(rules, question, fd, answer) : refuse();
+    } else {
+        answer->ret = work_by_fd(rules, question, fd, answer);
+    }
+    answer->code = answer->ret < 0 ? errno : 0;
+}

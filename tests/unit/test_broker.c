@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/broker.h"
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "core/base/names.h"
+#include "daemon/broker_work.h"
+
+/* A directory with images/, sockets/, state/ and secret/, and the rules for it. */
+struct world {
+    char dir[64];
+    char place[5][PATH_MAX]; /* of those, and of the directory itself */
+    struct broker_rules rules;
+};
+
+enum { IMAGES, SOCKETS, STATE, SECRET, CONTROL };
+
+static const char *name_in(const struct world *w, unsigned which, const char *name)
+{
+    static char path[2][PATH_MAX];
+    static unsigned at;
+
+    at = !at;
+    (void)snprintf(path[at], sizeof(path[at]), "%.2000s/%s", w->place[which], name);
+    return path[at];
+}
+
+static void write_file(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0 && write(fd, "bytes", 5) == 5);
+    close(fd);
+}
+
+static int start(void **state)
+{
+    static const char *const names[] = {"images", "sockets", "state", "secret", "sockets/control"};
+    static struct world w;
+
+    memset(&w, 0, sizeof(w));
+    (void)snprintf(w.dir, sizeof(w.dir), "/tmp/vblk-broker.XXXXXX");
+    assert_non_null(mkdtemp(w.dir));
+    for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+        (void)snprintf(w.place[i], sizeof(w.place[i]), "%s/%s", w.dir, names[i]);
+        assert_true(i == CONTROL || mkdir(w.place[i], 0700) == 0);
+    }
+    w.rules = (struct broker_rules){.uid = getuid(),
+                                    .gid = getgid(),
+                                    .asker = getpid(),
+                                    .socket_dir = w.place[SOCKETS],
+                                    .control_path = w.place[CONTROL],
+                                    .state_dir = w.place[STATE],
+                                    .image_dir = {w.place[IMAGES]},
+                                    .image_dirs = 1};
+    write_file(name_in(&w, IMAGES, "a"));
+    write_file(name_in(&w, SECRET, "b"));
+    write_file(name_in(&w, STATE, "disks.json"));
+    *state = &w;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    const struct world *w = *state;
+    char command[PATH_MAX];
+
+    (void)snprintf(command, sizeof(command), "rm -rf %s", w->dir);
+    return system(command); /* NOLINT(cert-env33-c): a directory of our own making */
+}
+
+static int work(const struct world *w, enum names_op op, const char *path, int flags, int fd)
+{
+    struct names_question question = {.op = op, .flags = flags, .mode = 0600};
+    struct names_answer answer;
+
+    (void)snprintf(question.path, sizeof(question.path), "%s", path);
+    broker_work(&w->rules, &question, fd, &answer);
+    if (broker_opens(&question) && answer.ret >= 0) {
+        close(answer.ret);
+    }
+    return answer.ret < 0 ? -answer.code : 0;
+}
+
+static int work_open(const struct world *w, const char *path, int flags)
+{
+    return work(w, NAMES_OPEN, path, flags, -1);
+}
+
+static void images_are_opened_where_they_may_lie(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR), 0);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "none"), O_RDWR), -ENOENT);
+    assert_int_equal(work_open(w, name_in(w, SECRET, "b"), O_RDONLY), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, STATE, "disks.json"), O_RDONLY), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, "/etc/passwd", O_RDONLY), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, "/proc/self/mem", O_RDWR), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, "/dev/null", O_RDWR), -NAMES_REFUSED);
+}
+
+static void no_name_leads_out(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(symlink(name_in(w, SECRET, "b"), name_in(w, IMAGES, "out")), 0);
+    assert_int_equal(symlink(w->place[SECRET], name_in(w, IMAGES, "dir")), 0);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "out"), O_RDWR), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "dir/b"), O_RDWR), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "dir/new"), O_RDWR | O_CREAT | O_EXCL),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "../secret/b"), O_RDWR), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, ".."), O_RDONLY | O_DIRECTORY),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, "images/a", O_RDWR), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, "", O_RDWR), -NAMES_REFUSED);
+}
+
+static void nothing_is_truncated_and_nothing_but_files_opened(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR | O_TRUNC), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR | O_APPEND), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR | O_CREAT), -NAMES_REFUSED);
+    assert_int_equal(mkfifo(name_in(w, IMAGES, "fifo"), 0600), 0);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "fifo"), O_RDONLY), -NAMES_REFUSED);
+}
+
+static void only_what_it_has_made_is_unlinked(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "a"), 0, -1), -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "new"), O_RDWR | O_CREAT | O_EXCL), 0);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "new"), 0, -1), 0);
+    write_file(name_in(w, SOCKETS, "full.lock"));
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SOCKETS, "full.lock"), 0, -1),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, SOCKETS, "a.lock"), O_RDWR | O_CREAT | O_NOFOLLOW), 0);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SOCKETS, "a.lock"), 0, -1), 0);
+}
+
+/* A socket of somebody else, as of a container's daemon, is neither given away nor taken. */
+static void only_its_own_sockets_are_changed(void **state)
+{
+    const struct world *w = *state;
+    int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int file;
+
+    assert_int_equal(names_bind(other, name_in(w, SECRET, "other")), 0);
+    file = open(name_in(w, SECRET, "other"), O_PATH | O_CLOEXEC);
+    assert_int_equal(work(w, NAMES_CHMOD, "", 0, file), -NAMES_REFUSED);
+    assert_int_equal(work(w, NAMES_CHOWN, "", 0, file), -NAMES_REFUSED);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SECRET, "other"), 0, -1), -NAMES_REFUSED);
+    close(file);
+
+    assert_int_equal(work(w, NAMES_BIND, name_in(w, SOCKETS, "own"), 0, own), 0);
+    file = open(name_in(w, SOCKETS, "own"), O_PATH | O_CLOEXEC);
+    assert_int_equal(work(w, NAMES_CHMOD, "", 0, file), 0);
+    close(file);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SOCKETS, "own"), 0, -1), 0);
+    assert_int_equal(work(w, NAMES_BIND, "/etc/vblk-test.sock", 0, own), -NAMES_REFUSED);
+    close(own);
+    close(other);
+}
+
+static void directories_are_made_below_that_of_sockets(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "below"), 0, -1), 0);
+    assert_int_equal(work(w, NAMES_MKDIR, w->place[SOCKETS], 0, -1), -EEXIST);
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -NAMES_REFUSED);
+}
+
+/* ---- the process ---- */
+
+/* By the same way as vblkd; the child ends when its asker does. */
+static int ask_and_leave(const struct world *w)
+{
+    struct broker_rules rules = w->rules;
+    char bytes[6] = "";
+    int fd;
+
+    if (broker_start(&rules, false, NULL) < 0 || !names_are_asked()) {
+        return 1;
+    }
+    fd = names_open(name_in(w, IMAGES, "a"), O_RDWR, 0);
+    if (fd < 0 || read(fd, bytes, 5) != 5 || strcmp(bytes, "bytes") != 0) {
+        return 2;
+    }
+    if (names_open(name_in(w, SECRET, "b"), O_RDONLY, 0) != -1 || errno != NAMES_REFUSED) {
+        return 3;
+    }
+    return names_open(name_in(w, IMAGES, "none"), O_RDONLY, 0) == -1 && errno == ENOENT ? 0 : 4;
+}
+
+/* The broker has a copy of `pipe`'s end until it ends; it closes what it inherits, but not that of
+ * standard output, which so tells. */
+static void it_passes_files_and_ends_with_its_asker(void **state)
+{
+    const struct world *w = *state;
+    int ends[2];
+    int status;
+    char byte;
+    pid_t child;
+
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        (void)dup2(ends[1], STDOUT_FILENO);
+        close(ends[1]);
+        _exit(ask_and_leave(w));
+    }
+    close(ends[1]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* the end: nobody has it any more */
+    close(ends[0]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(images_are_opened_where_they_may_lie, start, stop),
+        cmocka_unit_test_setup_teardown(no_name_leads_out, start, stop),
+        cmocka_unit_test_setup_teardown(nothing_is_truncated_and_nothing_but_files_opened, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(only_what_it_has_made_is_unlinked, start, stop),
+        cmocka_unit_test_setup_teardown(only_its_own_sockets_are_changed, start, stop),
+        cmocka_unit_test_setup_teardown(directories_are_made_below_that_of_sockets, start, stop),
+        cmocka_unit_test_setup_teardown(it_passes_files_and_ends_with_its_asker, start, stop),
+    };
+
+    return unit_run(tests);
+}
