@@ -6,6 +6,7 @@
 
 #include <config.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -17,13 +18,16 @@
 #include "core/base/ringer.h"
 #include "core/base/std_fds.h"
 #include "core/base/text.h"
+#include "daemon/broker.h"
 #include "daemon/daemon.h"
 #include "daemon/json_memory.h"
 #include "daemon/limits.h"
 #include "daemon/paths.h"
 #include "daemon/sandbox.h"
+#include "daemon/sandbox_user.h"
 #include "daemon/signals.h"
 #include "transports/vhost_user.h"
+#include "daemon/socket_dir.h"
 
 #define EXIT_USAGE 2
 
@@ -34,6 +38,9 @@ struct options {
     char state_dir[PATH_MAX];
     enum log_level level;
     enum sandbox_mode sandbox;
+    struct sandbox_user user;
+    char image_dir[BROKER_DIRS_MAX][PATH_MAX];
+    unsigned image_dirs;
 };
 
 /* One list for parsing and for --help, which has nothing of those for tests. */
@@ -58,6 +65,13 @@ static const struct {
      "MODE",
      "on, off, or auto: what this machine has of it [auto]"},
     {{"debug-no-recovery", no_argument, NULL, 'D'}, NULL, NULL},
+    {{"user", required_argument, NULL, 'U'},
+     "NAME",
+     "serve guests as this user; a process of root's own opens images and makes sockets"},
+    {{"group", required_argument, NULL, 'G'}, "NAME", "with this group [that of the user]"},
+    {{"image-dir", required_argument, NULL, 'i'},
+     "PATH",
+     "with --user: images lie here alone; may be given more than once"},
     {{"version", no_argument, NULL, 'V'}, NULL, "print the version and end"},
     {{"help", no_argument, NULL, 'h'}, NULL, "print this and end"},
 };
@@ -122,6 +136,34 @@ static int set_allowed(struct options *options, const char *value, bool is_group
     return hint();
 }
 
+/* The kernel's name for it, as files will be looked at by that. */
+static int add_image_dir(struct options *options, const char *value)
+{
+    if (options->image_dirs == BROKER_DIRS_MAX) {
+        log_plain("vblkd: --image-dir: at most %u", BROKER_DIRS_MAX);
+        return hint();
+    }
+    if (!realpath(value, options->image_dir[options->image_dirs])) {
+        log_plain("vblkd: --image-dir: there is no %s", value);
+        return EXIT_FAILURE;
+    }
+    options->image_dirs++;
+    return 0;
+}
+
+static int read_user(struct options *options, int letter, const char *value)
+{
+    struct err err = {0};
+    int ret = letter == 'U' ? sandbox_user_parse(&options->user, value, &err)
+                            : sandbox_group_parse(&options->user, value, &err);
+
+    if (ret < 0) {
+        log_plain("vblkd: %s", err.text);
+        return EXIT_USAGE;
+    }
+    return 0;
+}
+
 /* Returns an exit status, or -1 to go on. */
 static int read_option(struct options *options, int letter, const char *value)
 {
@@ -148,6 +190,13 @@ static int read_option(struct options *options, int letter, const char *value)
             log_plain("vblkd: --log-level: \"%s\" is none of error, warn, info, debug", value);
             return hint();
         }
+        break;
+    case 'U':
+    case 'G':
+        ret = read_user(options, letter, value);
+        break;
+    case 'i':
+        ret = add_image_dir(options, value);
         break;
     case 'x':
         if (!sandbox_parse_mode(value, &options->sandbox)) {
@@ -224,6 +273,60 @@ static int check_text(const struct options *options)
     return hint();
 }
 
+/* What root makes for the user, and who does what takes root from then on. */
+static int start_broker(const struct options *options, struct err *err)
+{
+    static struct broker_rules rules;
+    int ret = paths_make_dir(options->socket_dir, SOCKET_DIR_MODE, err);
+
+    rules = (struct broker_rules){
+        .uid = options->user.uid,
+        .gid = options->user.gid,
+        .socket_dir = options->socket_dir,
+        .control_path = options->control,
+        .state_dir = options->state_dir,
+        .image_dirs = options->image_dirs,
+    };
+    for (unsigned i = 0; i < options->image_dirs; i++) {
+        rules.image_dir[i] = options->image_dir[i];
+    }
+    if (ret == 0) {
+        ret = paths_make_parent(options->control, SOCKET_DIR_MODE, err);
+    }
+    if (ret == 0) {
+        ret = paths_make_dir(options->state_dir, 0700, err);
+    }
+    if (ret == 0) {
+        ret = sandbox_user_give(&options->user, options->state_dir, err);
+    }
+    return ret == 0 ? broker_start(&rules, options->sandbox != SANDBOX_OFF, err) : ret;
+}
+
+/* Returns an exit status, or -1 to go on. */
+static int give_up_rights(const struct options *options, struct sandbox *sandbox)
+{
+    const struct sandbox_user *user = &options->user;
+    struct err err = {0};
+    int ret = sandbox_user_check(user, &err);
+
+    if (ret == 0 && options->image_dirs > 0 && !user->is_given) {
+        ret = err_say(&err, -EINVAL, "--image-dir goes with --user");
+    }
+    if (ret < 0) {
+        log_plain("vblkd: %s", err.text);
+        return hint();
+    }
+    if (user->is_given && start_broker(options, &err) < 0) {
+        log_plain("vblkd: %s", err.text);
+        return EXIT_FAILURE;
+    }
+    if (sandbox_enter(sandbox, options->sandbox, user, &err) < 0) {
+        log_plain("vblkd: %s; or --sandbox auto for what there is of it", err.text);
+        return EXIT_FAILURE;
+    }
+    return -1;
+}
+
 int main(int argc, char **argv)
 {
     static struct options options = {.level = LOG_LEVEL_INFO};
@@ -257,9 +360,9 @@ int main(int argc, char **argv)
     (void)porter_init(); /* before all that opens files; what needs it says that it failed */
     log_set_level(options.level);
     signals_ignore();
-    if (sandbox_enter(&sandbox, options.sandbox, &err) < 0) {
-        log_plain("vblkd: %s; or --sandbox auto for what there is of it", err.text);
-        return EXIT_FAILURE;
+    ret = give_up_rights(&options, &sandbox);
+    if (ret >= 0) {
+        return ret;
     }
     opts.sandbox = sandbox.text;
     if (log_start(&err) < 0) {

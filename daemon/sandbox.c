@@ -9,6 +9,7 @@
 
 #include "daemon/sandbox_calls.h"
 #include "daemon/sandbox_caps.h"
+#include "daemon/sandbox_user.h"
 
 /* One thing after the other; the filter is the last, as the others need calls that it refuses. */
 static const struct step {
@@ -62,18 +63,33 @@ static int take_steps(struct sandbox *sandbox, struct err *missing)
     return missing->code;
 }
 
-int sandbox_enter(struct sandbox *sandbox, enum sandbox_mode mode, struct err *err)
+static int become(struct sandbox *sandbox, const struct sandbox_user *user, struct err *err)
+{
+    if (!user || !user->is_given) {
+        return 0;
+    }
+    append(sandbox, "user ", user->name);
+    sandbox_caps_bound();
+    return sandbox_user_become(user, err);
+}
+
+int sandbox_enter(struct sandbox *sandbox, enum sandbox_mode mode, const struct sandbox_user *user,
+                  struct err *err)
 {
     struct err missing = {0};
     int ret;
 
     sandbox->text[0] = '\0';
+    ret = become(sandbox, user, err);
+    if (ret < 0) {
+        return ret;
+    }
     if (mode == SANDBOX_OFF) {
-        append(sandbox, "", "off");
+        append(sandbox, sandbox->text[0] ? ", otherwise " : "", "off");
         return 0;
     }
     if (is_under_valgrind()) {
-        append(sandbox, "", "off: not under valgrind");
+        append(sandbox, sandbox->text[0] ? ", otherwise " : "", "off: not under valgrind");
         return mode == SANDBOX_ON ? err_say(err, -ENOSYS, "sandbox: not under valgrind") : 0;
     }
     ret = take_steps(sandbox, &missing);

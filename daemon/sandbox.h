@@ -22,10 +22,16 @@ struct sandbox {
     char text[SANDBOX_TEXT_BYTES]; /* for people: "no new privileges, seccomp" */
 };
 
+struct sandbox_user;
+
 /*
- * There is no way back.  Fails with SANDBOX_ON only, and says what is missing.
+ * `user` NULL, or not given: the one that it is.  With one, the process is left without any
+ * capability: names are asked of a broker (core/base/names.h), which must have been started.
+ * There is no way back.  Fails with SANDBOX_ON, and says what is missing, or when it cannot become
+ * the user.
  */
-int sandbox_enter(struct sandbox *sandbox, enum sandbox_mode mode, struct err *err);
+int sandbox_enter(struct sandbox *sandbox, enum sandbox_mode mode, const struct sandbox_user *user,
+                  struct err *err);
 
 /* Returns false when it is none of auto, on, off. */
 bool sandbox_parse_mode(const char *text, enum sandbox_mode *mode);

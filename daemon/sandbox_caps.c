@@ -31,7 +31,7 @@ static bool is_kept(unsigned cap)
 }
 
 /* Also of what a program would get that is executed: none is, but it costs nothing. */
-static void limit_bounds(void)
+void sandbox_caps_bound(void)
 {
     for (unsigned cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
         if (!is_kept(cap)) {
@@ -53,7 +53,7 @@ int sandbox_caps_limit(struct err *err)
     for (unsigned i = 0; i < ARRAY_SIZE(kept); i++) {
         mask[CAP_TO_INDEX(kept[i])] |= CAP_TO_MASK(kept[i]);
     }
-    limit_bounds();
+    sandbox_caps_bound();
     for (unsigned i = 0; i < ARRAY_SIZE(data); i++) {
         data[i].permitted &= mask[i];
         data[i].effective &= mask[i];

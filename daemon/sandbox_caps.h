@@ -11,5 +11,8 @@
 /* Of whoever has none there is nothing to take. */
 int sandbox_caps_limit(struct err *err);
 
+/* None of them could come back: before the user changes, which takes them. */
+void sandbox_caps_bound(void);
+
 /* Has it any by now? */
 bool sandbox_caps_any(void);

@@ -330,6 +330,9 @@ int state_open(struct state **out, const char *dir, struct err *err)
     state->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (state->dir_fd < 0) {
         ret = err_set(err, -errno, "cannot open the state directory %s", dir);
+        if (ret == -EACCES) {
+            err_hint(err, "user %u has to be let through all directories above it", geteuid());
+        }
         goto free_state;
     }
     (void)snprintf(state->path, sizeof(state->path), "%s/" TABLE_NAME, dir);

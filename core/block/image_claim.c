@@ -239,7 +239,7 @@ void image_claim_hint(const char *path, struct err *err)
     struct holder holder;
     struct stat st;
 
-    if (stat(path, &st) < 0 || !S_ISBLK(st.st_mode)) {
+    if (names_stat(path, &st) < 0 || !S_ISBLK(st.st_mode)) {
         return;
     }
     if (find_mount(st.st_rdev, point)) { /* beside which a disk may only read it */

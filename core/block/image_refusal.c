@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/block/image_claim.h"
+#include "core/base/names.h"
 
 void image_refusal_option(const struct image_opts *opts, struct err *err, const char *option)
 {
@@ -17,7 +18,7 @@ void image_refusal_option(const struct image_opts *opts, struct err *err, const 
 static bool hint_link(const char *path, struct err *err)
 {
     char target[PATH_MAX];
-    ssize_t len = readlink(path, target, sizeof(target));
+    ssize_t len = names_readlink(path, target, sizeof(target));
 
     if (len >= 0) {
         err_hint(err,
@@ -46,7 +47,7 @@ static void hint_exists(const struct image_opts *opts, struct err *err)
 {
     struct stat st;
 
-    if (stat(opts->path, &st) == 0 || !hint_link(opts->path, err)) {
+    if (names_stat(opts->path, &st) == 0 || !hint_link(opts->path, err)) {
         err_hint(err, "leave out --create to use it as it is");
     }
 }
@@ -56,7 +57,7 @@ static void hint_forbidden(const struct image_opts *opts, struct err *err)
 {
     struct stat st;
 
-    if (!opts->create && stat(opts->path, &st) == 0 && S_ISREG(st.st_mode)) {
+    if (!opts->create && names_stat(opts->path, &st) == 0 && S_ISREG(st.st_mode)) {
         err_hint(err, "it may be immutable or append-only, see lsattr: chattr -ia ends that");
         image_refusal_option(opts, err, "--readonly");
     } else {
@@ -90,6 +91,16 @@ int image_refusal_open(int code, const struct image_opts *opts, struct err *err)
     case -EROFS:
         err_hint(err, "make its file system writable");
         image_refusal_option(opts, err, "--readonly");
+        break;
+    case -NAMES_REFUSED:
+        (void)err_say(err, code, "image %s: it lies at none of the places where images may be",
+                      opts->path);
+        err_hint(err, "see --image-dir of vblkd");
+        break;
+    case -NAMES_GONE:
+        (void)err_say(err, code, "image %s: the process that opens images for vblkd has ended",
+                      opts->path);
+        err_hint(err, "restart vblkd");
         break;
     case -EBUSY:
         image_claim_hint(opts->path, err);

@@ -79,3 +79,165 @@ few_capabilities() {
     [ "$status" -eq 1 ]
     [[ "$output" == *"sandbox: not under valgrind; or --sandbox auto for what there is of it"* ]]
 }
+
+# --- --user: what follows takes root
+
+as_nobody() {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    getent passwd nobody >/dev/null || skip "needs a user nobody"
+    chmod 711 "$E2E_DIR" # the state directory is the user's
+    start_vblkd --user nobody "$@"
+}
+
+# The child of vblkd, which is in the same directory of /proc.
+broker() {
+    cat /proc/"$(cat "$E2E_DIR/vblkd.pid")"/task/*/children | tr -d ' '
+}
+
+# In a directory that root alone may enter.
+root_image() {
+    mkdir -p "$E2E_DIR/root"
+    chmod 700 "$E2E_DIR/root"
+    truncate -s "${2:-8M}" "$E2E_DIR/root/$1"
+    chmod 600 "$E2E_DIR/root/$1"
+    echo "$E2E_DIR/root/$1"
+}
+
+# bench DISK|SOCKET [OPTION...]
+bench() {
+    local socket=$1
+
+    [[ "$socket" == /* ]] || socket=$(socket_of "$1")
+    without_bats timeout "$(deadline 60)" "${VBLKCTL%ctl}bench" "$socket" --runtime 0.2 "${@:2}"
+}
+
+is_gone() {
+    ! kill -0 "$1" 2>/dev/null || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
+@test "user: guests are served without a right, of images that root alone may open" {
+    local uid
+
+    as_nobody
+    uid=$(id -u nobody)
+    vblkctl add vda "$(root_image a)" --threads 2
+    vblkctl add vdb "$E2E_DIR/root/new" --create --size 8M --engine io_uring
+    bench vda --queues 2 --rw randwrite --allow-write
+    bench vdb
+    all_threads Uid "\\(${uid}[[:space:]]*\\)*"
+    all_threads CapPrm 0000000000000000
+    all_threads CapEff 0000000000000000
+    grep -q "^Uid:[[:space:]]*0[[:space:]]" /proc/"$(broker)"/status
+    [[ "$(vblkctl ping)" == *"sandbox: user nobody, no capabilities"* ]]
+    [ "$(stat -c %U "$E2E_DIR/control" "$(socket_of vda)" "$E2E_DIR/state/disks.json" | sort -u)" = nobody ]
+    stop_vblkd
+}
+
+@test "user: all that vblkctl can do, and what comes back after restart and kill" {
+    as_nobody
+    vblkctl add vda "$(root_image a)"
+    vblkctl stop vda
+    vblkctl start vda
+    vblkctl resize vda 16M
+    vblkctl set vda threads=2 poll-us=0
+    cp "$E2E_DIR/root/a" "$E2E_DIR/root/b"
+    vblkctl replace vda "$E2E_DIR/root/b" --force
+    vblkctl list | grep -q "root/b"
+    vblkctl add vdb "$(root_image c)" --socket "$E2E_DIR/below/vdb.sock" --socket-owner daemon --socket-mode 0660
+    [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
+    rm -r "$E2E_DIR/below"
+    wait_until 10 test -S "$E2E_DIR/below/vdb.sock"
+    wait_until 10 [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
+    run vblkctl add vdc "$E2E_DIR/root/b"
+    [[ "$output" == *"is in use by"*"vda, a disk of this vblkd"* ]]
+    stop_vblkd
+    [ ! -e "$(socket_of vda)" ]
+
+    as_nobody
+    bench vda
+    kill_vblkd
+    as_nobody
+    bench vda
+    bench "$E2E_DIR/below/vdb.sock"
+    vblkctl remove vdb
+    vblkctl remove vda
+    stop_vblkd
+    [ -z "$(find "$E2E_DIR" -name '*.sock*')" ]
+}
+
+@test "user: who holds an image is told, though he is another user's" {
+    as_nobody
+    mkdir "$E2E_DIR/other"
+    process_start other "$VBLKD" --control "$E2E_DIR/other/control" --socket-dir "$E2E_DIR/other" \
+        --state-dir "$E2E_DIR/other/state"
+    wait_until 20 "$VBLKCTL" --control "$E2E_DIR/other/control" ping
+    "$VBLKCTL" --control "$E2E_DIR/other/control" add vda "$(root_image a)"
+    run vblkctl add vda "$E2E_DIR/root/a"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"is in use by"*": vblkd (pid $(cat "$E2E_DIR/other.pid"))"* ]]
+    process_signal other TERM
+    wait_until 20 process_ended other
+    stop_vblkd
+}
+
+@test "user: the broker ends with the daemon, however that ends" {
+    local pid
+
+    as_nobody
+    pid=$(broker)
+    kill_vblkd
+    wait_until 10 is_gone "$pid"
+    as_nobody
+    pid=$(broker)
+    kill -TERM "$pid" # as an init system does, to all of a service
+    kill -INT "$pid"
+    vblkctl add vda "$(root_image a)"
+    stop_vblkd
+    wait_until 10 is_gone "$pid"
+}
+
+@test "user: without the broker disks run, and what takes it is refused with a sentence" {
+    as_nobody
+    vblkctl add vda "$(root_image a)"
+    kill -9 "$(broker)"
+    wait_until 10 is_gone "$(broker)"
+    run vblkctl add vdb "$(root_image b)"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"has ended"* ]]
+    vblkd_logged "the broker has ended: disks that run go on"
+    bench vda
+    vblkctl set vda threads=2
+    bench vda
+    stop_vblkd
+}
+
+@test "user: images lie where --image-dir says, whatever a name looks like" {
+    local name
+
+    mkdir -p "$E2E_DIR/images" "$E2E_DIR/root"
+    as_nobody --image-dir "$E2E_DIR/images"
+    truncate -s 8M "$E2E_DIR/images/a" "$E2E_DIR/root/b"
+    ln -s "$E2E_DIR/root/b" "$E2E_DIR/images/leads-out"
+    ln -s "$E2E_DIR/images/a" "$E2E_DIR/root/leads-in"
+    vblkctl add vda "$E2E_DIR/root/leads-in"
+    for name in "$E2E_DIR/root/b" "$E2E_DIR/images/leads-out" "$E2E_DIR/images/../root/b" /etc/passwd; do
+        run vblkctl add vdb "$name" --readonly
+        [ "$status" -eq 1 ]
+        [[ "$output" == *"at none of the places where images may be; see --image-dir of vblkd"* ]]
+    done
+    run vblkctl add vdb "$E2E_DIR/root/c" --create --size 1M
+    [[ "$output" == *"at none of the places where images may be"* ]]
+    [ ! -e "$E2E_DIR/root/c" ]
+    vblkctl add vdb "$E2E_DIR/images/c" --create --size 1M
+    stop_vblkd
+}
+
+@test "user: what cannot be is refused before anything is made" {
+    run without_bats timeout "$(deadline 20)" "$VBLKD" --user no-such-user-here
+    [ "$status" -eq 2 ]
+    [[ "$output" == *'--user: there is no user "no-such-user-here"'* ]]
+    run without_bats timeout "$(deadline 20)" "$VBLKD" --image-dir /
+    [[ "$output" == *"--image-dir goes with --user"* ]]
+    run without_bats timeout "$(deadline 20)" "$VBLKD" --group 0
+    [[ "$output" == *"--group goes with --user"* ]]
+}

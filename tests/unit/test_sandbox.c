@@ -61,7 +61,7 @@ static void inside(enum sandbox_mode mode, trial run)
     assert_true(child >= 0);
     if (child == 0) {
         struct err err;
-        int line = sandbox_enter(&sandbox, mode, &err) < 0 ? 1 : run();
+        int line = sandbox_enter(&sandbox, mode, NULL, &err) < 0 ? 1 : run();
 
         if (line) {
             dprintf(STDERR_FILENO, "# line %d, %s\n", line, sandbox.text);
