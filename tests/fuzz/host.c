@@ -201,7 +201,7 @@ void host_settle(void)
     host_wait(asked);
 }
 
-json_t *host_call(const char *method, const char *params)
+json_t *host_call(const char *method, const char *params, bool may_not_fail)
 {
     json_t *result;
 
@@ -211,8 +211,10 @@ json_t *host_call(const char *method, const char *params)
     host_settle();
     assert(wanted_answer);
     result = json_incref(json_object_get(wanted_answer, "result"));
-    if (!result && getenv("FUZZ_LOG")) {
-        (void)fprintf(stderr, "%s %s: refused\n", method, params);
+    if (!result && (may_not_fail || getenv("FUZZ_LOG"))) {
+        (void)fprintf(
+            stderr, "%s %s: %s\n", method, params,
+            json_string_value(json_object_get(json_object_get(wanted_answer, "error"), "message")));
     }
     json_decref(wanted_answer);
     wanted = 0;

@@ -29,8 +29,11 @@ void host_ask(const char *method, const char *params);
 /* Until all that was asked is answered. */
 void host_settle(void);
 
-/* Ask and wait.  The result, the caller's, or NULL: it was refused. */
-json_t *host_call(const char *method, const char *params);
+/*
+ * Ask and wait.  The result, the caller's, or NULL: it was refused, which is told when it may not
+ * be.
+ */
+json_t *host_call(const char *method, const char *params, bool may_not_fail);
 
 /* Whether the disks that are there are those of the table, and how many threads end still. */
 unsigned host_disks(void);
