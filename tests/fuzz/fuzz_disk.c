@@ -23,6 +23,7 @@
 #include "tests/lib/frontend.h"
 
 #define DISK_BYTES (1u << 20)
+#define RESIZED_MAX (2u << 20)
 #define PATIENCE_NS (30 * NS_PER_S)
 #define STEPS_MAX 96u
 #define WAIT_NS (2 * NS_PER_S / 1000)
@@ -46,11 +47,11 @@ static void call_done(const char *method, const char *params)
     json_decref(result);
 }
 
-static void make_file(const char *path)
+static void make_file(const char *path, uint64_t bytes)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-    assert(fd >= 0 && ftruncate(fd, DISK_BYTES) == 0);
+    assert(fd >= 0 && ftruncate(fd, (off_t)bytes) == 0);
     close(fd);
 }
 
@@ -115,7 +116,7 @@ static void add_good_disk(void)
     char path[HOST_PATH_BYTES], params[384];
 
     host_path(path, "good.img");
-    make_file(path);
+    make_file(path, DISK_BYTES);
     (void)snprintf(params, sizeof(params),
                    "{\"name\": \"good\", \"image\": {\"type\": \"file\", \"path\": \"%s\", "
                    "\"format\": \"raw\", \"cache\": \"writeback\"}, \"queues\": 2}",
@@ -131,8 +132,8 @@ static void set_up(void)
     host_path(good_path, "good.sock");
     host_path(image_path, "hostile.img");
     host_path(other_path, "other.img");
-    make_file(image_path);
-    make_file(other_path);
+    make_file(image_path, DISK_BYTES);
+    make_file(other_path, DISK_BYTES);
     peer_start();
     add_good_disk();
 }
@@ -365,7 +366,8 @@ static void mend_disk(void)
 {
     char params[2 * HOST_PATH_BYTES];
 
-    make_file(image_path);
+    make_file(image_path, RESIZED_MAX);
+    make_file(other_path, RESIZED_MAX);
     ask_quietly("disk.set", HOSTILE ", \"iops\": 0, \"bps\": 0, \"group\": \"none\"}");
     (void)snprintf(params, sizeof(params), HOSTILE ", \"path\": \"%s\", \"format\": \"raw\"}",
                    image_path);
@@ -421,8 +423,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!hostile_path[0]) {
         set_up();
     }
-    make_file(image_path);
-    make_file(other_path);
+    make_file(image_path, DISK_BYTES);
+    make_file(other_path, DISK_BYTES);
     peer_reset();
     add_disk(data);
     peer_connect(hostile_path);
