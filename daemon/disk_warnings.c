@@ -66,6 +66,17 @@ static void add_broken(json_t *list, const struct plane_info *info)
     add(list, "queue_broken", text);
 }
 
+/* Until a front-end has come whose guest is served. */
+static void add_hung_up(json_t *list, const struct plane_info *info)
+{
+    char text[640];
+
+    if (info->hung_up[0]) {
+        (void)snprintf(text, sizeof(text), "the last front-end was hung up on: %s", info->hung_up);
+        add(list, "client_hung_up", text);
+    }
+}
+
 static void add_held(json_t *list, const struct plane_info *info)
 {
     char text[400];
@@ -155,6 +166,7 @@ json_t *disk_warnings(const char *path, const struct plane_info *info)
     add_socket(list, info);
     add_blind(list, info);
     add_broken(list, info);
+    add_hung_up(list, info);
     add_cpus(list, info);
     return list;
 }

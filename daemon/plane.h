@@ -131,6 +131,7 @@ struct plane_info {
     char cpus_elsewhere[CPUS_TEXT_BYTES]; /* where a thread runs that is not on its CPUs, or "" */
     bool has_peer;
     struct vhost_user_peer peer;
+    char hung_up[512]; /* on whom, see vhost_user_hung_up; "" while a ring runs */
     struct device_info device;
     uint64_t time_ns; /* monotonic, when this was copied */
 };

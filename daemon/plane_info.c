@@ -110,5 +110,7 @@ void plane_info_fill(struct plane *plane, struct plane_info *info)
         info->is_listening = plane->state != PLANE_REMOVING && !plane->socket_fault[0];
         (void)snprintf(info->socket_fault, sizeof(info->socket_fault), "%s", plane->socket_fault);
         info->has_peer = vhost_user_peer(plane->vu, &info->peer);
+        (void)snprintf(info->hung_up, sizeof(info->hung_up), "%s",
+                       info->device.rings_running == 0 ? vhost_user_hung_up(plane->vu) : "");
     }
 }

@@ -60,7 +60,8 @@ struct vhost_user {
     struct vu_guest guest;
     struct drain drain;
     struct vhost_user_peer peer;
-    char label[160]; /* "vda: qemu-system-x86 (pid 123)" */
+    char label[160];   /* "vda: qemu-system-x86 (pid 123)" */
+    char hung_up[512]; /* on whom last, and why; "": on nobody, or one after it left in order */
     struct log_limit connect_log;
     struct log_limit leave_log;
     struct log_limit fault_log;
@@ -112,7 +113,10 @@ static void on_over(struct vu_conn *conn, const char *fault)
 
     if (fault) {
         log_limited(&vu->fault_log, LOG_LEVEL_WARN, "%s: %s, connection closed", vu->label, fault);
+        (void)snprintf(vu->hung_up, sizeof(vu->hung_up), "%s (pid %d): %s", vu_peer_comm(&vu->peer),
+                       (int)vu->peer.pid, fault);
     } else {
+        vu->hung_up[0] = '\0';
         log_limited(&vu->leave_log, LOG_LEVEL_INFO, "%s disconnected", vu->label);
     }
     vu->state = LEAVING;
@@ -432,6 +436,11 @@ bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer)
     }
     *peer = vu->peer;
     return true;
+}
+
+const char *vhost_user_hung_up(const struct vhost_user *vu)
+{
+    return vu->hung_up;
 }
 
 static void on_handle_closed(uv_handle_t *handle)

@@ -113,6 +113,12 @@ int vhost_user_take_rings(struct vhost_user *vu, struct vu_given *given, struct 
 /* Returns false when no front-end is connected. */
 bool vhost_user_peer(const struct vhost_user *vu, struct vhost_user_peer *peer);
 
+/*
+ * The last front-end, when it broke the rules of the protocol and was hung up on, and why: for
+ * people, "" when it left in order.  The object's own.
+ */
+const char *vhost_user_hung_up(const struct vhost_user *vu);
+
 /* Close and unlink the listening socket; a connection goes on. */
 void vhost_user_unlisten(struct vhost_user *vu);
 

@@ -203,6 +203,26 @@ static void bad_message_of_a_peer_that_has_left_is_survived(void **state)
     bench_wait(b, is_gone);
 }
 
+/* For people, until another one has left in order. */
+static void who_was_hung_up_on_is_remembered(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_vring_state ring = {.index = 99};
+
+    bench_negotiate(b);
+    assert_string_equal(vhost_user_hung_up(b->vu), "");
+    bench_send(b, VHOST_USER_SET_VRING_NUM, 0, &ring, sizeof(ring), NULL, 0);
+    bench_wait(b, is_gone);
+    assert_non_null(strstr(vhost_user_hung_up(b->vu), "SET_VRING_NUM"));
+    close(b->peer);
+    b->peer = bench_connect(b);
+    bench_wait(b, is_connected);
+    assert_non_null(strstr(vhost_user_hung_up(b->vu), "SET_VRING_NUM"));
+    leave(b);
+    bench_wait(b, is_gone);
+    assert_string_equal(vhost_user_hung_up(b->vu), "");
+}
+
 static void unlisten_keeps_the_connection(void **state)
 {
     struct vu_bench *b = *state;
@@ -315,6 +335,7 @@ int main(void)
         bench_test(peer_that_reads_no_replies_is_not_read_from),
         bench_test(peer_may_leave_without_reading_replies),
         bench_test(bad_message_of_a_peer_that_has_left_is_survived),
+        bench_test(who_was_hung_up_on_is_remembered),
         bench_test(unlisten_keeps_the_connection),
         bench_test(number_of_the_listener_is_free_after_unlisten),
         bench_test(stop_cuts_the_client_off),
