@@ -30,6 +30,12 @@ tests_frontend_tests_SOURCES = \
 	tests/e2e/frontend_tests.c
 tests_frontend_tests_LDADD = $(FRONTEND_LDADD)
 
+# Front-ends that mean harm, round by round: tests/e2e/hostile-peers.bats, tests/bench/hostile.
+check_PROGRAMS += tests/hostile-peer
+tests_hostile_peer_SOURCES = tests/e2e/hostile_messages.c tests/e2e/hostile_peer.c \
+	tests/e2e/hostile_peer.h tests/e2e/hostile_rings.c
+tests_hostile_peer_LDADD = $(FRONTEND_LDADD)
+
 # Comparisons with other back-ends: `make bench BENCH_FLAGS=...`, see vblk-performance(7).
 bench: all
 	$(srcdir)/tests/bench/compare --builddir . $(BENCH_FLAGS)
@@ -479,7 +485,7 @@ EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.b
 	tests/e2e/crowd.py tests/e2e/hand_in.py tests/e2e/lock_file.py tests/e2e/share_much.py tests/e2e/silent_fs.py
 EXTRA_DIST += tests/e2e/state.bats tests/e2e/migrate.bats tests/e2e/migrate.py tests/e2e/suspend.py
 EXTRA_DIST += tests/e2e/vblkvm.bats tests/e2e/vblkvm_terminal.py
-EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/limits.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats
+EXTRA_DIST += tests/e2e/fairness.bats tests/e2e/limits.bats tests/e2e/hostile-peers.bats tests/e2e/hostile-text.bats tests/e2e/usage.bats
 EXTRA_DIST += .ci/run scripts/check scripts/demo scripts/deps scripts/skipped scripts/sources tests/e2e/firmware.bats \
 	tests/e2e/guest.bats tests/e2e/live.bats tests/lib/complete.bash tests/lib/e2e.bash \
 	tests/guest/agent tests/guest/agentctl tests/guest/umlrun tests/guest/blkverify.c tests/guest/fetch-kernel \
