@@ -467,7 +467,7 @@ tests_sim_sim_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=rea
 TESTS += tests/sim/sim
 
 EXTRA_DIST = $(BARE_SCRIPT) README.md LICENSE CHANGELOG.md tests/e2e/frontend.bats \
-	tests/bench/compare tests/bench/discard tests/bench/images.py tests/bench/limits tests/bench/load.py tests/bench/servers.py \
+	tests/bench/compare tests/bench/discard tests/bench/hostile tests/bench/images.py tests/bench/limits tests/bench/load.py tests/bench/servers.py \
 	tests/bench/scale tests/bench/tables.py tests/e2e/powercut.bats tests/e2e/powercut.py \
 	tests/fuzz/corpus tests/proofs
 
