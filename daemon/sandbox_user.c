@@ -122,7 +122,7 @@ static int give_files(const struct sandbox_user *user, int fd)
 int sandbox_user_give(const struct sandbox_user *user, const char *dir, struct err *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct stat st;
+    struct stat st = {0};
     int ret = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
 
     if (ret == 0 && st.st_uid == 0) {
