@@ -158,8 +158,8 @@ static void settle(struct plane *plane)
     plane_look_opened(plane);
     say_settled(plane);
     if (medium->asked.change != MEDIUM_REPLACE) {
-        plane->loss.code = 0;         /* of another medium */
-        device_fail_held(plane->dev); /* the same */
+        plane->loss.code = 0;            /* of another medium */
+        device_outdate_held(plane->dev); /* the same */
         say_size(plane, size);
     }
     if (plane->state == PLANE_RUNNING) {

@@ -213,6 +213,12 @@ void device_fail_held(struct device *dev);
  */
 void device_set_fenced(struct device *dev, bool on);
 
+/*
+ * The disk has another medium: the same, and what rings that do not run now find in their log when
+ * they start was meant for the one before, and fails then.
+ */
+void device_outdate_held(struct device *dev);
+
 /* A waiter that no longer waits.  Nothing happens when it is not waiting. */
 void device_drain_cancel(struct device *dev, struct drain *drain);
 

@@ -104,17 +104,27 @@ void device_end_error(struct device *dev)
     }
 }
 
-void device_fail_held(struct device *dev)
+static void for_each_held(struct device *dev, void (*fail)(struct ring_setup *r))
 {
     device_park(dev);
     for (unsigned i = 0; i < dev->view.queues; i++) {
-        ring_setup_fail_held(&dev->ring[i]);
+        fail(&dev->ring[i]);
         if (dev->queue[i].ring.held_count == 0) {
             dev->queue[i].held = (struct held){0};
         }
     }
     device_end_error(dev);
     device_unpark(dev);
+}
+
+void device_fail_held(struct device *dev)
+{
+    for_each_held(dev, ring_setup_fail_held);
+}
+
+void device_outdate_held(struct device *dev)
+{
+    for_each_held(dev, ring_setup_outdate);
 }
 
 void device_set_errors(struct device *dev, const struct error_policy *policy)

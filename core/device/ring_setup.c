@@ -59,7 +59,7 @@ static void tell_suspended(const struct queue *q)
 }
 
 /* Its memory may have moved since the ring was looked at last. */
-void ring_setup_fail_held(struct ring_setup *r)
+static void answer_held(struct ring_setup *r, const char *when)
 {
     struct queue *q = r->queue;
     unsigned count = q->ring.held_count;
@@ -70,14 +70,18 @@ void ring_setup_fail_held(struct ring_setup *r)
         return;
     }
     has_memory = find_parts(r, &parts, NULL) == 0;
-    log_limited(&q->lane->guest_log, LOG_LEVEL_WARN,
-                "%s: ring %u: stops with %u request%s held, %s", q->view->name, q->index, count,
-                count == 1 ? "" : "s",
+    log_limited(&q->lane->guest_log, LOG_LEVEL_WARN, "%s: ring %u: %s %u request%s held, %s",
+                q->view->name, q->index, when, count, count == 1 ? "" : "s",
                 has_memory ? "the guest gets I/O errors" : "whose memory is gone");
     if (has_memory) {
         ring_relocate(&q->ring, &parts);
         lane_fail_held(q);
     }
+}
+
+void ring_setup_fail_held(struct ring_setup *r)
+{
+    answer_held(r, "stops with");
 }
 
 /* It goes on where it was. */
@@ -98,6 +102,7 @@ static void end_ring(struct ring_setup *r)
 void ring_setup_reset(struct ring_setup *r)
 {
     struct queue *q = r->queue;
+    bool is_outdated = r->is_outdated;
 
     assert(r->queue->view->parked > 0);
     end_ring(r);
@@ -106,6 +111,7 @@ void ring_setup_reset(struct ring_setup *r)
     queue_set_err(q, -1);
     queue_init(q, q->view, q->index, q->lane);
     ring_setup_init(r, q, r->size_max);
+    r->is_outdated = is_outdated; /* its log is with the front-end */
 }
 
 /* Its parts are about to change. */
@@ -179,6 +185,29 @@ static int check_base(const struct ring_setup *r, uint32_t base, struct err *err
     return fault ? err_say(err, -EINVAL, "ring %u: base %u %s", r->queue->index, base, fault) : 0;
 }
 
+void ring_setup_outdate(struct ring_setup *r)
+{
+    assert(r->queue->view->parked > 0);
+    r->is_outdated = !r->queue->ring.is_started;
+    answer_held(r, "gets another image, or none, with");
+}
+
+/* What whoever served it before has not answered is tried again, or is nobody's by now. */
+static void use_found(struct ring_setup *r)
+{
+    struct queue *q = r->queue;
+    unsigned count = q->ring.held_count;
+
+    if (r->is_outdated) {
+        answer_held(r, "starts, since the disk got another image or none, with");
+    } else if (count > 0) {
+        log_info("%s: ring %u: tries again %u request%s that whoever served it before has not "
+                 "answered",
+                 q->view->name, q->index, count, count == 1 ? "" : "s");
+    }
+    r->is_outdated = false;
+}
+
 /* The ring has started, where its log says or at `base`. */
 static void has_begun(struct ring_setup *r, uint32_t base)
 {
@@ -190,11 +219,7 @@ static void has_begun(struct ring_setup *r, uint32_t base)
     queue_forget_told(q);
     log_debug("%s: ring %u: starts at %u, size %u", view->name, q->index, ring_base(&q->ring),
               r->size);
-    if (q->ring.held_count > 0) {
-        log_info("%s: ring %u: tries again %u request%s that whoever served it before has not "
-                 "answered",
-                 view->name, q->index, q->ring.held_count, q->ring.held_count == 1 ? "" : "s");
-    }
+    use_found(r);
     if (mem_is_lost(&view->mem)) {
         ring_break(&q->ring, mem_why_lost(&view->mem));
     }

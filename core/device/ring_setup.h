@@ -21,6 +21,7 @@ struct ring_setup {
     uint64_t log_addr;             /* as which guest address: see ring_set_log */
     bool has_started;              /* since it was reset */
     struct inflight_area inflight; /* its share of the log of requests in flight, when it starts */
+    bool is_outdated;              /* what it finds in there is of another medium */
 };
 
 void ring_setup_init(struct ring_setup *r, struct queue *queue, unsigned size_max);
@@ -55,6 +56,9 @@ void ring_setup_use_log(struct ring_setup *r);
  * told, if its memory is still there.  Nothing of it is in flight, and it ends next.
  */
 void ring_setup_fail_held(struct ring_setup *r);
+
+/* The disk has another medium: what is held, or found when it starts next, is not for that. */
+void ring_setup_outdate(struct ring_setup *r);
 
 /* End it, and its kicks: it starts with a new kick fd.  Nothing of it is in flight. */
 void ring_setup_renew(struct ring_setup *r);

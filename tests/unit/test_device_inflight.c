@@ -457,6 +457,48 @@ static void removal_answers_what_the_log_would_keep(void **state)
 }
 
 /* A driver that accepts the other one has begun anew: it does not wait for what was held. */
+static unsigned reap_errors(struct world *w)
+{
+    struct frontend_request *request;
+    unsigned errors = 0;
+
+    while ((request = frontend_reap(&w->guest.ring[0]))) {
+        errors += request->blk->status == VIRTIO_BLK_S_IOERR;
+        frontend_release(request);
+    }
+    return errors;
+}
+
+/* The disk gets another image while whoever has the log is away: a write would go into that. */
+static void what_was_meant_for_another_medium_fails(void **state)
+{
+    struct world *w = *state;
+    unsigned before = hold_some(w, modern, true);
+
+    disconnect_guest(w);
+    device_outdate_held(&w->dev);
+    assert_int_equal(answered(w, 0), before);
+    use_image(w, 0);
+    connect_guest(w, modern, true);
+    assert_int_equal(answered(w, 0), DEPTH);
+    assert_int_equal(reap_errors(w), DEPTH - before);
+    device_resume(&w->dev, PAUSE_ADMIN);
+    serve(w, 0, false);
+    serve(w, 1, false);
+}
+
+/* What comes after that is of the one that the disk has. */
+static void medium_counts_for_what_was_found_first_alone(void **state)
+{
+    struct world *w = *state;
+    unsigned before;
+
+    device_outdate_held(&w->dev);
+    before = hold_some(w, modern, true);
+    disconnect_guest(w);
+    finish_with_the_next(w, modern, before);
+}
+
 static void other_format_of_rings_begins_with_a_fresh_log(void **state)
 {
     struct world *w = *state;
@@ -544,6 +586,8 @@ int main(void)
         in_world(held_requests_are_answered_in_order_where_there_is_no_log),
         in_world(held_requests_are_answered_in_order_where_the_guest_moves),
         in_world(ring_that_goes_on_in_the_same_connection_finds_what_it_held),
+        in_world(what_was_meant_for_another_medium_fails),
+        in_world(medium_counts_for_what_was_found_first_alone),
         in_world(other_format_of_rings_begins_with_a_fresh_log),
         in_world(format_that_is_said_behind_the_log_leaves_it),
         in_world(log_that_is_refused_leaves_the_one_before),
