@@ -49,7 +49,7 @@ void plane_retry_after(struct plane *plane, const struct err *err)
 {
     struct plane_retry *retry = &plane->retry;
 
-    if (err->code == -EBUSY) {
+    if (err->code == -EBUSY || err->code == -ESTALE) {
         plane_retry_end(plane);
         return;
     }

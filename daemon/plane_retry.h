@@ -4,7 +4,7 @@
 /*
  * A disk that came back without its image, as the file system is not mounted yet, or a device not
  * there: it is tried again by the clock, until it starts, or somebody stops it or removes it.  Not
- * while somebody else has the image: who that is, and for how long, is for a person to know.
+ * while somebody else has the image, or another one is in its place: that is for a person to judge.
  * Thread: the disk's.
  */
 

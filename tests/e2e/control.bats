@@ -1292,7 +1292,7 @@ is_rewritten() {
 @test "daemon: a damaged or newer state file is refused and left alone" {
     local text
 
-    for text in '' '{"version": 1, "disks": [' 'garbage' '{"version": 2, "disks": []}' \
+    for text in '' '{"version": 1, "disks": [' 'garbage' '{"version": 3, "disks": []}' \
         '{"version": 1, "disks": [{"config": {"name": "../x"}}]}' \
         '{"version":1,"disks":[{"config":{"name":"vda","image":{"type":"null","size":1048576},
           "serial":"vda","queues":16,"queue_size":1024,"socket":"/nowhere/vda.sock"},"stopped":false,
