@@ -48,6 +48,8 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_close.c daemon/plane_close.h \
 	daemon/plane_cpus.c daemon/plane_cpus.h \
 	daemon/plane_fate.c daemon/plane_fate.h \
+	daemon/plane_freeze.c daemon/plane_freeze.h \
+	daemon/plane_given.c daemon/plane_given.h \
 	daemon/plane_grow.c daemon/plane_grow.h \
 	daemon/plane_handover.c daemon/plane_handover.h \
 	daemon/plane_image.c daemon/plane_image.h \
@@ -69,6 +71,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/plane_state.c daemon/plane_state.h \
 	daemon/plane_stop.c daemon/plane_stop.h \
 	daemon/plane_sync.c daemon/plane_sync.h \
+	daemon/plane_take.c daemon/plane_take.h \
 	daemon/plane_thread.c daemon/plane_thread.h \
 	daemon/plane_wait.c daemon/plane_wait.h \
 	daemon/predecessor.c daemon/predecessor.h \

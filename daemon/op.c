@@ -327,7 +327,8 @@ static bool resized(struct op *op)
 
 static bool may_change(enum plane_verb verb)
 {
-    return verb != PLANE_INFO && verb != PLANE_LOOK && verb != PLANE_HURRY;
+    return verb != PLANE_INFO && verb != PLANE_LOOK && verb != PLANE_HURRY &&
+           verb != PLANE_FREEZE && verb != PLANE_THAW;
 }
 
 /* What the answer means for the table.  Returns true when it is otherwise than before. */

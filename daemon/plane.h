@@ -37,6 +37,8 @@
 #include "transports/vhost_user.h"
 
 struct image_closing;
+struct plane_freeze;
+struct plane_given;
 struct image_opening;
 struct node;
 struct plane;
@@ -93,6 +95,10 @@ struct plane_opts {
     bool is_writethrough; /* restored only: its driver has asked for it */
     bool is_incoming;     /* its guest comes by migration, or has gone: leave the image alone */
 
+    /* restored: from another process, until it goes on; lent.  Of the disk's thread.  NULL: not so
+     */
+    struct plane_given *given;
+
     /* Keep plane->cache.is_writethrough, then plane_cache_kept.  Runs on the control thread. */
     void (*keep_cache)(struct plane *plane);
 
@@ -145,8 +151,10 @@ enum plane_verb {
     PLANE_SET,
     PLANE_MEDIUM,
     PLANE_RESIZE,
-    PLANE_LOOK,  /* after the socket */
-    PLANE_HURRY, /* of a disk that is being added: the daemon ends */
+    PLANE_FREEZE, /* it may go to another process: stand still */
+    PLANE_THAW,   /* it has come from one: go on */
+    PLANE_LOOK,   /* after the socket */
+    PLANE_HURRY,  /* of a disk that is being added: the daemon ends */
 };
 
 #define PLANE_NO_TIMEOUT UINT32_MAX
@@ -180,9 +188,10 @@ struct plane_request {
     bool shrink;     /* resize: to less than it has, too */
     uint32_t
         timeout_ms; /* open, start, stop, remove, set: how long to wait for what is in flight */
-    struct settings change;    /* set */
-    struct medium_ask *medium; /* medium: owned by who asks */
-    uint64_t size;             /* resize: bytes, 0: what the image has */
+    struct settings change;      /* set */
+    struct medium_ask *medium;   /* medium: owned by who asks */
+    uint64_t size;               /* resize: bytes, 0: what the image has */
+    struct plane_freeze *freeze; /* freeze: counted, see there */
 
     /* Answered.  `err.code` is 0 or -errno. */
     struct err err;
@@ -424,6 +433,11 @@ struct plane {
     struct drain stop_drain;
     struct drain remove_drain;
     struct drain move_drain;
+    struct drain freeze_drain;
+    uv_timer_t freeze_timer; /* runs while it comes to rest, to be frozen */
+    uint64_t freeze_begun_ns;
+    struct plane_request *freezing; /* who waits for that */
+    bool is_freeze_drained;
     char image_path[PATH_MAX]; /* opts.image.path */
     struct image_id image_id;  /* of the image that is open, or was open last */
     struct plane_look look;

@@ -9,6 +9,7 @@
 #include "core/block/image.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_cache.h"
+#include "daemon/plane_given.h"
 #include "daemon/plane_limits.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_set.h"
@@ -88,6 +89,7 @@ int plane_begin_image(struct plane *plane, image_opened *opened, struct err *err
     opts.is_taken = plane->state == PLANE_WAITING;
     plane->await.is_retry = plane->start.is_take && plane_await_knows_holder(plane);
     opts.is_retry = plane->await.is_retry;
+    opts.given = plane_given_image(plane);
     opts.probe = false; /* by now the guest may have written anything */
     return image_opening_begin(&plane->image_opening, &opts, &plane->worker.mailbox, opened, plane,
                                err);
@@ -132,8 +134,14 @@ int plane_listen(struct plane *plane, struct err *err)
         .guest_left = plane->guest_left,
         .arg = plane,
     };
-    int ret = plane_make_socket_dir(plane, err);
+    int ret = 0;
 
+    if (plane->opts.given) {
+        opts.given = &plane->opts.given->vu;
+        socket_dir_note(&plane->socket_dir, plane->opts.socket_path);
+    } else {
+        ret = plane_make_socket_dir(plane, err);
+    }
     return ret < 0 ? ret
                    : vhost_user_start(&plane->vu, &plane->worker.loop, plane->dev, &opts, err);
 }

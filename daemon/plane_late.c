@@ -33,7 +33,8 @@ static void say_oldest(struct device *dev, char *text, size_t size)
 /* What is not done in time is not done. */
 static bool is_change(const struct plane_request *request)
 {
-    return request->verb == PLANE_SET || request->verb == PLANE_RESIZE;
+    return request->verb == PLANE_SET || request->verb == PLANE_RESIZE ||
+           request->verb == PLANE_FREEZE;
 }
 
 static const char *what_goes_on(const struct plane *plane, const struct plane_request *request)
@@ -51,7 +52,7 @@ static const char *what_goes_on(const struct plane *plane, const struct plane_re
                                              : "the stop goes on";
 }
 
-static void say_draining(struct plane *plane, struct plane_request *request)
+void plane_late_say(struct plane *plane, struct plane_request *request)
 {
     struct stats stats;
     char oldest[160];
@@ -101,7 +102,7 @@ void plane_late_answer(struct plane *plane, struct plane_request *request)
     } else if (syncing_ns > 0 && !is_change(request)) {
         say_syncing(plane, request, syncing_ns);
     } else {
-        say_draining(plane, request);
+        plane_late_say(plane, request);
     }
     plane_reply(plane, request);
 }

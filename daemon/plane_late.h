@@ -9,4 +9,7 @@
 
 #include "daemon/plane.h"
 
+/* That requests are in flight, and which; nobody is answered. */
+void plane_late_say(struct plane *plane, struct plane_request *request);
+
 void plane_late_answer(struct plane *plane, struct plane_request *request);

@@ -30,6 +30,7 @@
 void plane_life_open(struct plane *plane, struct plane_request *request)
 {
     (void)uv_timer_init(&plane->worker.loop, &plane->timer); /* cannot fail */
+    (void)uv_timer_init(&plane->worker.loop, &plane->freeze_timer);
     plane_cpus_begin(plane);
     plane_await_init(plane, plane_opening_take);
     plane_retry_init(plane, plane_opening_retry);

@@ -8,6 +8,7 @@
 #include "daemon/limits.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_close.h"
+#include "daemon/plane_take.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_resumed.h"
 #include "daemon/plane_retry.h"
@@ -38,6 +39,14 @@ static void failed_again(struct plane *plane, const struct err *err)
     plane_state_failed(plane, err);
 }
 
+/* Of a disk that has come from another process: that one goes on. */
+static void note_failure(struct plane *plane, const struct err *err)
+{
+    if (plane->opts.given) {
+        plane->opts.given->err = *err;
+    }
+}
+
 static void image_begun(struct plane *plane, bool has_grown)
 {
     bool is_news = plane->start.is_told || plane->start.is_retry || plane->state == PLANE_WAITING;
@@ -66,6 +75,7 @@ static void image_begun(struct plane *plane, bool has_grown)
 static void image_not_begun(struct plane *plane, struct err *err)
 {
     if (plane->start.is_restore) {
+        note_failure(plane, err);
         restore_failed(plane, err);
     } else if (plane->state == PLANE_WAITING) {
         plane_await_refused(plane, err);
@@ -175,7 +185,11 @@ static void begin_restored(struct plane *plane)
 {
     struct err why = {0};
 
-    if (plane_listen(plane, &why) < 0) {
+    if (plane->opts.given) {
+        if (plane_given_begin(plane, on_opened)) {
+            plane->start = (struct plane_start){.phase = PLANE_START_OPENS, .is_restore = true};
+        }
+    } else if (plane_listen(plane, &why) < 0) {
         restore_failed(plane, &why);
     } else if (plane->opts.is_stopped) {
         log_info("%s: stopped, as it was", plane->opts.name);

@@ -7,6 +7,8 @@
 #include "daemon/plane_add.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_fate.h"
+#include "daemon/plane_freeze.h"
+#include "daemon/plane_take.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_life.h"
 #include "daemon/plane_medium.h"
@@ -55,13 +57,14 @@ static void (*const run_verb[])(struct plane *, struct plane_request *) = {
     [PLANE_REMOVE] = plane_life_remove,   [PLANE_SET] = run_set,
     [PLANE_MEDIUM] = plane_medium_change, [PLANE_LOOK] = run_look,
     [PLANE_RESIZE] = plane_resize,        [PLANE_HURRY] = run_hurry,
+    [PLANE_FREEZE] = plane_freeze,        [PLANE_THAW] = plane_given_go_on,
 };
 
 /* While it is added there is nothing yet that could be changed, nor when that has failed. */
 static bool is_for_added(enum plane_verb verb)
 {
     return verb == PLANE_START || verb == PLANE_STOP || verb == PLANE_SET || verb == PLANE_RESIZE ||
-           verb == PLANE_LOOK || verb == PLANE_MEDIUM;
+           verb == PLANE_LOOK || verb == PLANE_MEDIUM || verb == PLANE_FREEZE;
 }
 
 static int refuse_request(const struct plane *plane, enum plane_verb verb, struct err *err)
@@ -119,6 +122,7 @@ static void run_end(struct message *message)
 
     assert(plane->state == PLANE_GONE && !plane->waiting);
     uv_close((uv_handle_t *)&plane->timer, NULL);
+    uv_close((uv_handle_t *)&plane->freeze_timer, NULL);
     plane_await_close(plane);
     plane_retry_close(plane);
     plane_notice_close(plane);
