@@ -25,6 +25,7 @@ vblkctl_SOURCES = \
 	cmd/ctl/show.c cmd/ctl/show.h \
 	cmd/ctl/stats.c cmd/ctl/stats.h \
 	cmd/ctl/table.c \
+	cmd/ctl/upgrade.c cmd/ctl/upgrade.h \
 	cmd/ctl/value.c cmd/ctl/value.h \
 	cmd/vblkctl.c
 vblkctl_LDADD = cmd/common/libcommon.a daemon/libdaemon.a core/block/libblock.a core/base/libbase.a $(JANSSON_LIBS)

@@ -25,7 +25,9 @@
 #include "daemon/paths.h"
 #include "daemon/sandbox.h"
 #include "daemon/sandbox_user.h"
+#include "daemon/protocol.h"
 #include "daemon/signals.h"
+#include "daemon/take_over.h"
 #include "transports/vhost_user.h"
 #include "daemon/socket_dir.h"
 
@@ -41,6 +43,7 @@ struct options {
     struct sandbox_user user;
     char image_dir[BROKER_DIRS_MAX][PATH_MAX];
     unsigned image_dirs;
+    const char *take_over; /* control socket of the vblkd whose disks it takes over, or NULL */
 };
 
 /* One list for parsing and for --help, which has nothing of those for tests. */
@@ -64,6 +67,9 @@ static const struct {
     {{"sandbox", required_argument, NULL, 'x'},
      "MODE",
      "on, off, or auto: what this machine has of it [auto]"},
+    {{"take-over", required_argument, NULL, 't'},
+     "PATH",
+     "have the disks of the vblkd that listens there"},
     {{"debug-no-recovery", no_argument, NULL, 'D'}, NULL, NULL},
     {{"user", required_argument, NULL, 'U'},
      "NAME",
@@ -204,6 +210,9 @@ static int read_option(struct options *options, int letter, const char *value)
             return hint();
         }
         break;
+    case 't':
+        options->take_over = value;
+        break;
     case 'D':
         vhost_user_debug_no_recovery();
         break;
@@ -327,6 +336,21 @@ static int give_up_rights(const struct options *options, struct sandbox *sandbox
     return -1;
 }
 
+/* What was said by other options holds no more: all is as it was with the other one. */
+static int take_over(const struct options *options, struct daemon_opts *opts)
+{
+    static struct take_over take;
+    struct err err = {0};
+    int ret;
+
+    (void)setsid(); /* it is no job of whoever has started us; fails if it is none already */
+    ret = take_over_begin(&take, options->take_over, PROTOCOL_UPGRADE_MS, opts, &err);
+    if (ret < 0) {
+        take_over_failed(&take, &err);
+    }
+    return ret;
+}
+
 int main(int argc, char **argv)
 {
     static struct options options = {.level = LOG_LEVEL_INFO};
@@ -351,6 +375,9 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     opts.admission = options.admission;
+    opts.level = options.level;
+    opts.sandbox_mode = options.sandbox;
+    opts.has_user = options.user.is_given;
     json_memory_install();
     ret = check_text(&options);
     if (ret != 0) {
@@ -358,8 +385,12 @@ int main(int argc, char **argv)
     }
     limits_raise();
     (void)porter_init(); /* before all that opens files; what needs it says that it failed */
-    log_set_level(options.level);
+    if (options.take_over && take_over(&options, &opts) < 0) {
+        return EXIT_FAILURE;
+    }
+    log_set_level(opts.level);
     signals_ignore();
+    options.sandbox = opts.sandbox_mode;
     ret = give_up_rights(&options, &sandbox);
     if (ret >= 0) {
         return ret;

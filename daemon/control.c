@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* struct ucred */
 #include "daemon/control.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +252,32 @@ static void consume(struct client *client)
     close_when_done(client);
 }
 
+int client_peer(const struct client *client, struct ucred *peer)
+{
+    socklen_t len = sizeof(*peer);
+    int fd;
+    int ret = uv_fileno((const uv_handle_t *)&client->pipe, &fd);
+
+    if (ret == 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &len) < 0) {
+        ret = -errno;
+    }
+    return ret;
+}
+
+int client_lend(struct client *client)
+{
+    int fd;
+    int ret = uv_fileno((const uv_handle_t *)&client->pipe, &fd);
+
+    if (ret < 0) {
+        return ret;
+    }
+    stop_reading(client);
+    client->is_lent = true;
+    ret = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return ret < 0 ? -errno : ret;
+}
+
 void client_close(struct client *client)
 {
     close_client(client);
@@ -297,7 +325,7 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 
 static void start_reading(struct client *client)
 {
-    if (!client->is_reading) {
+    if (!client->is_reading && !client->is_lent) {
         client->is_reading = true;
         if (uv_read_start((uv_stream_t *)&client->pipe, on_alloc, on_read) < 0) {
             close_client(client);
@@ -422,6 +450,19 @@ int control_start(struct control *control, const struct control_opts *opts, stru
     (void)uv_timer_init(opts->loop, &control->accept_retry); /* cannot fail */
     control->is_listening = true;
     return 0;
+}
+
+void control_hold(struct control *control, bool on)
+{
+    if (!control->is_listening) {
+        return;
+    }
+    (void)uv_timer_stop(&control->accept_retry);
+    if (on) {
+        (void)uv_poll_stop(&control->socket.poll);
+    } else {
+        (void)uv_poll_start(&control->socket.poll, UV_READABLE, on_listen);
+    }
 }
 
 void control_unlisten(struct control *control)

@@ -30,6 +30,7 @@ struct client {
     bool is_at_eof;    /* nothing more to come; answers may still be owed */
     bool is_ending;    /* close when all is written */
     bool is_closing;   /* uv_close was called */
+    bool is_lent;      /* somebody else reads from it: see client_lend */
     bool awaits_end;   /* it has asked for the end of the daemon, and is told how that went */
     char input[PROTOCOL_LINE_MAX + 1];
 };
@@ -76,6 +77,19 @@ int client_send(struct client *client, const char *text);
 
 /* The same without memory, for a short line; a client that cannot take it now is closed. */
 void client_send_now(struct client *client, const char *text);
+
+/* Accept nobody for a while: who connects waits in the socket's queue. */
+void control_hold(struct control *control, bool on);
+
+/* Who it is, or -errno. */
+struct ucred;
+int client_peer(const struct client *client, struct ucred *peer);
+
+/*
+ * Its connection, for somebody who speaks on it himself from the next answer on: nothing is read
+ * from it here any more.  A copy, the caller's; -errno.
+ */
+int client_lend(struct client *client);
 
 /* It can be told nothing more. */
 void client_close(struct client *client);

@@ -9,6 +9,7 @@
 
 #include "core/base/ringer.h"
 #include "daemon/control.h"
+#include "daemon/hand_over.h"
 #include "daemon/let_go.h"
 #include "daemon/methods.h"
 #include "daemon/methods_shutdown.h"
@@ -20,6 +21,8 @@
 #include "daemon/signals.h"
 #include "daemon/socket_dir.h"
 #include "daemon/state.h"
+#include "daemon/take_over.h"
+#include "daemon/take_over_disks.h"
 #include "daemon/worker.h"
 #include "transports/unix_socket.h"
 
@@ -42,6 +45,9 @@ struct daemon {
     struct registry registry;
     struct control control;
     struct methods methods;
+    struct hand_over hand;
+    bool is_thawing; /* disks that came have yet to go on here */
+    bool ends_then;  /* when they have, or stay: the daemon ends */
     bool has_control;
     bool is_ending;
     struct err lost; /* at its end, code 0: nothing */
@@ -125,6 +131,11 @@ static void end_daemon(void *arg)
     if (daemon->is_ending) {
         return;
     }
+    if (daemon->is_thawing || hand_over_is_under_way(&daemon->hand)) {
+        daemon->ends_then = true;
+        hand_over_cancel(&daemon->hand, "the daemon was told to end");
+        return;
+    }
     daemon->is_ending = true;
     notify_manager(&daemon->notify, "STOPPING=1");
     log_info("daemon: ending, draining all disks");
@@ -150,29 +161,120 @@ static void on_line(struct client *client, const char *line, size_t len, void *a
     call_line(client, line, len, methods_run, &daemon->methods);
 }
 
-/* All disks are there: now the first answer may be given. */
-static void on_restored(void *arg)
+static void on_gone(struct client *client)
 {
-    struct daemon *daemon = arg;
+    const struct daemon *daemon = client->control->opts.arg;
+
+    hand_over_client_gone((struct hand_over *)&daemon->hand, client);
+    call_forget_client(client);
+}
+
+/* From now on the first answer may be given. */
+static void open_control(struct daemon *daemon)
+{
     struct control_opts opts = {
         .loop = &daemon->loop,
         .listener = &daemon->listener,
         .line = on_line,
-        .gone = call_forget_client,
+        .gone = on_gone,
         .admission = &daemon->opts->admission,
         .arg = daemon,
     };
     struct err err = {0};
 
-    if (daemon->is_ending) {
-        return;
-    }
     if (control_start(&daemon->control, &opts, &err) < 0) {
         give_up(daemon, err.text);
     }
     daemon->has_control = true;
     log_info("daemon: ready, control socket %s", daemon->opts->control_path);
     notify_manager(&daemon->notify, "READY=1");
+}
+
+/* ---- disks from another process ---- */
+
+/* It goes on with its disks, and this one has touched nothing of them. */
+__attribute__((noreturn)) static void leave_disks(const struct daemon *daemon,
+                                                  const struct err *err)
+{
+    take_over_failed(daemon->opts->take_over, err);
+    log_error("daemon: nothing was taken over: %s", err->text);
+    (void)log_stop(LOG_STOP_MS);
+    _exit(EXIT_FAILURE);
+}
+
+/* All that came goes on here. */
+static void on_thawed(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    daemon->is_thawing = false;
+    daemon->registry.opts.given_count = 0;
+    if (daemon->ends_then) {
+        end_daemon(daemon);
+    }
+}
+
+static void take_disks(struct daemon *daemon)
+{
+    struct err err = {0};
+
+    if (take_over_commit(daemon->opts->take_over, &err) < 0) {
+        leave_disks(daemon, &err);
+    }
+    daemon->is_thawing = true;
+    take_over_thaw(daemon->opts->take_over, &daemon->registry, on_thawed, daemon);
+    state_note_holder(daemon->state);
+    keeper_change(&daemon->registry.keeper); /* the other one may not have got that far */
+    keeper_soon(&daemon->registry.keeper);
+}
+
+/* All disks are there. */
+static void on_restored(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    if (daemon->is_ending) {
+        return;
+    }
+    if (daemon->opts->take_over) {
+        take_disks(daemon);
+    }
+    open_control(daemon);
+}
+
+/* ---- disks to another process ---- */
+
+static void on_hand_over(void *arg, struct call *call, const void *target)
+{
+    struct daemon *daemon = arg;
+
+    hand_over_begin(&daemon->hand, call, target);
+}
+
+static void on_stayed(void *arg)
+{
+    struct daemon *daemon = arg;
+
+    if (daemon->ends_then) {
+        end_daemon(daemon);
+    }
+}
+
+static void init_hand_over(struct daemon *daemon)
+{
+    const struct hand_over_opts opts = {
+        .daemon = daemon->opts,
+        .registry = &daemon->registry,
+        .control = &daemon->control,
+        .listener = &daemon->listener,
+        .state = daemon->state,
+        .mailbox = &daemon->mailbox,
+        .stayed = on_stayed,
+        .arg = daemon,
+    };
+
+    hand_over_init(&daemon->hand, &opts);
+    daemon->methods.hand_over = on_hand_over;
 }
 
 /* Then everybody can reach the control socket, and each is looked at there. */
@@ -233,6 +335,11 @@ static int init_registry(struct daemon *daemon, struct err *err)
     };
     int ret;
 
+    if (daemon->opts->take_over) {
+        opts.given = daemon->opts->take_over->disk;
+        opts.given_count = daemon->opts->take_over->count;
+    }
+    init_hand_over(daemon);
     daemon->methods.registry = &daemon->registry;
     daemon->methods.shutdown = end_daemon;
     daemon->methods.arg = daemon;
@@ -259,9 +366,11 @@ static int restore_disks(struct daemon *daemon, const struct disk_record *record
 /* From here on there are threads: what fails ends the process at once. */
 static int start_disks(struct daemon *daemon, struct err *err)
 {
+    struct take_over *take = daemon->opts->take_over;
     struct disk_record *records;
     size_t count;
-    int ret = state_read(daemon->state, &records, &count, err);
+    int ret = take ? take_over_state(take, daemon->opts, &daemon->state, &records, &count, err)
+                   : state_read(daemon->state, &records, &count, err);
 
     if (ret < 0) {
         return ret;
@@ -312,6 +421,21 @@ static int start_daemon(struct daemon *daemon, struct err *err)
     return ret;
 }
 
+/* What it has is the other's still: a failure ends the process, and nothing is undone. */
+static int start_taking(struct daemon *daemon, struct err *err)
+{
+    int ret = init_loop(daemon, err);
+
+    daemon->listener = daemon->opts->take_over->listener;
+    if (ret == 0) {
+        ret = start_disks(daemon, err);
+    }
+    if (ret < 0) {
+        leave_disks(daemon, err);
+    }
+    return ret;
+}
+
 int daemon_run(const struct daemon_opts *opts)
 {
     static struct daemon daemon; /* of this size it does not belong on a stack */
@@ -319,7 +443,7 @@ int daemon_run(const struct daemon_opts *opts)
     int ret;
 
     daemon.opts = opts;
-    ret = start_daemon(&daemon, &err);
+    ret = opts->take_over ? start_taking(&daemon, &err) : start_daemon(&daemon, &err);
     if (ret == -ECANCELED) {
         log_info("daemon: %s", err.text);
         return EXIT_SUCCESS;

@@ -7,16 +7,7 @@
  * Thread: control, which is the main thread.
  */
 
-#include "core/base/err.h"
-#include "daemon/admission.h"
-
-struct daemon_opts {
-    const char *control_path;
-    const char *socket_dir;
-    const char *state_dir;
-    struct admission admission;
-    const char *sandbox; /* what there is of it, for people */
-};
+#include "daemon/daemon_opts.h"
 
 /*
  * Run until told to end.  Returns the exit status: 0 when all disks were drained, 1 when not,

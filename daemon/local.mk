@@ -12,6 +12,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/control.c daemon/control.h \
 	daemon/control_socket.c daemon/control_socket.h \
 	daemon/daemon.c daemon/daemon.h \
+	daemon/daemon_opts.h \
 	daemon/disk_ask.c daemon/disk_ask.h \
 	daemon/disk_config.c daemon/disk_config.h \
 	daemon/disk_fence.c daemon/disk_fence.h \
@@ -26,6 +27,8 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/disk_socket.c daemon/disk_socket.h \
 	daemon/disk_warnings.c daemon/disk_warnings.h \
 	daemon/gather.c daemon/gather.h \
+	daemon/given_json.c daemon/given_json.h \
+	daemon/hand_over.c daemon/hand_over.h \
 	daemon/json_memory.c daemon/json_memory.h \
 	daemon/keeper.c daemon/keeper.h \
 	daemon/let_go.c daemon/let_go.h \
@@ -36,6 +39,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/methods_medium.c daemon/methods_medium.h \
 	daemon/methods_resize.c daemon/methods_resize.h \
 	daemon/methods_shutdown.c daemon/methods_shutdown.h \
+	daemon/methods_upgrade.c daemon/methods_upgrade.h \
 	daemon/notify.c daemon/notify.h \
 	daemon/op.c daemon/op.h \
 	daemon/params.c daemon/params.h \
@@ -94,5 +98,7 @@ daemon_libdaemon_a_SOURCES = \
 	daemon/state.c daemon/state.h \
 	daemon/state_table.c daemon/state_table.h \
 	daemon/stuck.c daemon/stuck.h \
+	daemon/take_over.c daemon/take_over.h \
+	daemon/take_over_disks.c daemon/take_over_disks.h \
 	daemon/told_json.c daemon/told_json.h \
 	daemon/worker.c daemon/worker.h

@@ -16,6 +16,7 @@ struct farewell;
 struct methods {
     struct registry *registry;
     void (*shutdown)(void *arg); /* begin the orderly end; returns at once */
+    void (*hand_over)(void *arg, struct call *call, const void *target); /* answers the call */
     void *arg;
     const char *sandbox; /* what there is of it, for people */
     struct gather gather;

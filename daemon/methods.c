@@ -14,6 +14,7 @@
 #include "daemon/methods_disk.h"
 #include "daemon/methods_medium.h"
 #include "daemon/methods_shutdown.h"
+#include "daemon/methods_upgrade.h"
 #include "daemon/params.h"
 
 static const struct param no_params[] = {{NULL}};
@@ -45,6 +46,8 @@ static const struct method daemon_methods[] = {
      .is_reader = true},
     {"daemon.shutdown", shutdown_params, sizeof(struct shutdown_target),
      "drain all disks and end the daemon", run_shutdown},
+    {"daemon.hand_over", hand_over_params, sizeof(struct hand_over_target),
+     "hand all disks to the process that asks", run_hand_over},
     {"daemon.methods", no_params, 0, "this table", run_methods, .is_reader = true},
     {NULL},
 };
@@ -135,6 +138,9 @@ void methods_run(struct call *call, const char *name, const json_t *params, void
         call_refuse(call, &err);
     } else if (methods->registry->is_stopping) {
         (void)err_say(&err, -ESHUTDOWN, "the daemon is ending");
+        call_refuse(call, &err);
+    } else if (methods->registry->is_frozen) {
+        (void)err_say(&err, -EBUSY, "the daemon is just being upgraded: ask again");
         call_refuse(call, &err);
     } else {
         run_method(methods, method, call, params);

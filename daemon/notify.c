@@ -58,6 +58,11 @@ static int try_send(const char *state)
     return ret;
 }
 
+void notify_once(const char *state)
+{
+    (void)try_send(state);
+}
+
 static void on_again(uv_timer_t *timer)
 {
     struct notify *notify = containerof(timer, struct notify, again);

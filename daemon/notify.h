@@ -23,6 +23,9 @@ int notify_init(struct notify *notify, uv_loop_t *loop);
 /* What was not told is not told any more. */
 void notify_close(struct notify *notify);
 
+/* The same once, at once, of any text: where nobody has the time to try again. */
+void notify_once(const char *state);
+
 /*
  * `state` such as "READY=1", lent for good; in place of one that could not be told so far.  Nothing
  * happens when nobody asked to be told.

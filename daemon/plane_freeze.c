@@ -8,6 +8,7 @@
 #include "core/block/image.h"
 #include "daemon/plane_close.h"
 #include "daemon/plane_late.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_wait.h"
 
 /* Between two looks whether all is at rest. */
@@ -97,6 +98,7 @@ static int fill_given(struct plane *plane, struct plane_given *given, struct err
     (void)snprintf(given->name, sizeof(given->name), "%s", plane->opts.name);
     given->state = plane->state;
     (void)snprintf(given->reason, sizeof(given->reason), "%s", plane->reason);
+    given->retries = plane->state == PLANE_FAILED && plane_retry_is_due(plane);
     given->paused_ns = plane->freeze_begun_ns;
     device_stats(plane->dev, &given->stats);
     if (image) {

@@ -16,6 +16,8 @@ struct plane_given {
     char name[DISK_NAME_BYTES];
     enum plane_state state;
     char reason[512];         /* why it failed, "": it did not */
+    bool is_transient;        /* it is in no state file */
+    bool retries;             /* it failed, and is tried again */
     struct image_given image; /* fd -1: it is not open, or has no file */
     struct vu_given vu;
     struct stats stats;

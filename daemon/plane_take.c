@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/plane_take.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "core/device/device_given.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_image.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_wait.h"
 
 static int take_socket(struct plane *plane, struct plane_given *given, struct err *err)
@@ -31,6 +33,9 @@ static int enter_state(struct plane *plane, const struct plane_given *given,
     case PLANE_FAILED:
         plane->state = PLANE_FAILED;
         (void)snprintf(plane->reason, sizeof(plane->reason), "%s", given->reason);
+        if (given->retries) {
+            plane_retry_after(plane, &(struct err){.code = -ENOENT});
+        }
         return 0;
     default:
         return 0; /* it is stopped */

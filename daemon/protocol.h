@@ -52,6 +52,8 @@
 
 /* How long stop and remove wait for requests in flight when they are not told. */
 #define PROTOCOL_DRAIN_MS 30000
+/* The same, where all disks wait for the slowest. */
+#define PROTOCOL_UPGRADE_MS 3000
 #define PROTOCOL_DRAIN_MS_MAX 86400000
 
 /*

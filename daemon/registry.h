@@ -90,6 +90,8 @@ struct registry_opts {
     struct state *state;
     const char *socket_dir;
     const char *control_path;
+    struct plane_given *given; /* what came of disks from another process, by name */
+    size_t given_count;
     unsigned open_ms; /* how long the image of a disk may take to open */
 };
 
@@ -115,6 +117,7 @@ struct registry {
     void (*opened)(struct op *op, const struct err *late);
     void (*released)(struct disk *disk); /* an op of it has ended */
 
+    bool is_frozen; /* another process is just being handed all disks */
     bool is_stopping;
     bool has_stopped; /* all but the table */
     bool has_hung;    /* a disk did not end in time */

@@ -73,6 +73,11 @@ static void look_at_disk(struct disk *disk)
     if (disk->is_gone || disk->registry->is_stopping) {
         return;
     }
+    if (disk->registry->is_frozen) { /* by the clock, if it is here then */
+        disk->must_look = true;
+        arm_timer(disk->registry);
+        return;
+    }
     if (disk->is_looking) {
         disk->look_again = true;
         return;

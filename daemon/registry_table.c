@@ -30,6 +30,21 @@ static const char *row_of(struct disk *disk, struct err *err)
     return disk->row;
 }
 
+/* Of one that is in no state file, as if it were: not kept, as it is asked for once. */
+static char *make_transient_row(const struct disk *disk, struct err *err)
+{
+    struct disk_record *record = malloc(sizeof(*record));
+    char *row = NULL;
+
+    if (record) {
+        *record = disk->record;
+        record->config.no_persist = false;
+        row = state_table_row(record, err);
+    }
+    free(record);
+    return row;
+}
+
 /* Returns false when one of them cannot be made. */
 static bool fill(const char **rows, struct registry *registry, struct err *err)
 {
@@ -44,6 +59,59 @@ static bool fill(const char **rows, struct registry *registry, struct err *err)
         }
     }
     return true;
+}
+
+static bool exists(const struct disk *disk)
+{
+    return disk->is_kept && !disk->is_removing;
+}
+
+static bool fill_whole(const char **rows, char **own, struct registry *registry, struct err *err)
+{
+    size_t number = 0;
+
+    for (struct disk *disk = registry->disks; disk; disk = disk->next) {
+        if (exists(disk)) {
+            own[number] = belongs(disk) ? NULL : make_transient_row(disk, err);
+            rows[number] = own[number] ? own[number] : belongs(disk) ? row_of(disk, err) : NULL;
+            if (!rows[number++]) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static size_t count_disks(const struct registry *registry)
+{
+    size_t number = 0;
+
+    for (const struct disk *disk = registry->disks; disk; disk = disk->next) {
+        number += exists(disk);
+    }
+    return number;
+}
+
+char *registry_table_whole(struct registry *registry, struct err *err)
+{
+    size_t number = count_disks(registry);
+    const char **rows = calloc(number + 1, sizeof(*rows));
+    char **own = calloc(number + 1, sizeof(*own));
+    struct err why = {.code = -ENOMEM, .text = "out of memory"};
+    char *text = NULL;
+
+    if (rows && own && fill_whole(rows, own, registry, &why)) {
+        text = state_table_text(rows, number);
+    }
+    for (size_t i = 0; own && i < number; i++) {
+        free(own[i]);
+    }
+    free(own);
+    free(rows);
+    if (!text) {
+        *err = why;
+    }
+    return text;
 }
 
 char *registry_table_text(void *arg, struct err *err)

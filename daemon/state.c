@@ -319,6 +319,12 @@ static int lock_dir(const char *dir, int dir_fd, int *lock_fd, struct err *err)
     return 0;
 }
 
+static void name_files(struct state *state, const char *dir)
+{
+    (void)snprintf(state->path, sizeof(state->path), "%s/" TABLE_NAME, dir);
+    (void)snprintf(state->new_path, sizeof(state->new_path), "%s/" TABLE_NEW_NAME, dir);
+}
+
 int state_open(struct state **out, const char *dir, struct err *err)
 {
     int ret;
@@ -335,8 +341,7 @@ int state_open(struct state **out, const char *dir, struct err *err)
         }
         goto free_state;
     }
-    (void)snprintf(state->path, sizeof(state->path), "%s/" TABLE_NAME, dir);
-    (void)snprintf(state->new_path, sizeof(state->new_path), "%s/" TABLE_NEW_NAME, dir);
+    name_files(state, dir);
     ret = lock_dir(dir, state->dir_fd, &state->lock_fd, err);
     if (ret < 0) {
         goto close_dir;
@@ -349,6 +354,31 @@ close_dir:
 free_state:
     free(state);
     return ret;
+}
+
+void state_give(const struct state *state, int *dir_fd, int *lock_fd)
+{
+    *dir_fd = state->dir_fd;
+    *lock_fd = state->lock_fd;
+}
+
+int state_take(struct state **out, const char *dir, int dir_fd, int lock_fd, struct err *err)
+{
+    struct state *state = calloc(1, sizeof(*state));
+
+    if (!state) {
+        return err_set(err, -ENOMEM, "state directory");
+    }
+    state->dir_fd = dir_fd;
+    state->lock_fd = lock_fd;
+    name_files(state, dir);
+    *out = state;
+    return 0;
+}
+
+void state_note_holder(const struct state *state)
+{
+    note_holder(state->lock_fd);
 }
 
 void state_free(struct state *state)

@@ -50,6 +50,16 @@ void state_stop(struct state *state, void (*stopped)(void *arg), void *arg);
 void state_free(struct state *state);
 
 /*
+ * Of another process, whose locks go along with these two, and are lent; and what is made of them
+ * there, which owns them from then on.  Nothing is being written.
+ */
+void state_give(const struct state *state, int *dir_fd, int *lock_fd);
+int state_take(struct state **out, const char *dir, int dir_fd, int lock_fd, struct err *err);
+
+/* It is ours now, for people who ask who has it. */
+void state_note_holder(const struct state *state);
+
+/*
  * For a process that cannot end in order: unlock, unless the writer is at work, which may replace
  * the table whenever its file system answers.
  */

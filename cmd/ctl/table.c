@@ -14,6 +14,7 @@
 #include "cmd/ctl/set.h"
 #include "cmd/ctl/show.h"
 #include "cmd/ctl/stats.h"
+#include "cmd/ctl/upgrade.h"
 #include "daemon/disk_params.h"
 #include "daemon/protocol.h"
 #include "daemon/settings.h"
@@ -259,6 +260,18 @@ const struct command commands[] = {
             },
         .wait_ms = WAIT_MS,
         .run = daemon_shutdown,
+    },
+    {
+        .name = "upgrade",
+        .method = "daemon.hand_over",
+        .help = "have another vblkd go on with all disks, and their guests",
+        .options =
+            {
+                OPTION(ARG_PATH, "binary", "PATH", NULL,
+                       "the vblkd to start [the one that came with this vblkctl]"),
+            },
+        .wait_ms = WAIT_MS,
+        .run = upgrade_run,
     },
     {.name = NULL},
 };

@@ -336,7 +336,7 @@ static void undo_open(struct image_file *image)
 /* By its path, or as it was given. */
 static int open_fd(struct image_file *image, const struct image_opts *opts, struct err *err)
 {
-    int ret = image_fence_await(opts, err);
+    int ret = is_held_elsewhere(opts) ? 0 : image_fence_await(opts, err);
 
     if (ret == 0 && opts->given) {
         image->fd = opts->given->fd;

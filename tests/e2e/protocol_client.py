@@ -202,7 +202,7 @@ def try_methods_tell_their_parameters():
         assert {'disk.add', 'disk.remove', 'disk.list', 'disk.show', 'disk.stats', 'disk.start',
                 'disk.stop', 'disk.set', 'disk.replace', 'disk.insert', 'disk.eject',
                 'disk.resize',
-                'daemon.version', 'daemon.ping', 'daemon.shutdown',
+                'daemon.version', 'daemon.ping', 'daemon.shutdown', 'daemon.hand_over',
                 'daemon.methods'} == set(methods), set(methods)
         for method in methods.values():
             assert method['help'], method

@@ -1,0 +1,191 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# All disks go to another process while their guests run: `vblkctl upgrade`.
+
+setup_file() {
+    load ../lib/e2e.bash
+    export E2E_PYTHON
+}
+
+setup() {
+    load ../lib/e2e.bash
+    e2e_setup
+    need_tools python3
+    BENCH=$top_builddir/vblkbench
+    [ -x "$BENCH" ] || skip "no vblkbench at $BENCH"
+}
+
+# Those that were started by `upgrade` nobody has supervised.
+teardown() {
+    local pid
+
+    for pid in $(cat "$E2E_DIR/heirs" 2>/dev/null); do
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+    e2e_teardown
+}
+
+pid_of_vblkd() {
+    vblkctl --json ping | json_members pid
+}
+
+# upgrade [OPTION...]: the process that has the disks then is ended by teardown, whatever fails.
+upgrade() {
+    local json
+
+    json=$(vblkctl --json upgrade "$@") || return
+    json_members to <<<"$json" >>"$E2E_DIR/heirs"
+    echo "$json"
+}
+
+# end_heir: the one that runs, in order.
+end_heir() {
+    vblkctl shutdown
+}
+
+load_disk() {
+    local name=$1
+
+    shift
+    process_start "load-$name" "$BENCH" --control "$E2E_DIR/control" "$name" --rw randrw --verify \
+        --allow-write --iodepth 16 --runtime 900 "$@"
+}
+
+# load_is_right NAME: it goes on, until here.
+load_is_right() {
+    process_runs "load-$1"
+    process_signal "load-$1" TERM
+    wait_until 40 process_ended "load-$1"
+    cat "$E2E_DIR/load-$1.log"
+    [ "$(process_status "load-$1")" -eq 0 ]
+    grep -q ' 0 wrong' "$E2E_DIR/load-$1.log"
+}
+
+moves() {
+    stat_reaches "$1" requests.read.requests "$2"
+}
+
+# fake MODE: a --binary that is none.
+fake() {
+    printf '#!/bin/sh\nexec %s %s/e2e/upgrade_peer.py %s "$@"\n' "$(command -v python3)" "$E2E_TESTS" "$1" \
+        >"$E2E_DIR/$1"
+    chmod +x "$E2E_DIR/$1"
+    echo "$E2E_DIR/$1"
+}
+
+@test "disks go on in another process, and in the next, and no request is lost" {
+    local i before after requests
+
+    start_vblkd
+    add_disk vda 32M --threads 2
+    add_disk vdb 32M
+    vblkctl add vdc null:16M
+    add_disk vdd 16M
+    vblkctl stop vdd
+    vblkctl set vdb iops=100000
+    load_disk vda --queues 2
+    load_disk vdb --packed
+    process_start load-vdc "$BENCH" --control "$E2E_DIR/control" vdc --runtime 900
+    wait_until 20 moves vda 100
+    wait_until 20 moves vdb 100
+    wait_until 20 moves vdc 100
+    before=$(pid_of_vblkd)
+    for i in 1 2 3; do
+        requests=$(stat_of vda requests.read.requests)
+        upgrade
+        after=$(pid_of_vblkd)
+        [ "$after" -ne "$before" ]
+        before=$after
+        wait_until 20 moves vda $((requests + 100)) # counters go on as well
+        wait_until 20 moves vdb 100
+    done
+    [ "$(process_status vblkd)" -eq 0 ]
+    load_is_right vda
+    load_is_right vdb
+    process_runs load-vdc
+    process_signal load-vdc TERM
+    [ "$(field vdd state)" = stopped ]
+    [ "$(field vda threads)" -eq 2 ]
+    vblkctl start vdd
+    # Locks came along: of the image, of the control socket, of the state directory.
+    run vblkctl add vde "$E2E_DIR/vda.img"
+    [ "$status" -ne 0 ]
+    [[ $output == *"in use"* ]]
+    run "$VBLKD" --control "$E2E_DIR/control" --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    [ "$status" -eq 1 ]
+    run "$VBLKD" --control "$E2E_DIR/other" --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    [ "$status" -eq 1 ]
+    [[ $output == *"in use by another vblkd, process $after"* ]]
+    end_heir
+    vblkd_logged "disks went from process"
+    [ ! -e "$(socket_of vda)" ]
+}
+
+@test "a process that comes to nothing leaves the disks where they are" {
+    local mode before=
+
+    start_vblkd
+    add_disk vda 16M
+    load_disk vda
+    wait_until 20 moves vda 100
+    before=$(pid_of_vblkd)
+    for mode in old dies chatter leaves; do
+        run vblkctl upgrade --binary "$(fake $mode)"
+        echo "$mode: $output"
+        [ "$status" -eq 1 ]
+        [[ $output == *"not upgraded: the vblkd that runs goes on with its disks"* ]]
+        wait_until 20 vblkctl ping
+        [ "$(pid_of_vblkd)" -eq "$before" ]
+        wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 100))
+    done
+    vblkd_logged "go on here: it has ended before it was ready"
+    vblkd_logged "go on here: it has ended before it went on with them"
+    vblkd_logged "go on here: it says something else than that it is ready"
+    run vblkctl upgrade --binary "$(command -v false)"
+    [ "$status" -eq 1 ]
+    run vblkctl upgrade --binary "$E2E_DIR/none"
+    [ "$status" -eq 1 ]
+    [[ $output == *"cannot run $E2E_DIR/none"* ]]
+    load_is_right vda
+    upgrade
+    end_heir
+}
+
+@test "a disk that does not come to rest is named, and all go on" {
+    start_vblkd
+    vblkctl add slow null:16M,delay-ms=8000
+    add_disk vda 16M
+    load_disk vda
+    process_start load-slow "$BENCH" --control "$E2E_DIR/control" slow --iodepth 1 --runtime 1
+    wait_until 20 stat_reaches slow inflight 1
+    run vblkctl upgrade
+    echo "$output"
+    [ "$status" -eq 1 ]
+    [[ $output == *"slow: still draining: 1 in flight, the oldest a read of 4096 bytes"* ]]
+    [ "$(pid_of_vblkd)" -eq "$(cat "$E2E_DIR/vblkd.pid")" ]
+    wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 100))
+    load_is_right vda
+    stop_vblkd
+}
+
+@test "a guest and its monitor notice nothing" {
+    local i
+
+    e2e_setup_file
+    [ -z "${E2E_SKIP:-}" ] || skip "$E2E_SKIP"
+    start_vblkd
+    add_disk vda 64M
+    guest_start vm --disk "$(socket_of vda),queues=2" --smp 2
+    guest_run vm 'blkverify write --size 8M --generation 0 /dev/vda'
+    guest_bg vm load 'exec blkverify load --size 8M --seconds 900 /dev/vda'
+    for i in 1 2 3; do
+        upgrade
+        wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 20))
+    done
+    guest_bg_signal vm load TERM
+    guest_bg_wait vm load
+    guest_dmesg_clean vm
+    guest_stop vm
+    end_heir
+}
