@@ -354,7 +354,7 @@ static int restore_disks(struct daemon *daemon, const struct disk_record *record
 {
     int ret = registry_restore(&daemon->registry, records, count, on_restored, daemon, err);
 
-    if (ret == 0 || !daemon->registry.disks) {
+    if (ret == 0 || !daemon->registry.disks || daemon->opts->take_over) {
         return ret;
     }
     log_error("daemon: %s", err->text);

@@ -46,6 +46,11 @@ void plane_freeze_let_go(struct plane_freeze *freeze)
 
 /* ---- the disk's thread ---- */
 
+void plane_freeze_refused(struct plane_freeze *freeze)
+{
+    put_freeze(freeze);
+}
+
 static bool waits_for_others(const struct plane *plane)
 {
     for (const struct plane_request *request = plane->waiting; request; request = request->next) {

@@ -24,5 +24,8 @@ struct plane_freeze *plane_freeze_new(void);
 /* Control is done with it: the disk goes on, now or when it gets there.  Thread: control. */
 void plane_freeze_let_go(struct plane_freeze *freeze);
 
+/* The same of the disk's thread, whose disk is refused. */
+void plane_freeze_refused(struct plane_freeze *freeze);
+
 /* request->freeze is the disk's from now on.  Thread: the disk's. */
 void plane_freeze(struct plane *plane, struct plane_request *request);

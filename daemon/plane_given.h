@@ -21,6 +21,7 @@ struct plane_given {
     struct image_given image; /* fd -1: it is not open, or has no file */
     struct vu_given vu;
     struct stats stats;
+    bool is_ready;      /* the new process: it lacks the last word only */
     uint64_t paused_ns; /* since when; the monotonic clock is one for all processes */
     struct err err;     /* the new process: why it could not be taken over, code 0: it was */
 };

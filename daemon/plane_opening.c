@@ -53,6 +53,9 @@ static void image_begun(struct plane *plane, bool has_grown)
 
     plane_await_end(plane);
     plane_retry_end(plane);
+    if (plane->opts.given) {
+        plane->opts.given->is_ready = true;
+    }
     if (plane->loss.code < 0) {
         log_warn("%s: started after a flush that failed: check the guest's file systems",
                  plane->opts.name);
@@ -206,6 +209,7 @@ static void begin_restored(struct plane *plane)
 void plane_opening_restore(struct plane *plane, struct plane_request *request)
 {
     if (plane_init_device(plane, NULL, &request->err) < 0) {
+        note_failure(plane, &request->err);
         plane_state_gone(plane);
     } else {
         device_count_from(plane->dev, &plane->opts.counters);

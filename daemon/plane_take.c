@@ -48,8 +48,9 @@ bool plane_given_begin(struct plane *plane, image_opened *on_opened)
 
     device_pause(plane->dev, PAUSE_UPGRADE, NULL);
     device_take_stats(plane->dev, &given->stats);
-    if (take_socket(plane, given, &given->err) == 0) {
-        (void)enter_state(plane, given, on_opened, &given->err);
+    if (take_socket(plane, given, &given->err) == 0 &&
+        enter_state(plane, given, on_opened, &given->err) == 0) {
+        given->is_ready = !plane->image_opening;
     }
     return plane->image_opening != NULL;
 }

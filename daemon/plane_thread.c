@@ -89,8 +89,13 @@ static int refuse_request(const struct plane *plane, enum plane_verb verb, struc
 
 static void run_asked(struct plane *plane, struct plane_request *request)
 {
+    struct plane_freeze *freeze = request->freeze;
+
     if (refuse_request(plane, request->verb, &request->err) < 0) {
         plane_reply(plane, request);
+        if (freeze) {
+            plane_freeze_refused(freeze);
+        }
     } else {
         run_verb[request->verb](plane, request);
     }

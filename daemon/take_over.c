@@ -298,6 +298,9 @@ int take_over_commit(struct take_over *take, struct err *err)
             return err_say(err, disk->err.code, "%s: %s", disk->name,
                            err_text_after(&disk->err, disk->name));
         }
+        if (!disk->is_ready) { /* its image does not open, say */
+            return err_say(err, -ETIMEDOUT, "%s: does not become ready", disk->name);
+        }
     }
     ret = parcel_say(take->sock, HAND_OVER_READY, WORD_MS);
     if (ret == 0) {

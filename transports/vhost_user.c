@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/base/log.h"
+#include "core/device/device_given.h"
 #include "transports/unix_socket.h"
 #include "transports/vhost_user_conn.h"
 #include "transports/vhost_user_given.h"
@@ -393,9 +394,11 @@ const char *vhost_user_work(const struct vhost_user *vu)
 
 int vhost_user_give(const struct vhost_user *vu, struct vu_given *given, struct err *err)
 {
+    bool can_go_on = vu->state == CONNECTED && !device_has_lost_memory(vu->dev);
+
     vu_given_init(given);
     given->listener = vu->listener;
-    return vu->state == CONNECTED ? vu_given_fill(given, &vu->session, err) : 0;
+    return can_go_on ? vu_given_fill(given, &vu->session, err) : 0;
 }
 
 int vhost_user_take(struct vhost_user *vu, struct vu_given *given, struct err *err)
@@ -410,12 +413,10 @@ int vhost_user_take(struct vhost_user *vu, struct vu_given *given, struct err *e
     }
     vu_conn_hold(&vu->conn, true);
     ret = vu_given_repeat(given, &vu->session, err);
-    if (ret < 0) {
-        vu_conn_fail(&vu->conn, err->text);
-        return ret;
+    if (ret == 0) {
+        device_resume(vu->dev, PAUSE_GONE);
     }
-    device_resume(vu->dev, PAUSE_GONE);
-    return 0;
+    return ret;
 }
 
 int vhost_user_take_rings(struct vhost_user *vu, struct vu_given *given, struct err *err)

@@ -98,12 +98,17 @@ void vhost_user_hold(struct vhost_user *vu, bool on);
 /* Held: what it is at; constant text, NULL: it is at rest. */
 const char *vhost_user_work(const struct vhost_user *vu);
 
-/* At rest, with nothing in flight.  Returns 0 or -errno; `given` is vu_given_fini's then. */
+/*
+ * At rest, with nothing in flight.  A front-end whose memory was truncated is not given: its rings
+ * are broken, and it sees the end of its connection.  Returns 0 or -errno; `given` is
+ * vu_given_fini's then.
+ */
 int vhost_user_give(const struct vhost_user *vu, struct vu_given *given, struct err *err);
 
 /*
  * The other process, with a socket of that: go on with its connection, and touch nothing of the
- * guest's yet.  Returns 0 or -errno: then the connection has ended.
+ * guest's yet.  Returns 0 or -errno: then the connection is to be left alone, as it is the other
+ * one's still.
  */
 int vhost_user_take(struct vhost_user *vu, struct vu_given *given, struct err *err);
 

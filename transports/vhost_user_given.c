@@ -235,9 +235,6 @@ int vu_given_fill(struct vu_given *given, const struct vu_session *session, stru
     if (!given->msg) {
         return err_set(err, -ENOMEM, "what its front-end has told");
     }
-    if (device_has_lost_memory(session->dev)) {
-        return err_say(err, -ENOTSUP, "its guest's memory was truncated");
-    }
     given->fd = session->conn->fd;
     given->read_capacity = session->read_capacity;
     given->is_in_doubt = device_is_in_doubt(session->dev);
