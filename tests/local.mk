@@ -104,6 +104,7 @@ UNIT_TESTS = \
 	tests/unit/test_image_format \
 	tests/unit/test_keeper \
 	tests/unit/test_image_fate \
+	tests/unit/test_given_json \
 	tests/unit/test_image_given \
 	tests/unit/test_image_id \
 	tests/unit/test_image_lock \
@@ -276,6 +277,7 @@ tests_unit_test_sandbox_LDADD = $(DAEMON_LDADD) $(SECCOMP_LIBS)
 tests_unit_test_notify_SOURCES = tests/unit/test_notify.c $(CONTROL_WORLD)
 tests_unit_test_notify_LDADD = $(DAEMON_LDADD)
 tests_unit_test_keeper_SOURCES = tests/unit/test_keeper.c $(CONTROL_WORLD)
+tests_unit_test_given_json_LDADD = $(DAEMON_LDADD)
 tests_unit_test_keeper_LDADD = $(DAEMON_LDADD)
 tests_unit_test_params_LDADD = $(DAEMON_LDADD)
 tests_unit_test_disk_fence_LDADD = $(DAEMON_LDADD)

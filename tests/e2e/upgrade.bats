@@ -2,17 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # All disks go to another process while their guests run: `vblkctl upgrade`.
+#
+# VBLKD_NEXT         the vblkd to which they go, default the one beside vblkctl: scripts/check upgrade
 
-setup_file() {
-    load ../lib/e2e.bash
-    export E2E_PYTHON
-}
+load ../lib/e2e
+
+BENCH=${VBLKBENCH:-$top_builddir/vblkbench}
 
 setup() {
-    load ../lib/e2e.bash
     e2e_setup
     need_tools python3
-    BENCH=$top_builddir/vblkbench
     [ -x "$BENCH" ] || skip "no vblkbench at $BENCH"
 }
 
@@ -20,9 +19,11 @@ setup() {
 teardown() {
     local pid
 
-    for pid in $(cat "$E2E_DIR/heirs" 2>/dev/null); do
-        kill -KILL "$pid" 2>/dev/null || true
-    done
+    if [ -e "${E2E_DIR:-}/heirs" ]; then
+        while read -r pid; do
+            kill -KILL "$pid" 2>/dev/null || true
+        done <"$E2E_DIR/heirs"
+    fi
     e2e_teardown
 }
 
@@ -30,11 +31,11 @@ pid_of_vblkd() {
     vblkctl --json ping | json_members pid
 }
 
-# upgrade [OPTION...]: the process that has the disks then is ended by teardown, whatever fails.
+# The process that has the disks then is ended by teardown, whatever fails.
 upgrade() {
     local json
 
-    json=$(vblkctl --json upgrade "$@") || return
+    json=$(vblkctl --json upgrade ${VBLKD_NEXT:+--binary "$VBLKD_NEXT"}) || return
     json_members to <<<"$json" >>"$E2E_DIR/heirs"
     echo "$json"
 }
@@ -75,7 +76,7 @@ fake() {
 }
 
 @test "disks go on in another process, and in the next, and no request is lost" {
-    local i before after requests
+    local before after requests
 
     start_vblkd
     add_disk vda 32M --threads 2
@@ -91,7 +92,7 @@ fake() {
     wait_until 20 moves vdb 100
     wait_until 20 moves vdc 100
     before=$(pid_of_vblkd)
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         requests=$(stat_of vda requests.read.requests)
         upgrade
         after=$(pid_of_vblkd)
@@ -170,8 +171,6 @@ fake() {
 }
 
 @test "a guest and its monitor notice nothing" {
-    local i
-
     e2e_setup_file
     [ -z "${E2E_SKIP:-}" ] || skip "$E2E_SKIP"
     start_vblkd
@@ -179,7 +178,7 @@ fake() {
     guest_start vm --disk "$(socket_of vda),queues=2" --smp 2
     guest_run vm 'blkverify write --size 8M --generation 0 /dev/vda'
     guest_bg vm load 'exec blkverify load --size 8M --seconds 900 /dev/vda'
-    for i in 1 2 3; do
+    for _ in 1 2 3; do
         upgrade
         wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 20))
     done
