@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/plane_given.h"
+
 struct disk *registry_find(const struct registry *registry, const char *name, struct err *err)
 {
     for (struct disk *disk = registry->disks; disk; disk = disk->next) {
@@ -78,4 +80,14 @@ void registry_choose_serial(const struct registry *registry, struct disk_config 
     for (unsigned attempt = 1; is_serial_taken(registry, config->serial); attempt++) {
         disk_config_default_serial(config, attempt);
     }
+}
+
+struct plane_given *registry_given(const struct registry *registry, const char *name)
+{
+    for (size_t i = 0; i < registry->opts.given_count; i++) {
+        if (strcmp(registry->opts.given[i].name, name) == 0) {
+            return &registry->opts.given[i];
+        }
+    }
+    return NULL;
 }

@@ -145,3 +145,6 @@ bool registry_keep_image(struct disk *disk, const struct plane_info *info);
  * asked for may be: it is another guest's business.
  */
 void registry_choose_serial(const struct registry *registry, struct disk_config *config);
+
+/* What came of a disk from another process; NULL: nothing. */
+struct plane_given *registry_given(const struct registry *registry, const char *name);

@@ -12,7 +12,6 @@
 #include "daemon/disk_fence.h"
 #include "daemon/limits.h"
 #include "daemon/op.h"
-#include "daemon/plane_given.h"
 #include "daemon/plane_thread.h"
 #include "daemon/protocol.h"
 #include "daemon/registry_group.h"
@@ -178,16 +177,6 @@ static struct disk *new_disk(struct registry *registry, const struct disk_record
     return disk;
 }
 
-static struct plane_given *given_of(const struct registry *registry, const char *name)
-{
-    for (size_t i = 0; i < registry->opts.given_count; i++) {
-        if (strcmp(registry->opts.given[i].name, name) == 0) {
-            return &registry->opts.given[i];
-        }
-    }
-    return NULL;
-}
-
 static struct plane_opts plane_opts_of(const struct disk *disk)
 {
     const struct disk_record *record = &disk->record;
@@ -202,7 +191,7 @@ static struct plane_opts plane_opts_of(const struct disk *disk)
     opts.keep_size = registry_size_keep;
     if (disk->is_kept) {
         opts.is_restored = true;
-        opts.given = given_of(disk->registry, record->config.name);
+        opts.given = registry_given(disk->registry, record->config.name);
         opts.is_stopped = record->is_stopped;
         opts.is_writethrough = record->is_writethrough;
         opts.geometry = (struct plane_geometry){
