@@ -9,6 +9,7 @@
 #include "core/base/names.h"
 #include "core/block/image_given.h"
 #include "core/block/image_holder.h"
+#include "core/block/image_id.h"
 #include "core/block/image_wait.h"
 
 /* Behind all bytes of image_lock.c. */
@@ -56,13 +57,14 @@ static int await_fence(const struct image_opts *opts, int fd, struct err *err)
 
 /*
  * By an fd of its own: the kernel's claim of a device is held by the same I/O, and who cannot open
- * the image is told so when it is opened.
+ * the image is told so when it is opened, as is a disk that has it.
  */
 static int await_by_path(const struct image_opts *opts, struct err *err)
 {
     struct stat st;
-    bool may_open =
-        names_stat(opts->path, &st) == 0 && (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode));
+    bool may_open = names_stat(opts->path, &st) == 0 &&
+                    (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) &&
+                    !image_id_is_of(&opts->ours, &st);
     int fd =
         may_open ? names_open(opts->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0) : -1;
     int ret;

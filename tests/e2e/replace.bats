@@ -259,3 +259,16 @@ sees() {
     [ "$(field vda state size)" = "running 1048576" ]
     [ "$(field vdb state size)" = "running 0" ]
 }
+
+@test "an image is replaced by itself, and by another of its names" {
+    start_vblkd
+    add_disk vda 1M
+    ln "$E2E_DIR/vda.img" "$E2E_DIR/other.img"
+    run vblkctl replace vda "$E2E_DIR/vda.img"
+    [ "$output" = "vda: running, its image is $E2E_DIR/vda.img, as it was before" ]
+    run vblkctl replace vda "$E2E_DIR/other.img"
+    [ "$output" = "vda: running, its image is $E2E_DIR/other.img, and was $E2E_DIR/vda.img" ]
+    kill_vblkd
+    start_vblkd
+    [ "$(field vda state image.path)" = "running $E2E_DIR/other.img" ]
+}

@@ -18,6 +18,7 @@
 #include "core/base/file_lock.h"
 #include "core/base/holder.h"
 #include "core/block/image_fence.h"
+#include "core/block/image_id.h"
 #include "core/block/image_progress.h"
 #include "core/block/image_wait.h"
 #include "tests/unit/dying.h"
@@ -240,6 +241,19 @@ static void fence_of_a_process_that_lives_refuses(void **state)
     living_end(pid);
 }
 
+static void image_that_the_disk_has_is_told_as_its_own(void **state)
+{
+    struct image_world *w = *state;
+    struct image_opts opts = fenced_opts(w, FENCE);
+    int fd = open(w->image, O_RDONLY | O_CLOEXEC);
+
+    assert_int_equal(image_fence_set(fd, FENCE), 0);
+    opts.ours = image_id_of_fd(fd);
+    assert_int_equal(image_world_try(w, &opts), -EALREADY);
+    assert_int_equal(world.naps, 0);
+    close(fd);
+}
+
 static void lock_on_all_bytes_is_no_fence(void **state)
 {
     struct image_world *w = *state;
@@ -322,6 +336,7 @@ int main(void)
         in_world(lock_of_a_dying_process_is_waited_for),
         in_world(lock_of_a_process_that_lives_is_not),
         in_world(fence_of_a_process_that_lives_refuses),
+        in_world(image_that_the_disk_has_is_told_as_its_own),
         in_world(lock_on_all_bytes_is_no_fence),
         in_world(who_is_not_wanted_any_more_stops_to_wait),
         in_world(file_lock_of_a_dying_process_is_waited_for),
