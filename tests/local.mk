@@ -75,6 +75,7 @@ UNIT_TESTS = \
 	tests/unit/test_boot \
 	tests/unit/test_broker \
 	tests/unit/test_chore \
+	tests/unit/test_claim \
 	tests/unit/test_console \
 	tests/unit/test_control \
 	tests/unit/test_cpus \
@@ -210,6 +211,9 @@ tests_unit_test_image_range_SOURCES = tests/unit/test_image_range.c $(IMAGE_WORL
 tests_unit_test_fence_SOURCES = tests/unit/test_fence.c tests/unit/dying.c tests/unit/dying.h \
 	$(IMAGE_WORLD)
 tests_unit_test_fence_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
+tests_unit_test_claim_SOURCES = tests/unit/test_claim.c tests/unit/dying.c tests/unit/dying.h \
+	$(IMAGE_WORLD)
+tests_unit_test_claim_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_lock_SOURCES = tests/unit/test_image_lock.c $(IMAGE_WORLD)
 tests_unit_test_image_lock_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=nanosleep
 tests_unit_test_image_sync_SOURCES = tests/unit/test_image_sync.c $(IMAGE_WORLD)

@@ -16,6 +16,7 @@
 #include "core/base/names.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_loop.h"
+#include "core/block/image_wait.h"
 #include "core/base/sysfs.h"
 
 /* One who claims.  `use` is of what comes next on the way down. */
@@ -177,13 +178,42 @@ int image_claim_open(struct image_claim *claim, int fd, const struct image_use *
 
 /* ---- who has claimed it ---- */
 
-/* All who use a device lock the node that the kernel made, by whichever they have opened it. */
+static int open_node(const char *path, dev_t dev)
+{
+    char node[PATH_MAX];
+
+    return image_loop_open(find_node(dev, node, sizeof(node)) ? node : path);
+}
+
+static bool has_any_lock(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    return fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+/*
+ * All who use a device lock the node that the kernel made, by whichever they have opened it, and
+ * who uses a partition that of its disk.  Returns an fd on the one that has locks, or -1.
+ */
+static int open_claimed(const char *path, dev_t dev)
+{
+    int fd = open_node(path, dev);
+    dev_t whole;
+
+    if (fd >= 0 && !has_any_lock(fd) && find_whole(dev, &whole)) {
+        close(fd);
+        fd = open_node(path, whole);
+    }
+    return fd;
+}
+
+static const struct lock_span any_lock_of_it = {.len = 0};
+
 static bool find_claimer(const char *path, dev_t dev, struct holder *holder)
 {
-    const struct lock_span any = {.len = 0};
-    char node[PATH_MAX];
-    int fd = image_loop_open(find_node(dev, node, sizeof(node)) ? node : path);
-    bool is_found = fd >= 0 && holder_find(fd, &any, holder);
+    int fd = open_claimed(path, dev);
+    bool is_found = fd >= 0 && holder_find(fd, &any_lock_of_it, holder);
 
     if (fd >= 0) {
         close(fd);
@@ -252,20 +282,53 @@ void image_claim_hint(const char *path, struct err *err)
     }
 }
 
-/* Another one that tries is no reason. */
-int image_claim_try(const char *path, struct err *err)
+/* ---- whether anybody has ---- */
+
+static int await_claimer(const struct image_opts *opts, struct image_wait *wait)
 {
-    unsigned tries = 0;
-    int fd;
+    struct stat st;
+    int ret, fd;
+
+    if (opts->is_retry) {
+        return file_lock_again(&wait->tries) ? 0 : -EBUSY;
+    }
+    fd = names_stat(opts->path, &st) == 0 ? open_claimed(opts->path, st.st_rdev) : -1;
+    ret = image_wait_again(wait, fd, &any_lock_of_it);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ret;
+}
+
+/*
+ * Another one that tries is no reason, nor is one that had it a moment ago, which gives up its
+ * claim behind its locks.
+ */
+int image_claim_take(const struct image_opts *opts, int flags)
+{
+    struct image_wait wait = {
+        .image = opts->path, .owner = opts->owner, .progress = opts->progress};
+    int fd, ret;
 
     do {
-        fd = names_open(path, O_RDONLY | O_EXCL | O_CLOEXEC | O_NOCTTY, 0);
-    } while (fd < 0 && errno == EBUSY && file_lock_again(&tries));
-    if (fd < 0) {
-        int ret = err_set(err, -errno, "cannot claim image %s", path);
+        fd = names_open(opts->path, flags, 0600);
+        ret = fd < 0 ? -errno : 0;
+    } while (ret == -EBUSY && (ret = await_claimer(opts, &wait)) == 0);
+    image_wait_end(&wait, ret == 0);
+    return ret < 0 ? ret : fd;
+}
 
-        image_claim_hint(path, err);
-        return ret;
+int image_claim_try(const struct image_opts *opts, struct err *err)
+{
+    int fd = image_claim_take(opts, O_RDONLY | O_EXCL | O_CLOEXEC | O_NOCTTY);
+
+    if (fd == -ECANCELED) {
+        return err_say(err, fd, "image %s: not opened any more", opts->path);
+    }
+    if (fd < 0) {
+        (void)err_set(err, fd, "cannot claim image %s", opts->path);
+        image_claim_hint(opts->path, err);
+        return fd;
     }
     close(fd);
     return 0;

@@ -11,6 +11,7 @@
 #include "core/base/base.h"
 #include "core/base/err.h"
 #include "core/block/image_lock.h"
+#include "core/block/image_opts.h"
 
 /* A node beside the one that was opened; disk, file, and what that lies on in turn. */
 #define IMAGE_CLAIMS 6
@@ -32,7 +33,14 @@ int image_claim_open(struct image_claim *claim, int fd, const struct image_use *
  * A device that is to be written, and not by one alone, so that it cannot be claimed for good: has
  * anything else in this host's kernel claimed it, as a mount does?  Returns 0 or -errno.
  */
-int image_claim_try(const char *path, struct err *err);
+int image_claim_try(const struct image_opts *opts, struct err *err);
+
+/*
+ * Open the image as open(2) does with these flags.  A device that is claimed (EBUSY) by a process
+ * that was killed, and has not ended, is waited for.  Returns an fd, or -errno; -ECANCELED: nobody
+ * wants it any more.
+ */
+int image_claim_take(const struct image_opts *opts, int flags);
 
 /* The device could not be claimed (EBUSY): append who has it, as far as that can be seen. */
 void image_claim_hint(const char *path, struct err *err);

@@ -5,8 +5,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "core/base/file_lock.h"
 #include "core/base/names.h"
+#include "core/block/image_claim.h"
 #include "core/block/image_id.h"
 #include "core/block/image_refusal.h"
 
@@ -67,22 +67,10 @@ static int check_kind(const struct image_opts *opts, struct err *err)
     return 0;
 }
 
-/* What had the device a moment ago gives up its claim of it behind its locks. */
-static int open_patiently(const struct image_opts *opts, int flags)
-{
-    unsigned tries = 0;
-    int fd;
-
-    do {
-        fd = names_open(opts->path, open_flags(opts) | flags, 0600);
-    } while (fd < 0 && errno == EBUSY && file_lock_again(&tries));
-    return fd;
-}
-
 int image_fd_open(const struct image_opts *opts, struct err *err)
 {
     int flags = check_kind(opts, err);
-    int fd = flags < 0 ? flags : open_patiently(opts, flags);
+    int fd = flags < 0 ? flags : image_claim_take(opts, open_flags(opts) | flags);
 
-    return fd < 0 && flags >= 0 ? image_refusal_open(-errno, opts, err) : fd;
+    return fd < 0 && flags >= 0 ? image_refusal_open(fd, opts, err) : fd;
 }

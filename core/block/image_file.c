@@ -191,7 +191,7 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
 
     if (image_fd_is_claimed(opts) && image_fd_has_company(opts) && !is_held_elsewhere(opts) &&
         fstat(image->fd, &st) == 0 && S_ISBLK(st.st_mode)) {
-        ret = image_claim_try(opts->path, err);
+        ret = image_claim_try(opts, err);
     }
     if (ret == 0) {
         ret = image_lock(image->fd, opts->path, &use, err);

@@ -68,6 +68,9 @@ static void hint_forbidden(const struct image_opts *opts, struct err *err)
 
 int image_refusal_open(int code, const struct image_opts *opts, struct err *err)
 {
+    if (code == -ECANCELED) {
+        return err_say(err, code, "image %s: not opened any more", opts->path);
+    }
     err_set(err, code, "cannot %s image %s", opts->create ? "create" : "open", opts->path);
     switch (code) {
     case -EINVAL:
