@@ -12,6 +12,7 @@
 #include "daemon/plane_image.h"
 #include "daemon/plane_look.h"
 #include "daemon/plane_notice.h"
+#include "daemon/plane_retry.h"
 #include "daemon/plane_sync.h"
 #include "daemon/plane_wait.h"
 #include "daemon/protocol.h"
@@ -166,8 +167,10 @@ static void settle(struct plane *plane)
         plane_notice_begin(plane); /* of an empty disk nobody has looked for growth */
     }
     if (plane->state == PLANE_FAILED) {
-        (void)snprintf(plane->reason, sizeof(plane->reason),
-                       "it has another image since, and is to be started");
+        plane_retry_soon(plane);
+        (void)snprintf(plane->reason, sizeof(plane->reason), "it has another image since%s",
+                       plane_retry_is_due(plane) ? "; it is tried again by itself"
+                                                 : ", and is to be started");
     }
     plane_medium_close(plane);
 }

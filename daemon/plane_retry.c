@@ -58,6 +58,14 @@ void plane_retry_after(struct plane *plane, const struct err *err)
     wait_for_next(plane);
 }
 
+void plane_retry_soon(struct plane *plane)
+{
+    if (plane_retry_is_due(plane)) {
+        plane->retry.wait_ms = PLANE_RETRY_MS;
+        wait_for_next(plane);
+    }
+}
+
 void plane_retry_end(struct plane *plane)
 {
     plane->retry.wait_ms = 0;

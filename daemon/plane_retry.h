@@ -21,6 +21,9 @@ void plane_retry_close(struct plane *plane);
 /* Nothing has come of a start for `err`: there is another one if that may mend itself. */
 void plane_retry_after(struct plane *plane, const struct err *err);
 
+/* What kept it from its start may be mended: if it is tried again, that is soon. */
+void plane_retry_soon(struct plane *plane);
+
 /* It starts, or nobody wants it to any more. */
 void plane_retry_end(struct plane *plane);
 

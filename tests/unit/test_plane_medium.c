@@ -671,6 +671,7 @@ static void what_is_written_down_late_is_done(void **state)
 
 static void failed_disk_is_cured(void **state)
 {
+    uint64_t deadline_ns = now_ns() + 30 * NS_PER_S;
     struct bench *b = *state;
 
     assert_int_equal(open_disk(b), 0);
@@ -682,10 +683,34 @@ static void failed_disk_is_cured(void **state)
     assert_int_equal(info(b)->state, PLANE_FAILED);
     assert_non_null(strstr(info(b)->reason, "if it was moved: vblkctl replace vda IMAGE"));
     assert_int_equal(replace(b, b->other, false), 0);
+    while (info(b)->state == PLANE_FAILED) {
+        assert_null(strstr(info(b)->reason, "is to be started"));
+        assert_true(now_ns() < deadline_ns);
+        (void)usleep(2000);
+    }
+    assert_int_equal(info(b)->state, PLANE_RUNNING);
+    expect_used(b->other);
+}
+
+static void failed_disk_that_is_not_tried_again_is_to_be_started(void **state)
+{
+    struct bench *b = *state;
+    struct image_opts opts = {.type = "file", .path = b->image, .max_inflight = 1};
+    struct image *elsewhere;
+
+    assert_int_equal(open_disk(b), 0);
+    b->opts.geometry = info(b)->geometry;
+    remove_disk(b);
+    assert_int_equal(image_open(&elsewhere, &opts, NULL), 0);
+    b->opts.is_restored = true;
+    assert_int_equal(open_disk(b), 0);
+    assert_int_equal(info(b)->state, PLANE_FAILED);
+    assert_int_equal(replace(b, b->other, false), 0);
     assert_int_equal(info(b)->state, PLANE_FAILED);
     assert_non_null(strstr(info(b)->reason, "is to be started"));
     assert_int_equal(ask(b, PLANE_START), 0);
     expect_used(b->other);
+    image_close(elsewhere);
 }
 
 static void open_empty(struct bench *b)
@@ -813,6 +838,7 @@ int main(void)
         bench_test(image_that_does_not_close_is_left),
         bench_test(what_is_written_down_late_is_done),
         bench_test(failed_disk_is_cured),
+        bench_test(failed_disk_that_is_not_tried_again_is_to_be_started),
         bench_test(empty_disk_has_no_byte_until_an_image_comes),
         bench_test(empty_disk_has_no_engine_that_it_would_have_to_keep),
         bench_test(image_is_let_go_of_by_force_while_a_guest_has_it),
