@@ -13,6 +13,7 @@
 
 #include "cmd/common/argv.h"
 #include "core/base/log.h"
+#include "core/block/io_log.h"
 #include "core/virtio/mem.h"
 #include "core/base/porter.h"
 #include "core/base/ringer.h"
@@ -401,6 +402,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     limits_log();
+    io_log_tell();
     log_info("daemon: sandbox: %s", sandbox.text);
     mem_guard_install();
     ringers_install();

@@ -72,6 +72,24 @@ int io_log_open_for(struct io_log **out, const char *disk, struct err *err)
     return io_log_open(out, path, err);
 }
 
+void io_log_tell(void)
+{
+    const char *dir = getenv("VBLKD_IO_LOG");
+    const char *spoil = getenv("VBLKD_IO_SPOIL");
+
+    if (dir && dir[0]) {
+        log_warn(
+            "daemon: VBLKD_IO_LOG is set, which is for tests: all that guests write is kept in "
+            "%s as well, and takes room there",
+            dir);
+    }
+    if (spoil) {
+        log_warn("daemon: VBLKD_IO_SPOIL is set (%s), which is for tests: what guests flush may be "
+                 "lost",
+                 spoil);
+    }
+}
+
 void io_log_close(struct io_log *log)
 {
     if (log) {

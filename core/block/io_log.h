@@ -70,6 +70,9 @@ int io_log_open(struct io_log **out, const char *path, struct err *err);
 /* As the environment says; `*out` is NULL if it says nothing. */
 int io_log_open_for(struct io_log **out, const char *disk, struct err *err);
 
+/* Warn of what the environment says: nobody is to serve guests with it by mistake. */
+void io_log_tell(void);
+
 /* Nothing happens when it is NULL. */
 void io_log_close(struct io_log *log);
 

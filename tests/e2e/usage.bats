@@ -147,3 +147,13 @@ EOT
     run vblkctl list
     [ "$status" -eq 0 ]
 }
+
+@test "what is for tests alone is told of when a daemon has it" {
+    VBLKD_LOG_LEVEL=warn start_vblkd
+    [ ! -s "$E2E_DIR/vblkd.log" ]
+    stop_vblkd
+    VBLKD_LOG_LEVEL=warn VBLKD_IO_LOG=$E2E_DIR VBLKD_IO_SPOIL=nothing start_vblkd --debug-no-recovery
+    vblkd_logged "warn: .*--debug-no-recovery"
+    vblkd_logged "warn: .*VBLKD_IO_LOG is set.* $E2E_DIR "
+    vblkd_logged "warn: .*VBLKD_IO_SPOIL is set (nothing)"
+}
