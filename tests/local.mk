@@ -236,7 +236,8 @@ tests_unit_test_errors_SOURCES = tests/unit/test_errors.c tests/unit/chance.h $(
 tests_unit_test_limiter_SOURCES = tests/unit/test_limiter.c tests/unit/chance.h
 
 tests_unit_test_flush_SOURCES = tests/unit/test_flush.c tests/unit/chance.h \
-	tests/unit/flush_check.c tests/unit/flush_check.h $(IMAGE_WORLD) $(DEVICE_GUEST)
+	tests/unit/flush_check.c tests/unit/flush_check.h tests/unit/flush_world.c \
+	tests/unit/flush_world.h $(IMAGE_WORLD) $(DEVICE_GUEST)
 
 tests_unit_test_lane_zeroes_SOURCES = tests/unit/test_lane_zeroes.c $(DEVICE_GUEST)
 
