@@ -121,7 +121,7 @@ void io_log_put(struct io_log *log, const struct io_record *record, const struct
 {
     size_t bytes = sum_of(iov, count);
     struct io_record *whole = malloc(sizeof(*whole) + bytes);
-    uint8_t *data = (uint8_t *)(whole + 1);
+    uint8_t *data;
     ssize_t ret;
 
     if (!whole) {
@@ -132,6 +132,7 @@ void io_log_put(struct io_log *log, const struct io_record *record, const struct
     whole->magic = IO_RECORD_MAGIC;
     whole->data_bytes = bytes;
     whole->time_ns = now_ns();
+    data = (uint8_t *)(whole + 1);
     for (unsigned i = 0; i < count; i++) {
         memcpy(data, iov[i].iov_base, iov[i].iov_len);
         data += iov[i].iov_len;
