@@ -134,7 +134,7 @@ static bool is_held(int held, const struct stat *st)
 static int claim_device(struct claimant *c, dev_t dev, int held)
 {
     char path[PATH_MAX];
-    struct loop_info64 info;
+    struct loop_info64 info = {0}; /* valgrind does not know the ioctl */
     struct stat st;
     bool is_loop = image_loop_get(held, dev, &info);
     int fd = find_node(dev, path, sizeof(path)) ? image_loop_open(path) : -1;
@@ -262,19 +262,19 @@ static bool find_mount(dev_t dev, char point[PATH_MAX])
     return is_found;
 }
 
-void image_claim_hint(const char *path, struct err *err)
+void image_claim_hint(const struct image_opts *opts, struct err *err)
 {
     char point[PATH_MAX];
     char who[HOLDER_BYTES];
     struct holder holder;
     struct stat st;
 
-    if (names_stat(path, &st) < 0 || !S_ISBLK(st.st_mode)) {
+    if (opts->is_retry || names_stat(opts->path, &st) < 0 || !S_ISBLK(st.st_mode)) {
         return;
     }
     if (find_mount(st.st_rdev, point)) { /* beside which a disk may only read it */
         err_hint(err, "it is mounted on %s", point);
-    } else if (find_claimer(path, st.st_rdev, &holder)) {
+    } else if (find_claimer(opts->path, st.st_rdev, &holder)) {
         image_holder_say(&holder, who);
         err_hint(err, "it is in use by %s", who);
     } else {
@@ -327,7 +327,7 @@ int image_claim_try(const struct image_opts *opts, struct err *err)
     }
     if (fd < 0) {
         (void)err_set(err, fd, "cannot claim image %s", opts->path);
-        image_claim_hint(opts->path, err);
+        image_claim_hint(opts, err);
         return fd;
     }
     close(fd);

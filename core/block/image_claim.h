@@ -43,6 +43,6 @@ int image_claim_try(const struct image_opts *opts, struct err *err);
 int image_claim_take(const struct image_opts *opts, int flags);
 
 /* The device could not be claimed (EBUSY): append who has it, as far as that can be seen. */
-void image_claim_hint(const char *path, struct err *err);
+void image_claim_hint(const struct image_opts *opts, struct err *err);
 
 void image_claim_close(struct image_claim *claim);

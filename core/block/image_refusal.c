@@ -106,7 +106,7 @@ int image_refusal_open(int code, const struct image_opts *opts, struct err *err)
         err_hint(err, "restart vblkd");
         break;
     case -EBUSY:
-        image_claim_hint(opts->path, err);
+        image_claim_hint(opts, err);
         break;
     default:
         break;

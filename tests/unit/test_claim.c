@@ -164,6 +164,9 @@ static void claim_of_one_that_lives_is_not(void **state)
     assert_true(world.naps < MANY);
     (void)snprintf(text, sizeof(text), "(pid %ld)", (long)pid);
     assert_non_null(strstr(w->err.text, text));
+    opts.is_retry = true; /* who has it was told */
+    assert_int_equal(image_world_try(w, &opts), -EBUSY);
+    assert_null(strstr(w->err.text, text));
     living_end(pid);
     close(world.loop_fd);
 }
