@@ -402,7 +402,7 @@ void hand_over_begin(struct hand_over *hand, struct call *call,
         call_refuse(call, &err);
         return;
     }
-    hand->freeze = calloc(disks_of(hand->opts.registry) + 1, sizeof(*hand->freeze));
+    hand->freeze = calloc(disks_of(hand->opts.registry) + 1, sizeof(struct plane_freeze *));
     if (!hand->freeze) {
         (void)err_set(&err, -ENOMEM, "daemon.hand_over");
         call_refuse(call, &err);

@@ -258,7 +258,9 @@ static bool find_mount(dev_t dev, char point[PATH_MAX])
     if (file) {
         (void)fclose(file); /* it was read */
     }
-    decode_octal(is_found ? point : strcpy(point, ""));
+    if (is_found) {
+        decode_octal(point);
+    }
     return is_found;
 }
 
