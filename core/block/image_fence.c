@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,24 @@
 static off_t byte_of(uint64_t fence)
 {
     return FENCE_BASE + (off_t)(fence & FENCE_MASK);
+}
+
+static pthread_mutex_t fences_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct image_fence *own_fences; /* under the mutex, lent by whose they are */
+
+/* Locks are of the inode by which a device is opened, and not of the device. */
+static bool is_own(const struct stat *st, uint64_t number)
+{
+    const struct image_fence *own;
+
+    pthread_mutex_lock(&fences_mutex);
+    own = own_fences;
+    while (own &&
+           (own->number != number || own->device != st->st_dev || own->inode != st->st_ino)) {
+        own = own->next;
+    }
+    pthread_mutex_unlock(&fences_mutex);
+    return own != NULL;
 }
 
 /* Another program may lock all bytes: image_lock has a word for that. */
@@ -46,9 +65,13 @@ static int await_fence(const struct image_opts *opts, int fd, struct err *err)
     struct image_wait wait = {
         .image = opts->path, .owner = opts->owner, .progress = opts->progress, .outlives = true};
     const struct lock_span span = {.first = byte_of(opts->fence), .len = 1};
+    struct stat st;
     int ret = 0;
 
-    while (ret == 0 && is_fenced(fd, span.first)) {
+    if (fstat(fd, &st) < 0) {
+        return 0;
+    }
+    while (ret == 0 && is_fenced(fd, span.first) && !is_own(&st, opts->fence)) {
         ret = image_wait_again(&wait, fd, &span);
     }
     image_wait_end(&wait, ret == 0);
@@ -87,10 +110,43 @@ int image_fence_await(const struct image_opts *opts, struct err *err)
 }
 
 /* Shared, as an image that is only read is open for that alone. */
-int image_fence_set(int fd, uint64_t fence)
+int image_fence_set(int fd, uint64_t number)
 {
     struct flock lock = {
-        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte_of(fence), .l_len = 1};
+        .l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte_of(number), .l_len = 1};
 
     return fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+int image_fence_open(struct image_fence *fence, int fd, uint64_t number)
+{
+    struct stat st;
+    int ret = fstat(fd, &st) < 0 ? -errno : image_fence_set(fd, number);
+
+    if (ret == 0) {
+        fence->device = st.st_dev;
+        fence->inode = st.st_ino;
+        fence->number = number;
+        pthread_mutex_lock(&fences_mutex);
+        fence->next = own_fences;
+        own_fences = fence;
+        pthread_mutex_unlock(&fences_mutex);
+    }
+    return ret;
+}
+
+void image_fence_close(struct image_fence *fence)
+{
+    struct image_fence **link = &own_fences;
+
+    if (fence->number == 0) {
+        return;
+    }
+    pthread_mutex_lock(&fences_mutex);
+    while (*link != fence) {
+        link = &(*link)->next;
+    }
+    *link = fence->next;
+    pthread_mutex_unlock(&fences_mutex);
+    fence->number = 0;
 }

@@ -17,7 +17,6 @@
 #include "core/block/image_allocate.h"
 #include "core/block/image_fate.h"
 #include "core/block/image_fd.h"
-#include "core/block/image_fence.h"
 #include "core/block/image_format.h"
 #include "core/block/image_lock.h"
 #include "core/block/image_refusal.h"
@@ -196,7 +195,8 @@ static int lock_all(struct image_file *image, const struct image_opts *opts, str
     if (ret == 0) {
         ret = image_lock(image->fd, opts->path, &use, err);
     }
-    image->is_unfenced = ret == 0 && opts->fence && image_fence_set(image->fd, opts->fence) < 0;
+    image->is_unfenced =
+        ret == 0 && opts->fence && image_fence_open(&image->fence, image->fd, opts->fence) < 0;
     image->is_created = opts->create && ret == 0; /* else somebody has begun to use it */
     if (ret == 0 && is_held_elsewhere(opts)) {
         take_over_claims(image, opts->given);
@@ -297,6 +297,7 @@ void image_file_close(struct image_file *image)
     if (image->fd >= 0) {
         image_lock_close(image->fd);
     }
+    image_fence_close(&image->fence);
     image_claim_close(&image->claim);
     if (image->wipe_lock) {
         pthread_mutex_destroy(image->wipe_lock);

@@ -14,6 +14,7 @@
 #include "core/block/image_chs.h"
 #include "core/block/image_claim.h"
 #include "core/block/image_fate.h"
+#include "core/block/image_fence.h"
 #include "core/block/image_given.h"
 #include "core/block/image_id.h"
 #include "core/block/image_loss.h"
@@ -26,6 +27,7 @@ struct image_file {
     char *path; /* owned */
     int fd;
     struct image_claim claim;
+    struct image_fence fence;
     struct image_sync *sync; /* owned, NULL: nothing of it is in the page cache, or lost */
     bool is_direct;
     bool is_created;          /* by this opening */
@@ -42,6 +44,7 @@ struct image_file {
     struct io_log *log;     /* the node's, NULL: nobody wants one */
 };
 
+/* It stays in its place from then on. */
 int image_file_open(struct image_file *image, const struct image_opts *opts, struct err *err);
 
 void image_file_close(struct image_file *image);

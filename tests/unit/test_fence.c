@@ -254,6 +254,31 @@ static void image_that_the_disk_has_is_told_as_its_own(void **state)
     close(fd);
 }
 
+/* As with a disk that is removed and added again while the closing of its image hangs. */
+static void own_opening_for_the_disk_is_not_waited_for(void **state)
+{
+    struct image_world *w = *state;
+    struct image_opts opts = fenced_opts(w, FENCE);
+    struct image *first;
+
+    assert_int_equal(image_open(&first, &opts, &w->err), 0);
+    assert_int_equal(image_world_try(w, &opts), 0);
+    assert_int_equal(world.naps, 0);
+    image_close(first);
+}
+
+static void what_it_has_closed_is_no_excuse(void **state)
+{
+    struct image_world *w = *state;
+    struct image_opts opts = fenced_opts(w, FENCE);
+    pid_t pid;
+
+    assert_int_equal(image_world_try(w, &opts), 0);
+    pid = living_begin(hold_fence, w);
+    assert_int_equal(image_world_try(w, &opts), -EBUSY);
+    living_end(pid);
+}
+
 static void lock_on_all_bytes_is_no_fence(void **state)
 {
     struct image_world *w = *state;
@@ -337,6 +362,8 @@ int main(void)
         in_world(lock_of_a_process_that_lives_is_not),
         in_world(fence_of_a_process_that_lives_refuses),
         in_world(image_that_the_disk_has_is_told_as_its_own),
+        in_world(own_opening_for_the_disk_is_not_waited_for),
+        in_world(what_it_has_closed_is_no_excuse),
         in_world(lock_on_all_bytes_is_no_fence),
         in_world(who_is_not_wanted_any_more_stops_to_wait),
         in_world(file_lock_of_a_dying_process_is_waited_for),
