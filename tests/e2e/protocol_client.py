@@ -339,7 +339,7 @@ def try_each_parameter_is_checked():
         before = add_null(client, 'vda')
         image = {'name': 'vda', 'path': '/none'}
         base = {'disk.add': {'name': 'vdb', 'image': {'type': 'null', 'size': 512}},
-                'disk.replace': image, 'disk.insert': image}
+                'disk.replace': image, 'disk.insert': image, 'daemon.hand_over': {'version': 1}}
         count = 0
         for method in client.call('daemon.methods')['methods']:
             name = {'name': 'vda'} if ('name',) in dict(flat(method['params'])) else {}
