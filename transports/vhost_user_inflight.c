@@ -51,6 +51,23 @@ static bool has_inflight(const struct vu_session *session)
 }
 
 /*
+ * One that has negotiated nothing takes us for the daemon that it was connected to before, and
+ * would not send the guest's memory, as that one had it: accepted, its rings could not run.
+ * Source: QEMU 7.2 to 9.0, hw/virtio/vhost-user.c, vhost_user_async_close_bh: a device that is
+ * stopped is not told that its back-end left.
+ */
+static enum vu_verdict refuse_stranger(struct vu_session *session)
+{
+    if (session->protocol_features == 0) {
+        return vu_fault(session, VU_BAD,
+                        "INFLIGHT_SHMFD was not negotiated, nor was anything else: QEMU 7.2 to 9.0 "
+                        "whose guest was paused, or did not use the disk, while its back-end was "
+                        "started anew does not know of that; start that QEMU anew");
+    }
+    return vu_fault(session, VU_BAD, "INFLIGHT_SHMFD was not negotiated");
+}
+
+/*
  * The answer is as long as the question, which has padding at its end in most front-ends.  Without
  * a log they go on, as with a back-end that knows of none: it has no bytes then.
  */
@@ -61,7 +78,7 @@ enum vu_verdict vu_get_inflight_fd(struct vu_session *session, struct vu_msg *ms
     int fd;
 
     if (!has_inflight(session)) {
-        return vu_fault(session, VU_BAD, "INFLIGHT_SHMFD was not negotiated");
+        return refuse_stranger(session);
     }
     if (device_inflight_need(session->dev, inflight->num_queues, inflight->queue_size, &bytes,
                              &session->err) < 0) {
@@ -96,7 +113,7 @@ enum vu_verdict vu_set_inflight_fd(struct vu_session *session, struct vu_msg *ms
     const struct foreign *foreign = &msg->fd[0];
 
     if (!has_inflight(session)) {
-        return vu_fault(session, VU_BAD, "INFLIGHT_SHMFD was not negotiated");
+        return refuse_stranger(session);
     }
     if (foreign->kind != FOREIGN_MEMORY && foreign->kind != FOREIGN_FILE) {
         return vu_fault(session, VU_BAD,

@@ -154,6 +154,16 @@ static void log_must_be_negotiated(void **state)
     bench_expect_log(b, "SET_INFLIGHT_FD): INFLIGHT_SHMFD was not negotiated");
 }
 
+static void one_that_takes_us_for_another_is_told(void **state)
+{
+    struct vu_bench *b = *state;
+    const struct vhost_user_inflight asked = wanted();
+
+    bench_send(b, VHOST_USER_SET_INFLIGHT_FD, 0, &asked, sizeof(asked), &b->mem_fd, 1);
+    bench_expect_closed(b);
+    bench_expect_log(b, "while its back-end was started anew does not know of that");
+}
+
 static void expect_bad_log(struct vu_bench *b, const struct vhost_user_inflight *inflight, int fd,
                            const char *text)
 {
@@ -581,6 +591,7 @@ int main(void)
         bench_test(log_is_a_file_that_stays),
         bench_test(log_of_no_size_is_refused),
         bench_test(log_must_be_negotiated),
+        bench_test(one_that_takes_us_for_another_is_told),
         bench_test(log_that_cannot_be_one_is_refused),
         bench_test(log_must_lie_in_its_file),
         bench_test(log_is_handed_in_before_rings_run),
