@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "core/device/device_given.h"
+#include "daemon/disk_counters.h"
 #include "daemon/plane_await.h"
 #include "daemon/plane_image.h"
 #include "daemon/plane_retry.h"
@@ -42,12 +42,21 @@ static int enter_state(struct plane *plane, const struct plane_given *given,
     }
 }
 
+/* In place of those of its row, which they began with there. */
+static void count_on(struct plane *plane, const struct plane_given *given)
+{
+    struct stats past;
+
+    disk_counters_keep(&past, &given->stats);
+    device_count_from(plane->dev, &past);
+}
+
 bool plane_given_begin(struct plane *plane, image_opened *on_opened)
 {
     struct plane_given *given = plane->opts.given;
 
     device_pause(plane->dev, PAUSE_UPGRADE, NULL);
-    device_take_stats(plane->dev, &given->stats);
+    count_on(plane, given);
     if (take_socket(plane, given, &given->err) == 0 &&
         enter_state(plane, given, on_opened, &given->err) == 0) {
         given->is_ready = !plane->image_opening;

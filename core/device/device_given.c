@@ -102,18 +102,6 @@ void device_take_cache(struct device *dev, bool is_in_doubt, bool is_vouched)
     device_unpark(dev);
 }
 
-void device_take_stats(struct device *dev, const struct stats *stats)
-{
-    struct stats past = *stats;
-
-    past.inflight = 0; /* what is now is counted now */
-    past.held = 0;
-    past.throttled = 0;
-    device_park(dev);
-    stats_add(&dev->lanes.past, &past);
-    device_unpark(dev);
-}
-
 void device_take_broken(struct device *dev, unsigned index)
 {
     struct queue *q = &dev->queue[index];

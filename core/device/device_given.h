@@ -63,8 +63,5 @@ void device_take_started(struct device *dev, unsigned index);
 /* What was known of the driver's cache: see blk_doubt and blk_vouch. */
 void device_take_cache(struct device *dev, bool is_in_doubt, bool is_vouched);
 
-/* What the disk has done before. */
-void device_take_stats(struct device *dev, const struct stats *stats);
-
 /* After its start: the driver had broken it. */
 void device_take_broken(struct device *dev, unsigned index);

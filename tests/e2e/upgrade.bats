@@ -153,6 +153,33 @@ fake() {
     end_heir
 }
 
+@test "counters that outlasted a restart, what is in no state file, and who is allowed go along once" {
+    local requests
+
+    start_vblkd
+    vblkctl add vda null:16M
+    "$BENCH" --control "$E2E_DIR/control" vda --runtime 1
+    stop_vblkd
+    chmod 711 "$E2E_DIR"
+    cp "$VBLKCTL" "$E2E_DIR/vblkctl"
+    start_vblkd --allow-user 54322:read
+    vblkctl add vdb null:16M --no-persist
+    requests=$(stat_of vda requests.read.requests)
+    [ "$requests" -gt 0 ]
+    for _ in 1 2; do
+        upgrade
+        [ "$(stat_of vda requests.read.requests)" -eq "$requests" ]
+    done
+    [ "$(field vdb no_persist)" = True ]
+    if [ "$(id -u)" -eq 0 ] && [ "$(command -v setpriv)" ]; then
+        run setpriv --reuid 54322 --regid 54322 --clear-groups "$E2E_DIR/vblkctl" --control "$E2E_DIR/control" stop vda
+        [[ $output == *"this user may only read"* ]]
+    fi
+    run grep vdb "$E2E_DIR/state/"*
+    [ "$status" -eq 1 ]
+    end_heir
+}
+
 @test "a disk that does not come to rest is named, and all go on" {
     start_vblkd
     vblkctl add slow null:16M,delay-ms=8000
