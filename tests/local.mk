@@ -3,6 +3,7 @@
 TESTS =
 check_PROGRAMS =
 LOG_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
+LOG_COMPILER = $(top_srcdir)/tests/unit/tap
 
 LDADD = libtest.a cmd/common/libcommon.a transports/vmm/libvmm.a $(FRONT_END) $(CMOCKA_LIBS) $(UV_LIBS) $(AIO_LIBS)
 
@@ -486,7 +487,7 @@ EXTRA_DIST += cmd/vblkbench.bash cmd/vblkctl.bash cmd/vblkvm.bash tests/e2e/bad-
 	tests/e2e/zeroes.bats tests/e2e/hang_thread.py tests/e2e/no_io_uring.py tests/e2e/protocol.bats tests/e2e/protocol_client.py \
 	tests/e2e/recover.bats tests/e2e/replace.bats tests/e2e/resize.bats tests/e2e/sandbox.bats tests/e2e/sectors.bats tests/e2e/steered.bats
 EXTRA_DIST += tests/e2e/upgrade.bats tests/e2e/upgrade_peer.py
-EXTRA_DIST += tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
+EXTRA_DIST += tests/unit/tap tests/circles.py tests/docs.sh tests/docs.py tests/layers.sh tests/scripts.sh
 EXTRA_DIST += tests/e2e/data.bats tests/e2e/slow_fs.py tests/tsan.supp
 EXTRA_DIST += tests/nightly/dm.bats tests/e2e/errors.bats tests/e2e/held.bats tests/e2e/huge.bats tests/e2e/hostile.bats tests/e2e/hostile_backend.py
 EXTRA_DIST += tests/e2e/block_err.py tests/e2e/block_kick.py tests/e2e/foreign.bats \
