@@ -187,7 +187,7 @@ refuses_to_start() {
     local command commands words
 
     commands=$("$VBLKCTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
-    [ "$(wc -w <<<"$commands")" -eq 15 ]
+    [ "$(wc -w <<<"$commands")" -eq 16 ]
     for command in $commands; do
         run "$VBLKCTL" "$command" --help
         [ "$status" -eq 0 ]
