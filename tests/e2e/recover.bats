@@ -14,6 +14,8 @@ setup_file() {
 setup() {
     need_tools python3
     e2e_setup
+    [ "$(id -u)" -eq 0 ] || skip "needs root, for FUSE"
+    [ -w /dev/fuse ] || skip "needs /dev/fuse"
 }
 
 teardown() {
@@ -25,11 +27,16 @@ teardown() {
     e2e_teardown
 }
 
+fs_decided() {
+    process_ended "fs-$1" || grep -q ready "$E2E_DIR/fs-$1.log"
+}
+
 # add_scattered NAME [OPTION...]: on an image whose requests take up to 80 ms, each its own time.
 add_scattered() {
     mkdir "$E2E_DIR/fs-$1"
     process_start "fs-$1" "$E2E_TESTS/e2e/scattered_fs.py" "$E2E_DIR/fs-$1" $((64 << 20)) 80
-    wait_until 20 grep -q ready "$E2E_DIR/fs-$1.log"
+    wait_until 20 fs_decided "$1"
+    process_runs "fs-$1" || skip "may not mount FUSE: $(cat "$E2E_DIR/fs-$1.log")"
     vblkctl add "$1" "$E2E_DIR/fs-$1/disk" "${@:2}"
 }
 
