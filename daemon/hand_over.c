@@ -99,13 +99,11 @@ __attribute__((noreturn)) static void go(const struct hand_over *hand)
  */
 static bool is_taken(struct hand_over *hand)
 {
-    int ret = parcel_say(hand->sock, HAND_OVER_GO, COMMIT_MS);
+    int said = parcel_say(hand->sock, HAND_OVER_GO, COMMIT_MS);
+    int heard = said < 0 ? said : parcel_hear(hand->sock, COMMIT_MS);
 
-    if (ret == 0) {
-        ret = parcel_hear(hand->sock, COMMIT_MS);
-    }
-    if (ret < 0 && ret != -ETIMEDOUT) {
-        (void)err_say(&hand->err, ret, "it has ended before it went on with them");
+    if (said < 0 || (heard < 0 && heard != -ETIMEDOUT)) {
+        (void)err_say(&hand->err, heard, "it has ended before it went on with them");
         return false;
     }
     return true;

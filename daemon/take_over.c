@@ -306,13 +306,12 @@ int take_over_commit(struct take_over *take, struct err *err)
     if (ret == 0) {
         ret = parcel_hear(take->sock, WORD_MS);
     }
-    if (ret == HAND_OVER_GO && parcel_say(take->sock, HAND_OVER_GONE, WORD_MS) < 0) {
-        ret = -EPIPE;
-    }
     if (ret != HAND_OVER_GO) {
         return err_say(err, ret < 0 ? ret : -EPROTO,
                        "the vblkd that runs keeps its disks, see its log");
     }
+    /* Who has said so has them no more, even if it is there no longer to hear that. */
+    (void)parcel_say(take->sock, HAND_OVER_GONE, WORD_MS);
     return 0;
 }
 

@@ -160,6 +160,7 @@ UNIT_TESTS = \
 	tests/unit/test_spin \
 	tests/unit/test_state \
 	tests/unit/test_stuck \
+	tests/unit/test_take_over \
 	tests/unit/test_text \
 	tests/unit/test_trial \
 	tests/unit/test_unix_socket \
@@ -323,6 +324,7 @@ tests_unit_test_state_SOURCES = tests/unit/test_state.c $(CONTROL_WORLD) \
 tests_unit_test_state_LDFLAGS = $(tests_unit_test_device_LDFLAGS)
 tests_unit_test_state_LDADD = $(DAEMON_LDADD)
 tests_unit_test_socket_dir_LDADD = daemon/libdaemon.a core/base/libbase.a $(CMOCKA_LIBS)
+tests_unit_test_take_over_LDADD = $(DAEMON_LDADD)
 tests_unit_test_stuck_LDADD = daemon/libdaemon.a core/base/libbase.a $(CMOCKA_LIBS)
 tests_unit_test_worker_SOURCES = tests/unit/test_worker.c $(CONTROL_WORLD)
 tests_unit_test_worker_LDADD = $(DAEMON_LDADD)
