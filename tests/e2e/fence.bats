@@ -82,8 +82,10 @@ logged() {
 # thread which has the locks open, unless it is a porter, which has files of its own, or somebody
 # reads the process's arguments in /proc just then.
 needs_dying() {
-    ! process_ended vblkd || skip "another process waits in the place of the killed one"
-    ! logged second "waits for I/O of a process that has gone" || skip "a thread without its files waits"
+    if process_ended vblkd || logged second "waits for I/O of a process that has gone"; then
+        stays_newer vda write
+        skip "what waits for the killed process's I/O has none of its files"
+    fi
 }
 
 state_is() {
