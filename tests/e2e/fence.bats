@@ -246,6 +246,19 @@ bg_wait() {
     wait_until 10 state_is vda running
 }
 
+@test "a disk is added again while the image that it had is being closed" {
+    slow_image
+    start_vblkd
+    vblkctl add vda "$E2E_DIR/slow/disk" --format raw --shareable
+    order one-flush
+    run vblkctl remove --force --timeout 0.2 vda
+    [[ "$output" == *"its image may be in use until its file system answers"* ]]
+    test -e "$E2E_DIR/orders/kept-flush"
+    vblkctl add vda "$E2E_DIR/slow/disk" --format raw --shareable
+    state_is vda running
+    release kept-flush
+}
+
 @test "a file system without locks has no io_uring" {
     slow_image nolocks
     start_vblkd
