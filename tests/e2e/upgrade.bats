@@ -180,6 +180,37 @@ fake() {
     end_heir
 }
 
+# asked NUMBER: so many processes have asked for the disks so far.
+asked() {
+    [ "$(grep -c "asks for all disks" "$E2E_DIR/vblkd.log")" -ge "$1" ]
+}
+
+@test "a process that is killed, or kills the one before, while it has been handed all leaves one of them" {
+    local mode count=0
+
+    start_vblkd
+    add_disk vda 16M
+    load_disk vda
+    wait_until 20 moves vda 100
+    for mode in mute silent; do
+        process_start next "$(fake $mode)" --take-over "$E2E_DIR/control"
+        count=$((count + 1))
+        wait_until 20 asked "$count"
+        process_signal next KILL
+        wait_until 20 process_ended next
+        wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 100))
+    done
+    [ "$(grep -c "go on here: it has ended before it was ready" "$E2E_DIR/vblkd.log")" -eq 2 ]
+    load_is_right vda
+    process_start next "$(fake silent)" --take-over "$E2E_DIR/control"
+    wait_until 20 asked 3
+    kill_vblkd
+    wait_until 20 process_ended next
+    start_vblkd
+    [ "$(field vda state)" = running ]
+    stop_vblkd
+}
+
 @test "a disk that does not come to rest is named, and all go on" {
     start_vblkd
     vblkctl add slow null:16M,delay-ms=8000
@@ -194,7 +225,7 @@ fake() {
     [ "$(pid_of_vblkd)" -eq "$(cat "$E2E_DIR/vblkd.pid")" ]
     wait_until 20 moves vda $(($(stat_of vda requests.read.requests) + 100))
     load_is_right vda
-    stop_vblkd
+    kill_vblkd # nobody waits for the slow one
 }
 
 @test "a guest and its monitor notice nothing" {
