@@ -34,6 +34,16 @@ def restart(driver):
             driver.wait_served(disk)
 
 
+def upgrade(driver):
+    """To the same program.  A disk that is slow may refuse."""
+    if not driver.world.upgrade():
+        return False
+    for load in driver.loads:
+        for disk in load.disks:
+            driver.wait_served(disk)
+    return True
+
+
 def kill_twice(driver):
     """The second time while the first one's requests are tried again."""
     driver.kill_and_start("", waits=False)
@@ -207,10 +217,13 @@ def cache(driver, guest):
 
 @of_guest
 def pause(driver, guest):
-    """All its rings stop, with requests in flight, and go on.  The daemon is not killed in between:
-    QEMU 7.2 does not notice that a back-end leaves whose rings are all stopped."""
+    """All its rings stop, with requests in flight, and go on, half of the time by another daemon.
+    None is killed in between: QEMU 7.2 does not notice that a back-end leaves whose rings are all
+    stopped."""
     guest.qmp.command("stop")
     driver.rest(0.2)
+    if driver.random.random() < 0.5 and driver.world.upgrade():
+        driver.count("upgrades while a guest is paused")
     guest.qmp.command("cont")
 
 
@@ -240,6 +253,6 @@ def memory(driver, guest):
 
 
 # (deed, how often)
-DEEDS = [(kill, 10), (kill_twice, 3), (kill_amid, 5), (restart, 2), (stop, 3), (setting, 6),
-         (engine, 2), (grow, 3), (replace, 2), (fill, 1), (leave, 2), (spell, 2), (discard, 3),
-         (cache, 1), (pause, 2), (memory, 3)]
+DEEDS = [(kill, 10), (kill_twice, 3), (kill_amid, 5), (restart, 2), (upgrade, 3), (stop, 3),
+         (setting, 6), (engine, 2), (grow, 3), (replace, 2), (fill, 1), (leave, 2), (spell, 2),
+         (discard, 3), (cache, 1), (pause, 2), (memory, 3)]

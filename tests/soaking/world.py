@@ -2,10 +2,12 @@
 """What a soak has under it: a directory, places for images, and the daemon with its disks."""
 
 import contextlib
+import ctypes
 import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +106,38 @@ class Places:
             subprocess.run(["umount", "-l", path], check=False)
 
 
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+
+
+class Heir:
+    """A daemon that `vblkctl upgrade` has started, as subprocess.Popen shows one.  It is our child
+    when vblkctl has ended."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+    def wait(self, timeout=None):
+        deadline = time.monotonic() + timeout if timeout else None
+        while self.poll() is None:
+            if deadline and time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("vblkd", timeout)
+            time.sleep(0.01)
+        return self.returncode
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+    def terminate(self):
+        os.kill(self.pid, signal.SIGTERM)
+
+
 class World:
     """The daemon, in a directory of its own.  Everything that happens goes into `history`."""
 
@@ -118,6 +152,7 @@ class World:
         self.history = open(f"{directory}/history", "w", encoding="utf-8")
         self.log = open(f"{directory}/vblkd.log", "ab")
         os.mkdir(f"{directory}/state")
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     def note(self, text):
         self.history.write(f"{time.monotonic() - self.begin:9.3f}  {text}\n")
@@ -146,6 +181,18 @@ class World:
         """Returns when the process, and with it its I/O by Linux AIO, has gone."""
         self.daemon.kill()
         self.daemon.wait()
+
+    def upgrade(self):
+        """False when it was refused, and the daemon goes on."""
+        answer = self.try_ctl("upgrade")
+        if answer is None:
+            self.note(f"  {self.refusal}")
+            return False
+        status = self.daemon.wait(60 * PATIENCE)
+        if status != 0:
+            raise Failed(f"vblkd has ended with {status} when it had handed over")
+        self.daemon = Heir(answer["to"])
+        return True
 
     def end(self):
         self.daemon.terminate()
