@@ -46,6 +46,7 @@ struct daemon {
     struct control control;
     struct methods methods;
     struct hand_over hand;
+    bool is_taking;  /* disks that are to come are another process's still */
     bool is_thawing; /* disks that came have yet to go on here */
     bool ends_then;  /* when they have, or stay: the daemon ends */
     bool has_control;
@@ -61,6 +62,16 @@ __attribute__((noreturn)) static void give_up(const struct daemon *daemon, const
     (void)log_stop(LOG_STOP_MS);
     let_go(daemon->state);
     _exit(1);
+}
+
+/* It goes on with its disks, and this one has touched nothing of them. */
+__attribute__((noreturn)) static void leave_disks(const struct daemon *daemon,
+                                                  const struct err *err)
+{
+    take_over_failed(daemon->opts->take_over, err);
+    log_error("daemon: nothing was taken over: %s", err->text);
+    (void)log_stop(LOG_STOP_MS);
+    _exit(EXIT_FAILURE);
 }
 
 /* ---- the orderly end, step by step ---- */
@@ -127,9 +138,14 @@ static void on_last_resort(uv_timer_t *timer)
 static void end_daemon(void *arg)
 {
     struct daemon *daemon = arg;
+    struct err err = {0};
 
     if (daemon->is_ending) {
         return;
+    }
+    if (daemon->is_taking) {
+        (void)err_say(&err, -ECANCELED, "it was told to end");
+        leave_disks(daemon, &err);
     }
     if (daemon->is_thawing || hand_over_is_under_way(&daemon->hand)) {
         daemon->ends_then = true;
@@ -192,16 +208,6 @@ static void open_control(struct daemon *daemon)
 
 /* ---- disks from another process ---- */
 
-/* It goes on with its disks, and this one has touched nothing of them. */
-__attribute__((noreturn)) static void leave_disks(const struct daemon *daemon,
-                                                  const struct err *err)
-{
-    take_over_failed(daemon->opts->take_over, err);
-    log_error("daemon: nothing was taken over: %s", err->text);
-    (void)log_stop(LOG_STOP_MS);
-    _exit(EXIT_FAILURE);
-}
-
 /* All that came goes on here. */
 static void on_thawed(void *arg)
 {
@@ -221,6 +227,7 @@ static void take_disks(struct daemon *daemon)
     if (take_over_commit(daemon->opts->take_over, &err) < 0) {
         leave_disks(daemon, &err);
     }
+    daemon->is_taking = false;
     daemon->is_thawing = true;
     take_over_thaw(daemon->opts->take_over, &daemon->registry, on_thawed, daemon);
     state_note_holder(daemon->state);
@@ -426,6 +433,7 @@ static int start_taking(struct daemon *daemon, struct err *err)
 {
     int ret = init_loop(daemon, err);
 
+    daemon->is_taking = true;
     daemon->listener = daemon->opts->take_over->listener;
     if (ret == 0) {
         ret = start_disks(daemon, err);

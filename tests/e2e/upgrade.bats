@@ -211,6 +211,25 @@ asked() {
     stop_vblkd
 }
 
+@test "a process that is told to end before the disks are its own takes nothing with it" {
+    start_vblkd
+    for i in 1 2 3 4 5 6 7 8; do
+        vblkctl add "vd$i" null:16M >"$E2E_DIR/out"
+    done
+    export UPGRADE_NEXT=${VBLKD_NEXT:-$VBLKD}
+    run vblkctl upgrade --binary "$(fake told)"
+    echo "$output"
+    if [ "$status" -eq 0 ]; then # it came too late
+        wait_until 20 process_ended vblkd
+        return
+    fi
+    [[ $output == *"it was told to end"* ]]
+    vblkd_logged "go on here: it has ended before it was ready"
+    wait_until 20 vblkctl ping
+    [ "$(field vd8 state)" = running ]
+    stop_vblkd
+}
+
 @test "a disk that does not come to rest is named, and all go on" {
     start_vblkd
     vblkctl add slow null:16M,delay-ms=8000
