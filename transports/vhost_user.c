@@ -322,7 +322,11 @@ int vhost_user_start(struct vhost_user **out, uv_loop_t *loop, struct device *de
     return 0;
 
 unlisten:
-    unix_unlisten(&vu->listener);
+    if (opts->given) { /* it is another process's still */
+        opts->given->listener = vu->listener;
+    } else {
+        unix_unlisten(&vu->listener);
+    }
 free_vu:
     free(vu);
     return ret;

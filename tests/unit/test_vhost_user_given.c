@@ -351,6 +351,28 @@ static void a_ring_that_was_broken_stays_so(void **state)
     end_heir(b);
 }
 
+/* The kernel may have no room for one more to watch: here it is a descriptor that cannot be. */
+static void a_socket_that_cannot_be_watched_stays_the_other_ones(void **state)
+{
+    struct vu_bench *b = *state;
+    struct vu_given given;
+    struct err err = {0};
+    const struct vhost_user_opts vu = {
+        .name = "heir", .socket_path = b->path, .rights = SOCKET_OWN(0600), .given = &given};
+    struct vhost_user *heirs = NULL;
+    int fd = memfd_create("no socket", MFD_CLOEXEC);
+
+    assert_int_equal(vhost_user_give(b->vu, &given, &err), 0);
+    given.listener.fd = fd;
+    given.listener.lock_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    assert_true(fd >= 0 && given.listener.lock_fd >= 0);
+    assert_true(vhost_user_start(&heirs, &b->loop, &b->dev, &vu, &err) < 0);
+    assert_int_equal(given.listener.fd, fd);
+    assert_int_equal(access(b->path, F_OK), 0);
+    assert_int_equal(vhost_user_look(b->vu, &err), 0);
+    vu_given_fini(&given, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -365,6 +387,7 @@ int main(void)
         bench_test(lost_memory_is_not_passed_on),
         bench_test(a_log_of_requests_in_flight_goes_along),
         bench_test(a_ring_that_was_broken_stays_so),
+        bench_test(a_socket_that_cannot_be_watched_stays_the_other_ones),
     };
 
     return unit_run(tests);
