@@ -37,7 +37,7 @@ class FileSystem:
         self.names = {b"disk": DISK}
         self.data = {DISK: bytearray(size)}
         self.held = []
-        self.fd = os.open("/dev/fuse", os.O_RDWR)
+        self.fd = os.open("/dev/fuse", os.O_RDWR | os.O_NONBLOCK)
         self.libc = ctypes.CDLL(None, use_errno=True)
         options = f"fd={self.fd},rootmode=40000,user_id={os.getuid()},group_id={os.getgid()}"
         if self.libc.mount(b"slow_fs", directory.encode(), b"fuse", 0,
