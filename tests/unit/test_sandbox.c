@@ -91,7 +91,7 @@ static int power_is_none(void)
 
     EXPECT(status_has("NoNewPrivs:\t1") && status_has("Seccomp:\t2"));
     FAILS(execv("/bin/true", argv), EPERM);
-    FAILS(setuid(0), EPERM);
+    FAILS(syscall(SYS_setuid, 0), EPERM);
     FAILS(syscall(SYS_unshare, 0), EPERM);
     FAILS(syscall(SYS_mount, "none", "/", "tmpfs", 0, NULL), EPERM);
     FAILS(syscall(SYS_bpf, 0, NULL, 0), EPERM);
