@@ -38,6 +38,11 @@ few_capabilities() {
     done < <(sed -n 's/^Cap[PEB][a-z]*:[[:space:]]*//p' /proc/"$(cat "$E2E_DIR/vblkd.pid")"/task/*/status)
 }
 
+# rights_are "OWNER MODE" FILE
+rights_are() {
+    [ "$(stat -c '%U %a' "$2")" = "$1" ]
+}
+
 @test "sandbox: each thread has what the log and ping tell, whatever the engine" {
     local engine
 
@@ -144,10 +149,9 @@ is_gone() {
     vblkctl replace vda "$E2E_DIR/root/b" --force
     vblkctl list | grep -q "root/b"
     vblkctl add vdb "$(root_image c)" --socket "$E2E_DIR/below/vdb.sock" --socket-owner daemon --socket-mode 0660
-    [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
+    rights_are "daemon 660" "$E2E_DIR/below/vdb.sock"
     rm -r "$E2E_DIR/below"
-    wait_until 10 test -S "$E2E_DIR/below/vdb.sock"
-    wait_until 10 [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
+    wait_until 10 rights_are "daemon 660" "$E2E_DIR/below/vdb.sock"
     run vblkctl add vdc "$E2E_DIR/root/b"
     [[ "$output" == *"is in use by"*"vda, a disk of this vblkd"* ]]
     stop_vblkd
