@@ -231,6 +231,7 @@ static int read_options(struct options *options, int argc, char **argv)
 {
     struct option list[ARRAY_SIZE(table) + 1] = {{0}};
     struct err err = {0};
+    unsigned count = 0;
     int letter;
     int ret = -1;
 
@@ -243,6 +244,12 @@ static int read_options(struct options *options, int argc, char **argv)
     }
     while (ret < 0 && (letter = getopt_long(argc, argv, "", list, NULL)) != -1) {
         ret = read_option(options, letter, optarg);
+        count++;
+    }
+    if (ret < 0 && options->take_over && count > 1) {
+        log_plain("vblkd: --take-over: all other options are as they were with the process that "
+                  "has the disks, and none goes with it");
+        return hint();
     }
     if (ret < 0 && optind < argc) {
         log_plain("vblkd: unexpected argument \"%s\"", argv[optind]);
@@ -372,7 +379,7 @@ int main(int argc, char **argv)
     if (ret >= 0) {
         return ret;
     }
-    if (use_defaults(&options) < 0) {
+    if (!options.take_over && use_defaults(&options) < 0) {
         return EXIT_USAGE;
     }
     opts.admission = options.admission;

@@ -180,6 +180,38 @@ fake() {
     end_heir
 }
 
+# stranger ARGUMENT...: by a user for whom there are no places that nobody named.
+stranger() {
+    setpriv --reuid 54322 --regid 54322 --clear-groups env -u XDG_RUNTIME_DIR -u XDG_STATE_HOME -u HOME "$@"
+}
+
+@test "another user's disks go along as well, without places that nobody named" {
+    local home=$E2E_DIR/home pid
+
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv
+    chmod 711 "$E2E_DIR"
+    mkdir "$home"
+    cp "$VBLKCTL" "$VBLKD" "$home"
+    chown 54322 "$home"
+    process_start vblkd stranger "$home/vblkd" --control "$home/control" --socket-dir "$home" --state-dir "$home/state"
+    wait_until 20 stranger "$home/vblkctl" --control "$home/control" ping
+    stranger "$home/vblkctl" --control "$home/control" add vda null:16M
+    run stranger "$home/vblkctl" --control "$home/control" --json upgrade
+    echo "$output"
+    [ "$status" -eq 0 ]
+    pid=$(json_members to <<<"$output")
+    echo "$pid" >>"$E2E_DIR/heirs"
+    stranger "$home/vblkctl" --control "$home/control" show vda | grep -q "$home/vda.sock"
+    stranger "$home/vblkctl" --control "$home/control" shutdown
+}
+
+@test "who takes disks over is told nothing else" {
+    run "$VBLKD" --take-over "$E2E_DIR/control" --state-dir "$E2E_DIR"
+    [ "$status" -eq 2 ]
+    [[ $output == *"--take-over: all other options are as they were"* ]]
+}
+
 # asked NUMBER: so many processes have asked for the disks so far.
 asked() {
     [ "$(grep -c "asks for all disks" "$E2E_DIR/vblkd.log")" -ge "$1" ]
