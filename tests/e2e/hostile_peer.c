@@ -48,6 +48,9 @@ void hostile_kick(struct frontend_ring *ring)
     (void)!write(ring->fds->kick, &one, sizeof(one)); /* it is full: so it is kicked */
 }
 
+/* How long a back-end may take to read what was sent before. */
+#define ROOM_MS 2000
+
 void hostile_send(struct frontend *fe, uint32_t request, const void *payload, uint32_t len,
                   const int *fds, unsigned fd_count)
 {
@@ -59,7 +62,10 @@ void hostile_send(struct frontend *fe, uint32_t request, const void *payload, ui
                                   .fd_count = fd_count,
                                   .fds = fds};
 
-    (void)vhost_send(frontend_sock(fe), &out); /* it may have hung up */
+    struct pollfd room = {.fd = frontend_sock(fe), .events = POLLOUT};
+
+    (void)poll(&room, 1, ROOM_MS);   /* what finds no room would be lost, or half of it */
+    (void)vhost_send(room.fd, &out); /* it may have hung up */
 }
 
 void hostile_load(struct frontend *fe)

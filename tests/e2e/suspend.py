@@ -117,13 +117,12 @@ def main():
     signal.sigwait({signal.SIGUSR1})
     if guest.mem[:] != before or select.select([guest.call], [], [], 0)[0]:
         sys.exit('something was stored, or signalled, once it was suspended')
-    Disk(target, features).start(guest, base)
+    other = Disk(target, features)  # which stays connected until all is done
+    other.start(guest, base)
     after = []
-    while len(after) + guest.seen < count and select.select([guest.call], [], [], 60)[0]:
+    while guest.seen < count and select.select([guest.call], [], [], 60)[0]:
         os.eventfd_read(guest.call)
         after += guest.reap()
-        if guest.seen == count:
-            break
     print('after', *after, flush=True)
 
 
