@@ -38,11 +38,6 @@ few_capabilities() {
     done < <(sed -n 's/^Cap[PEB][a-z]*:[[:space:]]*//p' /proc/"$(cat "$E2E_DIR/vblkd.pid")"/task/*/status)
 }
 
-# rights_are "OWNER MODE" FILE
-rights_are() {
-    [ "$(stat -c '%U %a' "$2")" = "$1" ]
-}
-
 @test "sandbox: each thread has what the log and ping tell, whatever the engine" {
     local engine
 
@@ -116,6 +111,10 @@ bench() {
     without_bats timeout "$(deadline 60)" "${VBLKCTL%ctl}bench" "$socket" --runtime 0.2 "${@:2}"
 }
 
+has_owner_and_mode() {
+    [ "$(stat -c '%U %a' "$1")" = "$2" ]
+}
+
 is_gone() {
     ! kill -0 "$1" 2>/dev/null || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
 }
@@ -149,9 +148,9 @@ is_gone() {
     vblkctl replace vda "$E2E_DIR/root/b" --force
     vblkctl list | grep -q "root/b"
     vblkctl add vdb "$(root_image c)" --socket "$E2E_DIR/below/vdb.sock" --socket-owner daemon --socket-mode 0660
-    rights_are "daemon 660" "$E2E_DIR/below/vdb.sock"
+    [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
     rm -r "$E2E_DIR/below"
-    wait_until 10 rights_are "daemon 660" "$E2E_DIR/below/vdb.sock"
+    wait_until 10 has_owner_and_mode "$E2E_DIR/below/vdb.sock" "daemon 660"
     run vblkctl add vdc "$E2E_DIR/root/b"
     [[ "$output" == *"is in use by"*"vda, a disk of this vblkd"* ]]
     stop_vblkd
