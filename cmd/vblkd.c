@@ -316,6 +316,9 @@ static int start_broker(const struct options *options, struct err *err)
     if (ret == 0) {
         ret = sandbox_user_give(&options->user, options->state_dir, err);
     }
+    if (ret == 0) {
+        ret = broker_rules_resolve(&rules, err);
+    }
     return ret == 0 ? broker_start(&rules, options->sandbox != SANDBOX_OFF, err) : ret;
 }
 

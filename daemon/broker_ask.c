@@ -2,6 +2,7 @@
 #include "daemon/broker_ask.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include "core/base/fds.h"
 #include "core/base/log.h"
 #include "core/base/names.h"
+#include "core/base/text.h"
 
 static int broker = -1;
 static atomic_bool has_told;
@@ -23,6 +25,18 @@ static void fail(struct names_answer *answer, int code)
         log_error(
             "daemon: the broker has ended: disks that run go on, but no image is opened and no "
             "socket made any more; restart vblkd");
+    }
+}
+
+/* What comes first of a socket is its lock; errno alone would not tell where it may be. */
+static void tell_no_socket(const struct names_question *question, const struct names_answer *answer)
+{
+    char shown[1024];
+
+    if (question->op == NAMES_OPEN && (question->flags & O_CREAT) && answer->ret < 0 &&
+        answer->code == NAMES_NO_SOCKET) {
+        log_warn("daemon: with --user, sockets lie below --socket-dir alone, and %s does not",
+                 text_safe(question->path, shown, sizeof(shown)));
     }
 }
 
@@ -94,6 +108,7 @@ static void ask(const struct names_question *question, int fd, struct names_answ
     } else if (!receive_answer(pair[0], answer)) {
         fail(answer, NAMES_GONE);
     }
+    tell_no_socket(question, answer);
     close(pair[0]);
 }
 

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* asprintf */
 #include "daemon/broker_rules.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/base.h"
+#include "transports/unix_socket.h"
 
 /* No images and no sockets for guests lie here, and whoever writes here is root a moment later. */
 static const char *const system_dirs[] = {
@@ -60,6 +64,49 @@ bool broker_is_below(const char *place, const char *dir)
     return strncmp(place, dir, len) == 0 && (len == 1 || place[len] == '/' || place[len] == '\0');
 }
 
+static int resolve(const char **path, struct err *err)
+{
+    char *whole = realpath(*path, NULL); /* for as long as the rules */
+
+    if (!whole) {
+        return err_set(err, -errno, "broker: no place %s", *path);
+    }
+    *path = whole;
+    return 0;
+}
+
+static int resolve_control(const char **path, struct err *err)
+{
+    const char *slash = strrchr(*path, '/');
+    char dir[PATH_MAX];
+    const char *whole = dir;
+    char *control = NULL;
+    int ret;
+
+    (void)snprintf(dir, sizeof(dir), "%.*s", slash == *path ? 1 : (int)(slash - *path), *path);
+    ret = resolve(&whole, err);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = asprintf(&control, "%s%s", strcmp(whole, "/") == 0 ? "" : whole, slash);
+    free((char *)whole);
+    if (ret < 0) {
+        return err_set(err, -ENOMEM, "broker");
+    }
+    *path = control;
+    return 0;
+}
+
+int broker_rules_resolve(struct broker_rules *rules, struct err *err)
+{
+    int ret = resolve(&rules->socket_dir, err);
+
+    if (ret == 0) {
+        ret = resolve(&rules->state_dir, err);
+    }
+    return ret == 0 ? resolve_control(&rules->control_path, err) : ret;
+}
+
 static bool is_systems(const struct broker_rules *rules, const char *place)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(system_dirs); i++) {
@@ -70,20 +117,63 @@ static bool is_systems(const struct broker_rules *rules, const char *place)
     return broker_is_below(place, rules->state_dir);
 }
 
-bool broker_allows(const struct broker_rules *rules, const char *place, bool is_socket)
+/* One of those places, or in it. */
+static bool is_image(const struct broker_rules *rules, const char *place)
 {
-    if (is_systems(rules, place)) {
-        return false;
-    }
-    if (is_socket || rules->image_dirs == 0) {
-        return true;
-    }
     for (unsigned i = 0; i < rules->image_dirs; i++) {
         if (broker_is_below(place, rules->image_dir[i])) {
             return true;
         }
     }
-    return false;
+    return rules->image_dirs == 0;
+}
+
+static bool is_dir_of(const char *dir, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+
+    return strlen(dir) == len && strncmp(dir, path, len) == 0;
+}
+
+/* A place may be that of a file. */
+static bool is_folder(const struct broker_rules *rules, const char *place)
+{
+    for (unsigned i = 0; i < rules->image_dirs; i++) {
+        if (is_dir_of(place, rules->image_dir[i])) {
+            return true;
+        }
+    }
+    return is_image(rules, place);
+}
+
+/* Not all of its directory, which may be /run, or /tmp. */
+static bool is_controls(const struct broker_rules *rules, const char *place)
+{
+    size_t len = strlen(rules->control_path);
+
+    return strncmp(place, rules->control_path, len) == 0 &&
+           (place[len] == '\0' || strcmp(place + len, UNIX_LOCK_SUFFIX) == 0);
+}
+
+bool broker_allows(const struct broker_rules *rules, const char *place, enum broker_kind kind)
+{
+    bool is_below = broker_is_below(place, rules->socket_dir);
+
+    if (is_systems(rules, place)) {
+        return false;
+    }
+    switch (kind) {
+    case BROKER_SOCKET:
+        return is_below || is_controls(rules, place);
+    case BROKER_SOCKET_DIR:
+        return is_below || is_dir_of(place, rules->control_path);
+    case BROKER_FOLDER:
+        return is_folder(rules, place);
+    case BROKER_IMAGE:
+    default:
+        return is_image(rules, place);
+    }
 }
 
 static bool find_birth(int dir, const char *name, struct birth *birth)

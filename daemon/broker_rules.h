@@ -12,13 +12,15 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "core/base/err.h"
+
 #define BROKER_DIRS_MAX 16u
 
 struct broker_rules {
     uid_t uid; /* whom sockets are for */
     gid_t gid;
     pid_t asker;
-    const char *socket_dir;
+    const char *socket_dir; /* these three as the kernel names them: broker_rules_resolve */
     const char *control_path;
     const char *state_dir;
     const char *image_dir[BROKER_DIRS_MAX]; /* directories or files; none: all but the system's */
@@ -34,8 +36,18 @@ bool broker_place(int fd, char place[PATH_MAX]);
 /* Is it, or is it in, `dir`? */
 bool broker_is_below(const char *place, const char *dir);
 
-/* May an image, or for `is_socket` a socket and its lock, lie there? */
-bool broker_allows(const struct broker_rules *rules, const char *place, bool is_socket);
+/* All of them are there by now, but the control socket. */
+int broker_rules_resolve(struct broker_rules *rules, struct err *err);
+
+enum broker_kind {
+    BROKER_IMAGE,
+    BROKER_FOLDER, /* of images */
+    BROKER_SOCKET, /* and its lock: below socket_dir, where nobody else has any; or control's */
+    BROKER_SOCKET_DIR,
+};
+
+/* May that lie there? */
+bool broker_allows(const struct broker_rules *rules, const char *place, enum broker_kind kind);
 
 /*
  * `name` in `dir` (as of fstatat; "": dir itself) was made for the process; and was it?  The last

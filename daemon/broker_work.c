@@ -30,6 +30,13 @@ static int refuse(void)
     return -1;
 }
 
+/* The process that asks says where they may be: broker_ask.c. */
+static int refuse_socket(void)
+{
+    errno = NAMES_NO_SOCKET;
+    return -1;
+}
+
 static bool is_lock(const char *path)
 {
     size_t len = strlen(path), end = strlen(UNIX_LOCK_SUFFIX);
@@ -51,7 +58,8 @@ static int open_parent(const char *path, const char **base)
     return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static bool may_be_in(const struct broker_rules *rules, int dir, const char *base, bool is_socket)
+static bool may_be_in(const struct broker_rules *rules, int dir, const char *base,
+                      enum broker_kind kind)
 {
     char place[PATH_MAX];
     size_t len;
@@ -59,12 +67,12 @@ static bool may_be_in(const struct broker_rules *rules, int dir, const char *bas
     if (!broker_place(dir, place)) {
         return false;
     }
-    len = strlen(place);
+    len = strcmp(place, "/") == 0 ? 0 : strlen(place);
     if (len + 1 + strlen(base) >= sizeof(place)) {
         return false;
     }
     (void)snprintf(place + len, sizeof(place) - len, "/%s", base);
-    return broker_allows(rules, place, is_socket);
+    return broker_allows(rules, place, kind);
 }
 
 static int keep_errno_close(int fd, int ret)
@@ -103,7 +111,10 @@ static int create(const struct broker_rules *rules, const struct names_question 
     if (dir < 0) {
         return -1;
     }
-    if ((!lock && !(q->flags & O_EXCL)) || !may_be_in(rules, dir, base, lock)) {
+    if (lock && !may_be_in(rules, dir, base, BROKER_SOCKET)) {
+        return keep_errno_close(dir, refuse_socket());
+    }
+    if (!lock && (!(q->flags & O_EXCL) || !may_be_in(rules, dir, base, BROKER_IMAGE))) {
         return keep_errno_close(dir, refuse());
     }
     fd = openat(dir, base, q->flags | O_NOFOLLOW | O_CLOEXEC, q->mode & 0600);
@@ -111,6 +122,15 @@ static int create(const struct broker_rules *rules, const struct names_question 
         fd = keep_errno_close(fd, refuse());
     }
     return keep_errno_close(dir, fd);
+}
+
+/* To set its mode, or to have what is in it on stable storage. */
+static bool may_open_dir(const struct broker_rules *rules, const char *place,
+                         const struct names_question *q)
+{
+    return (q->flags & O_DIRECTORY) && (q->flags & O_ACCMODE) == O_RDONLY &&
+           (broker_allows(rules, place, BROKER_FOLDER) ||
+            broker_allows(rules, place, BROKER_SOCKET_DIR));
 }
 
 /* What may be opened of what is meant.  A FIFO or terminal never is, which could hold up anybody.
@@ -124,17 +144,17 @@ static bool may_open(const struct broker_rules *rules, int meant, const struct n
         return false;
     }
     if (q->flags & O_PATH) {
-        return S_ISSOCK(st.st_mode);
+        return S_ISSOCK(st.st_mode) && broker_allows(rules, place, BROKER_SOCKET);
     }
     if (S_ISDIR(st.st_mode)) {
-        return (q->flags & O_DIRECTORY) && (q->flags & O_ACCMODE) == O_RDONLY &&
-               broker_allows(rules, place, true);
+        return may_open_dir(rules, place, q);
     }
-    if (is_lock(place) && S_ISREG(st.st_mode) && st.st_size == 0) {
-        return (q->flags & O_ACCMODE) == O_RDONLY && broker_allows(rules, place, true);
+    if (is_lock(place) && S_ISREG(st.st_mode) && st.st_size == 0 &&
+        broker_allows(rules, place, BROKER_SOCKET)) {
+        return (q->flags & O_ACCMODE) == O_RDONLY;
     }
     return (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode)) && !(st.st_mode & (S_ISUID | S_ISGID)) &&
-           broker_allows(rules, place, false);
+           broker_allows(rules, place, BROKER_IMAGE);
 }
 
 /* By the file itself, so that what was looked at is what is opened. */
@@ -185,21 +205,21 @@ static bool has_lock_beside(int dir, const char *base)
            fstatat(dir, lock, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
 }
 
-/* Sockets of a daemon before us have a lock beside them; others' are left alone. */
+/* Sockets of a daemon before us have a lock beside them. */
 static bool may_unlink(const struct broker_rules *rules, int dir, const char *base)
 {
+    bool is_place = may_be_in(rules, dir, base, BROKER_SOCKET);
     struct stat st;
 
     if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
         return true; /* let it fail */
     }
     if (S_ISSOCK(st.st_mode)) {
-        return may_be_in(rules, dir, base, true) &&
-               (broker_has_made(dir, base) || has_lock_beside(dir, base));
+        return is_place && (broker_has_made(dir, base) || has_lock_beside(dir, base));
     }
     return S_ISREG(st.st_mode) &&
-           ((is_lock(base) && st.st_size == 0 && may_be_in(rules, dir, base, true)) ||
-            broker_has_made(dir, base));
+           ((is_lock(base) && st.st_size == 0 && is_place) ||
+            (broker_has_made(dir, base) && may_be_in(rules, dir, base, BROKER_IMAGE)));
 }
 
 static int unlink_name(const struct broker_rules *rules, const struct names_question *q)
@@ -213,15 +233,6 @@ static int unlink_name(const struct broker_rules *rules, const struct names_ques
     return keep_errno_close(dir, may_unlink(rules, dir, base) ? unlinkat(dir, base, 0) : refuse());
 }
 
-static bool is_socket_dir(const struct broker_rules *rules, const char *place)
-{
-    const char *slash = strrchr(rules->control_path, '/');
-    size_t len = slash ? (size_t)(slash - rules->control_path) : 0;
-
-    return broker_is_below(place, rules->socket_dir) ||
-           (strlen(place) == len && strncmp(place, rules->control_path, len) == 0);
-}
-
 /* Of a path whose beginning is there already, each part is tried. */
 static int make_dir(const struct broker_rules *rules, const struct names_question *q)
 {
@@ -231,8 +242,8 @@ static int make_dir(const struct broker_rules *rules, const struct names_questio
         errno = EEXIST;
         return -1;
     }
-    if (!is_socket_dir(rules, q->path) || !broker_allows(rules, q->path, true)) {
-        return refuse();
+    if (!broker_allows(rules, q->path, BROKER_SOCKET_DIR)) {
+        return refuse_socket();
     }
     if (mkdir(q->path, q->mode & 0777) < 0) {
         return -1;
@@ -252,8 +263,8 @@ static int bind_name(const struct broker_rules *rules, const struct names_questi
     if (dir < 0) {
         return -1;
     }
-    if (!may_be_in(rules, dir, base, true)) {
-        return keep_errno_close(dir, refuse());
+    if (!may_be_in(rules, dir, base, BROKER_SOCKET)) {
+        return keep_errno_close(dir, refuse_socket());
     }
     close(dir);
     {

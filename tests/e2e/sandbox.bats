@@ -235,6 +235,29 @@ is_gone() {
     stop_vblkd
 }
 
+@test "user: sockets lie below --socket-dir alone, as a name there is no proof" {
+    local name place="$E2E_DIR/sockets"
+
+    mkdir "$E2E_DIR/elsewhere" "$place"
+    ln -s "$E2E_DIR/elsewhere" "$place/leads-out"
+    as_nobody --socket-dir "$place"
+    for name in elsewhere/vda.sock sockets/leads-out/vda.sock; do
+        run vblkctl add vda null:1G --socket "$E2E_DIR/$name"
+        [ "$status" -eq 1 ]
+        vblkd_logged "with --user, sockets lie below --socket-dir alone, and $E2E_DIR/$name.lock does not"
+    done
+    [ -z "$(ls "$E2E_DIR/elsewhere")" ]
+    vblkctl add vda null:1G --socket "$place/a/b/vda.sock"
+    [ "$(stat -c '%U %a' "$place/a" "$place/a/b" | sort -u)" = "root 711" ]
+    stop_vblkd
+
+    ln -s "$place" "$E2E_DIR/by-link" # which is how /var/run is written
+    as_nobody --socket-dir "$E2E_DIR/by-link"
+    vblkctl add vdb null:1G
+    bench "$E2E_DIR/by-link/vdb.sock"
+    stop_vblkd
+}
+
 @test "user: what cannot be is refused before anything is made" {
     run without_bats timeout "$(deadline 20)" "$VBLKD" --user no-such-user-here
     [ "$status" -eq 2 ]

@@ -170,9 +170,77 @@ static void only_its_own_sockets_are_changed(void **state)
     assert_int_equal(work(w, NAMES_CHMOD, "", 0, file), 0);
     close(file);
     assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SOCKETS, "own"), 0, -1), 0);
-    assert_int_equal(work(w, NAMES_BIND, "/etc/vblk-test.sock", 0, own), -NAMES_REFUSED);
+    assert_int_equal(work(w, NAMES_BIND, "/etc/vblk-test.sock", 0, own), -NAMES_NO_SOCKET);
     close(own);
     close(other);
+}
+
+/* A lock beside it proves nothing, as whoever asks can have one made. */
+static void sockets_and_locks_of_others_are_left_alone(void **state)
+{
+    const struct world *w = *state;
+    int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int empty = open(name_in(w, IMAGES, "empty.lock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    assert_int_equal(names_bind(other, name_in(w, IMAGES, "other")), 0);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "other.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
+                     -NAMES_NO_SOCKET);
+    close(open(name_in(w, IMAGES, "other.lock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "other"), 0, -1), -NAMES_REFUSED);
+    assert_int_equal(work(w, NAMES_BIND, name_in(w, IMAGES, "own"), 0, own), -NAMES_NO_SOCKET);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "other"), O_PATH | O_NOFOLLOW),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "empty.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
+                     -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "empty.lock"), 0, -1),
+                     -NAMES_REFUSED);
+    close(empty);
+    close(own);
+    close(other);
+}
+
+/* It may lie in a directory of others, of which it is no reason to have all. */
+static void of_the_control_sockets_directory_it_has_that_alone(void **state)
+{
+    const struct world *w = *state;
+    struct world other = *w;
+    int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    other.rules.control_path = strdup(name_in(w, SECRET, "control"));
+    assert_int_equal(work_open(&other, name_in(w, SECRET, "x.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
+                     -NAMES_NO_SOCKET);
+    assert_int_equal(
+        work_open(&other, name_in(w, SECRET, "control.lock"), O_RDWR | O_CREAT | O_NOFOLLOW), 0);
+    assert_int_equal(work(&other, NAMES_BIND, name_in(w, SECRET, "control"), 0, own), 0);
+    assert_int_equal(work(&other, NAMES_UNLINK, name_in(w, SECRET, "control"), 0, -1), 0);
+    assert_int_equal(work(&other, NAMES_UNLINK, name_in(w, SECRET, "control.lock"), 0, -1), 0);
+    free((char *)other.rules.control_path);
+    close(own);
+}
+
+/* Places are what the kernel calls them, and so must be what they are compared with. */
+static void rules_know_places_by_the_kernels_names(void **state)
+{
+    const struct world *w = *state;
+    struct world other = *w;
+    char link[3][PATH_MAX];
+
+    for (unsigned i = SOCKETS; i <= STATE; i++) {
+        (void)snprintf(link[i], PATH_MAX, "%s/link%u", w->dir, i);
+        assert_int_equal(symlink(w->place[i], link[i]), 0);
+    }
+    (void)snprintf(link[0], PATH_MAX, "%s/link%d/control", w->dir, SOCKETS);
+    other.rules.socket_dir = link[SOCKETS];
+    other.rules.state_dir = link[STATE];
+    other.rules.control_path = link[0];
+    assert_int_equal(broker_rules_resolve(&other.rules, NULL), 0);
+    assert_string_equal(other.rules.socket_dir, w->place[SOCKETS]);
+    assert_string_equal(other.rules.state_dir, w->place[STATE]);
+    assert_string_equal(other.rules.control_path, w->place[CONTROL]);
+    free((char *)other.rules.socket_dir);
+    free((char *)other.rules.state_dir);
+    free((char *)other.rules.control_path);
 }
 
 static void directories_are_made_below_that_of_sockets(void **state)
@@ -181,7 +249,7 @@ static void directories_are_made_below_that_of_sockets(void **state)
 
     assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "below"), 0, -1), 0);
     assert_int_equal(work(w, NAMES_MKDIR, w->place[SOCKETS], 0, -1), -EEXIST);
-    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -NAMES_REFUSED);
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -NAMES_NO_SOCKET);
 }
 
 /* ---- the process ---- */
@@ -240,6 +308,10 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(only_what_it_has_made_is_unlinked, start, stop),
         cmocka_unit_test_setup_teardown(only_its_own_sockets_are_changed, start, stop),
+        cmocka_unit_test_setup_teardown(sockets_and_locks_of_others_are_left_alone, start, stop),
+        cmocka_unit_test_setup_teardown(of_the_control_sockets_directory_it_has_that_alone, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(rules_know_places_by_the_kernels_names, start, stop),
         cmocka_unit_test_setup_teardown(directories_are_made_below_that_of_sockets, start, stop),
         cmocka_unit_test_setup_teardown(it_passes_files_and_ends_with_its_asker, start, stop),
     };
