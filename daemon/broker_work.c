@@ -233,56 +233,95 @@ static int unlink_name(const struct broker_rules *rules, const struct names_ques
     return keep_errno_close(dir, may_unlink(rules, dir, base) ? unlinkat(dir, base, 0) : refuse());
 }
 
-/* Of a path whose beginning is there already, each part is tried. */
-static int make_dir(const struct broker_rules *rules, const struct names_question *q)
+/* Who owns the directory may have put another one there, but none that is root's and new. */
+static int note_dir(int dir, const char *base)
 {
+    int made = openat(dir, base, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     struct stat st;
 
-    if (lstat(q->path, &st) == 0) {
-        errno = EEXIST;
-        return -1;
+    if (made >= 0) {
+        if (fstat(made, &st) == 0 && st.st_uid == geteuid()) {
+            broker_made(made, "");
+        }
+        close(made);
     }
-    if (!broker_allows(rules, q->path, BROKER_SOCKET_DIR)) {
-        return refuse_socket();
-    }
-    if (mkdir(q->path, q->mode & 0777) < 0) {
-        return -1;
-    }
-    broker_made(AT_FDCWD, q->path);
     return 0;
 }
 
-/* It is the process's, as others of its sockets are, until it is given away. */
-static int bind_name(const struct broker_rules *rules, const struct names_question *q, int fd)
+static int make_dir_in(const struct broker_rules *rules, int dir, const char *base, mode_t mode)
 {
-    const char *base;
     struct stat st;
-    int dir = open_parent(q->path, &base);
-    int file, ret;
 
-    if (dir < 0) {
+    if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = EEXIST;
         return -1;
     }
-    if (!may_be_in(rules, dir, base, BROKER_SOCKET)) {
-        return keep_errno_close(dir, refuse_socket());
+    if (!may_be_in(rules, dir, base, BROKER_SOCKET_DIR)) {
+        return refuse_socket();
     }
-    close(dir);
-    {
-        struct names_answer answer;
+    return mkdirat(dir, base, mode & 0755) < 0 ? -1 : note_dir(dir, base);
+}
 
-        names_do(q, fd, &answer);
-        errno = answer.code;
-        ret = answer.ret;
+/* Of a path whose beginning is there already, each part is tried. */
+static int make_dir(const struct broker_rules *rules, const struct names_question *q)
+{
+    char path[PATH_MAX];
+    const char *base;
+    int dir;
+
+    (void)snprintf(path, sizeof(path), "%s", q->path);
+    for (size_t len = strlen(path); len > 1 && path[len - 1] == '/'; len--) {
+        path[len - 1] = '\0';
     }
-    file = ret < 0 ? -1 : open(q->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    dir = open_parent(path, &base);
+    return dir < 0 ? -1 : keep_errno_close(dir, make_dir_in(rules, dir, base, q->mode));
+}
+
+/* In that directory, wherever its name leads by now. */
+static int bind_in(int fd, int dir, const char *base)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    if (snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir, base) >=
+        (int)sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    return bind(fd, (struct sockaddr *)&address, sizeof(address));
+}
+
+/* It is the process's, as others of its sockets are, until it is given away. */
+static int give_socket(const struct broker_rules *rules, int dir, const char *base)
+{
+    int file = openat(dir, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    struct stat st;
+    int ret = 0;
+
     if (file < 0) {
-        return ret;
+        return 0;
     }
-    if (fstat(file, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1) {
+    if (fstat(file, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1 &&
+        st.st_uid == geteuid()) {
         broker_made(file, "");
         ret = fchownat(file, "", rules->uid, rules->gid, AT_EMPTY_PATH);
     }
     return keep_errno_close(file, ret);
+}
+
+static int bind_name(const struct broker_rules *rules, const struct names_question *q, int fd)
+{
+    const char *base;
+    int dir = open_parent(q->path, &base);
+    int ret;
+
+    if (dir < 0) {
+        return -1;
+    }
+    ret = may_be_in(rules, dir, base, BROKER_SOCKET) ? bind_in(fd, dir, base) : refuse_socket();
+    if (ret == 0) {
+        ret = give_socket(rules, dir, base);
+    }
+    return keep_errno_close(dir, ret);
 }
 
 /* Only whether somebody listens: no connection of root's is given away. */
@@ -301,19 +340,31 @@ static int connect_name(const struct names_question *q)
 
 /* ---- owners, modes, labels: of what was made here ---- */
 
-static bool may_change(int fd)
+/*
+ * A directory is never for everybody, who could put links there, and has no label.  What was moved
+ * is its owner's.
+ */
+static bool may_change(const struct broker_rules *rules, const struct names_question *q, int fd)
 {
+    char place[PATH_MAX];
     struct stat st;
 
-    return fstat(fd, &st) == 0 && (S_ISSOCK(st.st_mode) || S_ISDIR(st.st_mode)) &&
-           broker_has_made(fd, "");
+    if (fstat(fd, &st) < 0 || !broker_has_made(fd, "") || !broker_place(fd, place)) {
+        return false;
+    }
+    if (S_ISDIR(st.st_mode)) {
+        return q->op != NAMES_LABEL && !(q->mode & S_IWOTH) &&
+               broker_allows(rules, place, BROKER_SOCKET_DIR);
+    }
+    return S_ISSOCK(st.st_mode) && broker_allows(rules, place, BROKER_SOCKET);
 }
 
-static int change(const struct names_question *q, int fd, struct names_answer *answer)
+static int change(const struct broker_rules *rules, const struct names_question *q, int fd,
+                  struct names_answer *answer)
 {
     bool is_label = q->op == NAMES_LABEL;
 
-    if (!may_change(fd) || (q->mode & ~0777u) ||
+    if (!may_change(rules, q, fd) || (q->mode & ~0777u) ||
         (is_label && strcmp(q->text, "security.selinux") != 0 &&
          strcmp(q->text, "security.SMACK64") != 0)) {
         return refuse();
@@ -358,7 +409,7 @@ static int work_by_fd(const struct broker_rules *rules, const struct names_quest
     case NAMES_CHOWN:
     case NAMES_CHMOD:
     case NAMES_LABEL:
-        return change(q, fd, answer);
+        return change(rules, q, fd, answer);
     case NAMES_HOLDER:
         return find_holder(rules, q, fd, answer);
     default:

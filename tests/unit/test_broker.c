@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* renameat2 */
 #include "daemon/broker.h"
 #include "tests/unit/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -77,9 +80,11 @@ static int stop(void **state)
     return system(command); /* NOLINT(cert-env33-c): a directory of our own making */
 }
 
-static int work(const struct world *w, enum names_op op, const char *path, int flags, int fd)
+static int work_mode(const struct world *w, enum names_op op, const char *path, mode_t mode,
+                     int flags, int fd)
 {
-    struct names_question question = {.op = op, .flags = flags, .mode = 0600};
+    struct names_question question = {
+        .op = op, .flags = flags, .mode = mode, .uid = getuid(), .gid = getgid()};
     struct names_answer answer;
 
     (void)snprintf(question.path, sizeof(question.path), "%s", path);
@@ -88,6 +93,11 @@ static int work(const struct world *w, enum names_op op, const char *path, int f
         close(answer.ret);
     }
     return answer.ret < 0 ? -answer.code : 0;
+}
+
+static int work(const struct world *w, enum names_op op, const char *path, int flags, int fd)
+{
+    return work_mode(w, op, path, 0600, flags, fd);
 }
 
 static int work_open(const struct world *w, const char *path, int flags)
@@ -252,6 +262,77 @@ static void directories_are_made_below_that_of_sockets(void **state)
     assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -NAMES_NO_SOCKET);
 }
 
+/* What was made may be given away, and its owner may put anything there. */
+static void no_directory_is_made_through_a_link(void **state)
+{
+    const struct world *w = *state;
+    char link[PATH_MAX];
+    int dir;
+
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "x"), 0, -1), 0);
+    (void)snprintf(link, sizeof(link), "%.3000s/x/y", w->place[SOCKETS]);
+    assert_int_equal(symlink(w->place[SECRET], link), 0);
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "x/y/foo.d"), 0, -1),
+                     -NAMES_NO_SOCKET);
+    assert_int_equal(access(name_in(w, SECRET, "foo.d"), F_OK), -1);
+
+    dir = open(name_in(w, SOCKETS, "x"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(work_mode(w, NAMES_CHMOD, "", 0777, 0, dir), -NAMES_REFUSED);
+    assert_int_equal(work_mode(w, NAMES_CHMOD, "", 0711, 0, dir), 0);
+    assert_int_equal(work(w, NAMES_CHOWN, "", 0, dir), 0);
+    assert_int_equal(rename(name_in(w, SOCKETS, "x"), name_in(w, SECRET, "x")), 0);
+    assert_int_equal(work(w, NAMES_CHOWN, "", 0, dir), -NAMES_REFUSED);
+    close(dir);
+}
+
+struct swap {
+    char a[PATH_MAX];
+    char b[PATH_MAX];
+    atomic_bool is_over;
+};
+
+static void *swap_names(void *arg)
+{
+    struct swap *swap = arg;
+
+    while (!atomic_load(&swap->is_over)) {
+        (void)renameat2(AT_FDCWD, swap->a, AT_FDCWD, swap->b, RENAME_EXCHANGE);
+    }
+    return NULL;
+}
+
+/* Whoever owns a directory there changes it between what is judged and what is done. */
+static void what_is_judged_is_where_it_is_made(void **state)
+{
+    const struct world *w = *state;
+    static const char *const made[] = {"a/sock", "a/dir", "b/sock", "b/dir"};
+    static struct swap swap;
+    bool is_out = false;
+    pthread_t thread;
+
+    (void)snprintf(swap.a, sizeof(swap.a), "%.3000s/a", w->place[SOCKETS]);
+    (void)snprintf(swap.b, sizeof(swap.b), "%.3000s/b", w->place[SOCKETS]);
+    atomic_store(&swap.is_over, false);
+    assert_int_equal(mkdir(swap.a, 0700), 0);
+    assert_int_equal(symlink(w->place[SECRET], swap.b), 0);
+    assert_int_equal(pthread_create(&thread, NULL, swap_names, &swap), 0);
+    for (unsigned i = 0; i < 2000; i++) {
+        int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        (void)work(w, NAMES_BIND, name_in(w, SOCKETS, "a/sock"), 0, own);
+        (void)work(w, NAMES_MKDIR, name_in(w, SOCKETS, "a/dir"), 0, -1);
+        close(own);
+        is_out |= access(name_in(w, SECRET, "sock"), F_OK) == 0;
+        is_out |= access(name_in(w, SECRET, "dir"), F_OK) == 0;
+        for (unsigned j = 0; j < ARRAY_SIZE(made); j++) {
+            (void)remove(name_in(w, SOCKETS, made[j]));
+        }
+    }
+    atomic_store(&swap.is_over, true);
+    pthread_join(thread, NULL);
+    assert_false(is_out);
+}
+
 /* ---- the process ---- */
 
 /* By the same way as vblkd; the child ends when its asker does. */
@@ -313,6 +394,8 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(rules_know_places_by_the_kernels_names, start, stop),
         cmocka_unit_test_setup_teardown(directories_are_made_below_that_of_sockets, start, stop),
+        cmocka_unit_test_setup_teardown(no_directory_is_made_through_a_link, start, stop),
+        cmocka_unit_test_setup_teardown(what_is_judged_is_where_it_is_made, start, stop),
         cmocka_unit_test_setup_teardown(it_passes_files_and_ends_with_its_asker, start, stop),
     };
 
