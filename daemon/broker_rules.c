@@ -43,15 +43,30 @@ bool broker_is_path(const char *path)
            (len < 3 || strcmp(path + len - 3, "/..") != 0);
 }
 
-bool broker_place(int fd, char place[PATH_MAX])
+bool broker_name(int fd, char name[PATH_MAX])
 {
-    char name[32];
+    char link[32];
     ssize_t len;
 
-    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
-    len = readlink(name, place, PATH_MAX - 1);
-    place[len > 0 ? len : 0] = '\0';
-    return place[0] == '/';
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    len = readlink(link, name, PATH_MAX - 1);
+    name[len > 0 ? len : 0] = '\0';
+    return name[0] == '/';
+}
+
+/* RESOLVE_NO_MAGICLINKS would take Linux 5.6, and say nothing of files of other mount namespaces.
+ */
+bool broker_place(int fd, char place[PATH_MAX])
+{
+    struct stat meant, named;
+    int other = broker_name(fd, place) ? open(place, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+    bool is_it = other >= 0 && fstat(fd, &meant) == 0 && fstat(other, &named) == 0 &&
+                 meant.st_dev == named.st_dev && meant.st_ino == named.st_ino;
+
+    if (other >= 0) {
+        close(other);
+    }
+    return is_it;
 }
 
 bool broker_is_below(const char *place, const char *dir)

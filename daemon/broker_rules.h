@@ -30,7 +30,13 @@ struct broker_rules {
 /* Absolute, and nothing in it goes up. */
 bool broker_is_path(const char *path);
 
-/* The name of an open file; false where it has none. */
+/* What the kernel calls an open file; false where it has no name. */
+bool broker_name(int fd, char name[PATH_MAX]);
+
+/*
+ * The same, which leads to that file and no other: not of a memfd, a deleted file, or one that lies
+ * elsewhere for another process, to all of which links of /proc lead.
+ */
 bool broker_place(int fd, char place[PATH_MAX]);
 
 /* Is it, or is it in, `dir`? */

@@ -124,6 +124,14 @@ static int create(const struct broker_rules *rules, const struct names_question 
     return keep_errno_close(dir, fd);
 }
 
+/* An image that was deleted lies where it was, for who has it open. */
+static bool find_place(int meant, const struct names_question *q, const struct stat *st,
+                       char place[PATH_MAX])
+{
+    return q->op == NAMES_REOPEN && st->st_nlink == 0 ? broker_name(meant, place)
+                                                      : broker_place(meant, place);
+}
+
 /* To set its mode, or to have what is in it on stable storage. */
 static bool may_open_dir(const struct broker_rules *rules, const char *place,
                          const struct names_question *q)
@@ -140,7 +148,7 @@ static bool may_open(const struct broker_rules *rules, int meant, const struct n
     char place[PATH_MAX];
     struct stat st;
 
-    if (fstat(meant, &st) < 0 || !broker_place(meant, place)) {
+    if (fstat(meant, &st) < 0 || !find_place(meant, q, &st, place)) {
         return false;
     }
     if (q->flags & O_PATH) {
@@ -176,8 +184,8 @@ static int open_name(const struct broker_rules *rules, const struct names_questi
 {
     int meant;
 
-    if (q->flags & ~OPEN_FLAGS) {
-        return refuse();
+    if ((q->flags & ~OPEN_FLAGS) || ((q->flags & O_CREAT) && (q->flags & (O_PATH | O_DIRECTORY)))) {
+        return refuse(); /* beside O_PATH, the kernel forgets O_CREAT and O_EXCL */
     }
     if (q->flags & O_CREAT) {
         return create(rules, q);

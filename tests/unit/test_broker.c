@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -144,6 +145,83 @@ static void nothing_is_truncated_and_nothing_but_files_opened(void **state)
     assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR | O_CREAT), -NAMES_REFUSED);
     assert_int_equal(mkfifo(name_in(w, IMAGES, "fifo"), 0600), 0);
     assert_int_equal(work_open(w, name_in(w, IMAGES, "fifo"), O_RDONLY), -NAMES_REFUSED);
+}
+
+/* The kernel forgets O_CREAT beside O_PATH, and what is there would seem to be made. */
+static void what_is_there_is_not_what_was_made(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_PATH | O_CREAT | O_EXCL),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, w->place[IMAGES], O_DIRECTORY | O_CREAT | O_EXCL),
+                     -NAMES_REFUSED);
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "a"), O_RDWR | O_CREAT | O_EXCL), -EEXIST);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "a"), 0, -1), -NAMES_REFUSED);
+}
+
+/* Made at a place of images, and moved to another one. */
+static void what_was_made_is_unlinked_where_images_are(void **state)
+{
+    const struct world *w = *state;
+
+    assert_int_equal(work_open(w, name_in(w, IMAGES, "new"), O_RDWR | O_CREAT | O_EXCL), 0);
+    assert_int_equal(rename(name_in(w, IMAGES, "new"), name_in(w, SECRET, "new")), 0);
+    assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SECRET, "new"), 0, -1), -NAMES_REFUSED);
+}
+
+/* Its name is no place: a link of /proc leads to any file that another process has open. */
+static void no_name_leads_to_what_has_none(void **state)
+{
+    const struct world *w = *state;
+    struct world all = *w;
+    int memfd = memfd_create("secret", MFD_CLOEXEC);
+    int deleted = open(name_in(w, IMAGES, "deleted"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    char name[64];
+    int fds[] = {memfd, deleted};
+    int ends[2];
+    pid_t child;
+
+    assert_int_equal(unlink(name_in(w, IMAGES, "deleted")), 0);
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(NULL);
+    child = fork();
+    if (child == 0) { /* whose files those are, until we have looked */
+        char byte;
+
+        close(ends[1]);
+        (void)!read(ends[0], &byte, 1);
+        _exit(0);
+    }
+    all.rules.image_dirs = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+        (void)snprintf(name, sizeof(name), "/proc/%d/fd/%d", (int)child, fds[i]);
+        assert_int_equal(work_open(&all, name, O_RDONLY), -NAMES_REFUSED);
+        assert_int_equal(symlink(name, name_in(w, IMAGES, "link")), 0);
+        assert_int_equal(work_open(&all, name_in(w, IMAGES, "link"), O_RDWR), -NAMES_REFUSED);
+        assert_int_equal(work_open(w, name_in(w, IMAGES, "link"), O_RDWR), -NAMES_REFUSED);
+        assert_int_equal(unlink(name_in(w, IMAGES, "link")), 0);
+        close(fds[i]);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+}
+
+/* An image that was deleted while it is open has a descriptor of its own for what is flushed. */
+static void what_was_deleted_is_opened_once_more_by_itself(void **state)
+{
+    const struct world *w = *state;
+    int image = open(name_in(w, IMAGES, "a"), O_RDWR | O_CLOEXEC);
+
+    assert_int_equal(work(w, NAMES_REOPEN, "", O_RDONLY, image), 0);
+    assert_int_equal(unlink(name_in(w, IMAGES, "a")), 0);
+    assert_int_equal(work(w, NAMES_REOPEN, "", O_RDONLY, image), 0);
+    assert_int_equal(work(w, NAMES_REOPEN, "", O_RDWR, image), -NAMES_REFUSED);
+    close(image);
+    image = open(name_in(w, SECRET, "b"), O_RDWR | O_CLOEXEC);
+    assert_int_equal(work(w, NAMES_REOPEN, "", O_RDONLY, image), -NAMES_REFUSED);
+    close(image);
 }
 
 static void only_what_it_has_made_is_unlinked(void **state)
@@ -386,6 +464,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(images_are_opened_where_they_may_lie, start, stop),
         cmocka_unit_test_setup_teardown(no_name_leads_out, start, stop),
         cmocka_unit_test_setup_teardown(nothing_is_truncated_and_nothing_but_files_opened, start,
+                                        stop),
+        cmocka_unit_test_setup_teardown(what_is_there_is_not_what_was_made, start, stop),
+        cmocka_unit_test_setup_teardown(what_was_made_is_unlinked_where_images_are, start, stop),
+        cmocka_unit_test_setup_teardown(no_name_leads_to_what_has_none, start, stop),
+        cmocka_unit_test_setup_teardown(what_was_deleted_is_opened_once_more_by_itself, start,
                                         stop),
         cmocka_unit_test_setup_teardown(only_what_it_has_made_is_unlinked, start, stop),
         cmocka_unit_test_setup_teardown(only_its_own_sockets_are_changed, start, stop),
