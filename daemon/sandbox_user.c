@@ -13,6 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/file_lock.h"
+#include "daemon/state.h"
+
+/* Of the state directory: those that vblkd makes. */
+static const char *const own_files[] = {STATE_LOCK_NAME, "disks.json", "disks.json.new"};
+
 /* Returns false when it is none. */
 static bool parse_number(const char *text, uint32_t *number)
 {
@@ -102,12 +108,17 @@ static int give_file(const struct sandbox_user *user, int dir, const char *name)
 
 static int give_files(const struct sandbox_user *user, int fd)
 {
-    DIR *dir = fdopendir(fd);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
     const struct dirent *entry;
     int ret = 0;
 
     if (!dir) {
-        return -errno;
+        ret = -errno;
+        if (copy >= 0) {
+            close(copy);
+        }
+        return ret;
     }
     while (ret == 0 && (entry = readdir(dir))) { /* NOLINT: a DIR of our own */
         ret = give_file(user, fd, entry->d_name);
@@ -119,16 +130,81 @@ static int give_files(const struct sandbox_user *user, int fd)
     return ret;
 }
 
+/* What vblkd itself makes there, as root; other files of root's may have been moved there. */
+static int give_own_files(const struct sandbox_user *user, int dir)
+{
+    int ret = 0;
+
+    for (unsigned i = 0; ret == 0 && i < ARRAY_SIZE(own_files); i++) {
+        ret = give_file(user, dir, own_files[i]);
+    }
+    return ret;
+}
+
+static bool has_files_of_root(int dir)
+{
+    struct stat st;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(own_files); i++) {
+        if (fstatat(dir, own_files[i], &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int refuse_dir(int lock_fd, const char *dir, struct err *err)
+{
+    char holder[16] = "";
+
+    (void)!pread(lock_fd, holder, sizeof(holder) - 1, 0); /* for the message only */
+    return err_say(err, -EADDRINUSE, "the state directory %s is in use by another vblkd%s%s", dir,
+                   holder[0] ? ", process " : "", holder);
+}
+
+/*
+ * As state_open does, whose locks these are, and in its order: what another vblkd has is not given
+ * away.  *lock_fd, -1: none was there, is to be closed; with it, and with dir_fd, they go.
+ */
+static int lock_dir(int dir_fd, int *lock_fd, const char *dir, struct err *err)
+{
+    *lock_fd = openat(dir_fd, STATE_LOCK_NAME, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if ((*lock_fd >= 0 && file_lock(*lock_fd) == -EWOULDBLOCK) ||
+        file_lock(dir_fd) == -EWOULDBLOCK) {
+        return refuse_dir(*lock_fd, dir, err);
+    }
+    return 0;
+}
+
+static int give_locked(const struct sandbox_user *user, int fd, bool is_all, const char *dir,
+                       struct err *err)
+{
+    int lock_fd = -1;
+    int ret = lock_dir(fd, &lock_fd, dir, err);
+
+    if (ret == 0) {
+        ret = is_all ? give_files(user, fd) : give_own_files(user, fd);
+        ret = ret < 0 ? err_set(err, ret, "cannot give %s to user %s", dir, user->name) : 0;
+    }
+    if (lock_fd >= 0) {
+        close(lock_fd);
+    }
+    return ret;
+}
+
 int sandbox_user_give(const struct sandbox_user *user, const char *dir, struct err *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct stat st = {0};
-    int ret = fd < 0 || fstat(fd, &st) < 0 ? -errno : 0;
+    int ret = 0;
 
-    if (ret == 0 && st.st_uid == 0) {
-        ret = give_files(user, fd); /* and closes it */
-    } else if (fd >= 0) {
+    if (fd < 0 || fstat(fd, &st) < 0) {
+        ret = err_set(err, -errno, "cannot give %s to user %s", dir, user->name);
+    } else if (st.st_uid == 0 || (st.st_uid == user->uid && has_files_of_root(fd))) {
+        ret = give_locked(user, fd, st.st_uid == 0, dir, err);
+    }
+    if (fd >= 0) {
         close(fd);
     }
-    return ret < 0 ? err_set(err, ret, "cannot give %s to user %s", dir, user->name) : 0;
+    return ret;
 }

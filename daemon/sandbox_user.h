@@ -29,5 +29,9 @@ int sandbox_user_check(const struct sandbox_user *user, struct err *err);
 /* With the groups that a name has. */
 int sandbox_user_become(const struct sandbox_user *user, struct err *err);
 
-/* A directory of root's, with all that is in it, becomes the user's. */
+/*
+ * A state directory of root's, with all that is in it, becomes the user's; of one that is the
+ * user's already, what vblkd made there as root.  -EADDRINUSE: another vblkd has it, and it stays
+ * as it is.
+ */
 int sandbox_user_give(const struct sandbox_user *user, const char *dir, struct err *err);

@@ -215,6 +215,35 @@ is_gone() {
     stop_vblkd
 }
 
+@test "user: what a vblkd of root has is not given away by a second one" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    getent passwd nobody >/dev/null || skip "needs a user nobody"
+    start_vblkd
+    vblkctl add vda null:1G
+    run without_bats timeout "$(deadline 20)" "$VBLKD" --user nobody --control "$E2E_DIR/control" \
+        --socket-dir "$E2E_DIR" --state-dir "$E2E_DIR/state"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"state directory $E2E_DIR/state is in use by another vblkd, process $(cat "$E2E_DIR/vblkd.pid")"* ]]
+    [ "$(stat -c %U "$E2E_DIR"/state "$E2E_DIR"/state/* | sort -u)" = root ]
+    vblkctl add vdb null:1G
+    stop_vblkd
+}
+
+@test "user: root's vblkd may run in between, and its disks are there afterwards" {
+    as_nobody
+    vblkctl add vda null:1G
+    stop_vblkd
+    start_vblkd
+    vblkctl add vdb null:1G
+    stop_vblkd
+    [ "$(stat -c %U "$E2E_DIR/state/disks.json")" = root ]
+    as_nobody
+    vblkctl remove vda
+    vblkctl remove vdb
+    [ "$(stat -c %U "$E2E_DIR"/state "$E2E_DIR"/state/* | sort -u)" = nobody ]
+    stop_vblkd
+}
+
 @test "user: images lie where --image-dir says, whatever a name looks like" {
     local name
 
