@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#define _GNU_SOURCE 1 /* struct ucred */
 #include "daemon/take_over.h"
 
 #include <errno.h>
@@ -22,10 +23,32 @@
 
 /* ---- the question ---- */
 
+/*
+ * All that we are to be comes from there: the settings, and files that we write to.  As the one
+ * that answers asks the same (hand_over.c), nobody is refused who was not before. Source: unix(7),
+ * SO_PEERCRED: whoever called listen.
+ */
+static int check_listener(int fd, const char *path, struct err *err)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0) {
+        return err_set(err, -errno, "who listens at %s", path);
+    }
+    return peer.uid == geteuid()
+               ? 0
+               : err_say(err, -EPERM,
+                         "who listens at %s runs as user %u, and the new vblkd as user %u: upgrade "
+                         "it as that user",
+                         path, (unsigned)peer.uid, (unsigned)geteuid());
+}
+
 static int connect_to(const char *path, struct err *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int ret;
 
     if (fd < 0) {
         return err_set(err, -errno, "no socket");
@@ -36,8 +59,11 @@ static int connect_to(const char *path, struct err *err)
     }
     memcpy(addr.sun_path, path, strlen(path) + 1);
     if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
-        int ret = err_set(err, -errno, "no vblkd answers at %s", path);
-
+        ret = err_set(err, -errno, "no vblkd answers at %s", path);
+    } else {
+        ret = check_listener(fd, path, err);
+    }
+    if (ret < 0) {
         close(fd);
         return ret;
     }

@@ -288,6 +288,26 @@ is_gone() {
     stop_vblkd
 }
 
+# What it is told there it would do, as root.
+@test "user: root takes no disks over from who listens as another user" {
+    [ "$(id -u)" -eq 0 ] || skip "needs root"
+    need_tools setpriv python3
+    chmod 777 "$E2E_DIR"
+    process_start fake setpriv --reuid 54322 --regid 54322 --clear-groups python3 -c '
+import os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.bind(sys.argv[1] + ".new")
+s.listen()
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+print("question:", s.accept()[0].recv(4096), flush=True)' "$E2E_DIR/fake.sock"
+    wait_until 20 test -S "$E2E_DIR/fake.sock"
+    run without_bats timeout "$(deadline 60)" "$VBLKD" --take-over "$E2E_DIR/fake.sock"
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"who listens at $E2E_DIR/fake.sock runs as user 54322, and the new vblkd as user 0: upgrade it as that user"* ]]
+    wait_until 20 process_ended fake
+    grep -qx "question: b''" "$E2E_DIR/fake.log" # and asks it nothing
+}
+
 @test "user: what cannot be is refused before anything is made" {
     run without_bats timeout "$(deadline 20)" "$VBLKD" --user no-such-user-here
     [ "$status" -eq 2 ]
