@@ -191,6 +191,23 @@ bool broker_allows(const struct broker_rules *rules, const char *place, enum bro
     }
 }
 
+bool broker_allows_in(const struct broker_rules *rules, int dir, const char *base,
+                      enum broker_kind kind)
+{
+    char place[PATH_MAX];
+    size_t len;
+
+    if (!broker_place(dir, place)) {
+        return false;
+    }
+    len = strcmp(place, "/") == 0 ? 0 : strlen(place);
+    if (len + 1 + strlen(base) >= sizeof(place)) {
+        return false;
+    }
+    (void)snprintf(place + len, sizeof(place) - len, "/%s", base);
+    return broker_allows(rules, place, kind);
+}
+
 static bool find_birth(int dir, const char *name, struct birth *birth)
 {
     struct statx stx;

@@ -55,6 +55,10 @@ enum broker_kind {
 /* May that lie there? */
 bool broker_allows(const struct broker_rules *rules, const char *place, enum broker_kind kind);
 
+/* The same of `base`, which need not be there, in the directory that `dir` is. */
+bool broker_allows_in(const struct broker_rules *rules, int dir, const char *base,
+                      enum broker_kind kind);
+
 /*
  * `name` in `dir` (as of fstatat; "": dir itself) was made for the process; and was it?  The last
  * few thousand are known, by number and time of birth, as numbers are given out again.

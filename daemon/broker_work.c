@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -58,23 +59,6 @@ static int open_parent(const char *path, const char **base)
     return open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-static bool may_be_in(const struct broker_rules *rules, int dir, const char *base,
-                      enum broker_kind kind)
-{
-    char place[PATH_MAX];
-    size_t len;
-
-    if (!broker_place(dir, place)) {
-        return false;
-    }
-    len = strcmp(place, "/") == 0 ? 0 : strlen(place);
-    if (len + 1 + strlen(base) >= sizeof(place)) {
-        return false;
-    }
-    (void)snprintf(place + len, sizeof(place) - len, "/%s", base);
-    return broker_allows(rules, place, kind);
-}
-
 static int keep_errno_close(int fd, int ret)
 {
     int code = errno;
@@ -82,6 +66,16 @@ static int keep_errno_close(int fd, int ret)
     close(fd);
     errno = code;
     return ret;
+}
+
+/* Of a path that may be one of a socket or its lock. */
+static int open_socket_parent(const struct broker_rules *rules, const char *path, const char **base)
+{
+    int dir = open_parent(path, base);
+
+    return dir < 0 || broker_allows_in(rules, dir, *base, BROKER_SOCKET)
+               ? dir
+               : keep_errno_close(dir, refuse_socket());
 }
 
 /* ---- open ---- */
@@ -111,10 +105,10 @@ static int create(const struct broker_rules *rules, const struct names_question 
     if (dir < 0) {
         return -1;
     }
-    if (lock && !may_be_in(rules, dir, base, BROKER_SOCKET)) {
+    if (lock && !broker_allows_in(rules, dir, base, BROKER_SOCKET)) {
         return keep_errno_close(dir, refuse_socket());
     }
-    if (!lock && (!(q->flags & O_EXCL) || !may_be_in(rules, dir, base, BROKER_IMAGE))) {
+    if (!lock && (!(q->flags & O_EXCL) || !broker_allows_in(rules, dir, base, BROKER_IMAGE))) {
         return keep_errno_close(dir, refuse());
     }
     fd = openat(dir, base, q->flags | O_NOFOLLOW | O_CLOEXEC, q->mode & 0600);
@@ -216,7 +210,7 @@ static bool has_lock_beside(int dir, const char *base)
 /* Sockets of a daemon before us have a lock beside them. */
 static bool may_unlink(const struct broker_rules *rules, int dir, const char *base)
 {
-    bool is_place = may_be_in(rules, dir, base, BROKER_SOCKET);
+    bool is_place = broker_allows_in(rules, dir, base, BROKER_SOCKET);
     struct stat st;
 
     if (fstatat(dir, base, &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -227,7 +221,7 @@ static bool may_unlink(const struct broker_rules *rules, int dir, const char *ba
     }
     return S_ISREG(st.st_mode) &&
            ((is_lock(base) && st.st_size == 0 && is_place) ||
-            (broker_has_made(dir, base) && may_be_in(rules, dir, base, BROKER_IMAGE)));
+            (broker_has_made(dir, base) && broker_allows_in(rules, dir, base, BROKER_IMAGE)));
 }
 
 static int unlink_name(const struct broker_rules *rules, const struct names_question *q)
@@ -264,7 +258,7 @@ static int make_dir_in(const struct broker_rules *rules, int dir, const char *ba
         errno = EEXIST;
         return -1;
     }
-    if (!may_be_in(rules, dir, base, BROKER_SOCKET_DIR)) {
+    if (!broker_allows_in(rules, dir, base, BROKER_SOCKET_DIR)) {
         return refuse_socket();
     }
     return mkdirat(dir, base, mode & 0755) < 0 ? -1 : note_dir(dir, base);
@@ -319,31 +313,62 @@ static int give_socket(const struct broker_rules *rules, int dir, const char *ba
 static int bind_name(const struct broker_rules *rules, const struct names_question *q, int fd)
 {
     const char *base;
-    int dir = open_parent(q->path, &base);
-    int ret;
+    int dir = open_socket_parent(rules, q->path, &base);
+    int ret = dir < 0 ? -1 : bind_in(fd, dir, base);
+
+    if (ret == 0) {
+        ret = give_socket(rules, dir, base);
+    }
+    return dir < 0 ? -1 : keep_errno_close(dir, ret);
+}
+
+static int connect_in(int dir, const char *base)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int file = openat(dir, base, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    int fd = file < 0 ? -1 : socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int ret = -1;
+
+    if (fd >= 0) {
+        (void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d", file);
+        ret = keep_errno_close(fd, connect(fd, (struct sockaddr *)&address, sizeof(address)));
+    }
+    return file < 0 ? -1 : keep_errno_close(file, ret);
+}
+
+/* Only whether somebody listens: no connection of root's is given away. */
+static int connect_name(const struct broker_rules *rules, const struct names_question *q)
+{
+    const char *base;
+    int dir = open_socket_parent(rules, q->path, &base);
+
+    return dir < 0 ? -1 : keep_errno_close(dir, connect_in(dir, base));
+}
+
+/* Of sockets and locks. */
+static int lstat_name(const struct broker_rules *rules, const struct names_question *q,
+                      struct stat *st)
+{
+    const char *base;
+    int dir = open_socket_parent(rules, q->path, &base);
+
+    return dir < 0 ? -1 : keep_errno_close(dir, fstatat(dir, base, st, AT_SYMLINK_NOFOLLOW));
+}
+
+/* The directory of a socket. */
+static int watch_name(const struct broker_rules *rules, const struct names_question *q, int inotify)
+{
+    char place[PATH_MAX], name[32];
+    int dir = open(q->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (dir < 0) {
         return -1;
     }
-    ret = may_be_in(rules, dir, base, BROKER_SOCKET) ? bind_in(fd, dir, base) : refuse_socket();
-    if (ret == 0) {
-        ret = give_socket(rules, dir, base);
+    if (!broker_place(dir, place) || !broker_allows(rules, place, BROKER_SOCKET_DIR)) {
+        return keep_errno_close(dir, refuse_socket());
     }
-    return keep_errno_close(dir, ret);
-}
-
-/* Only whether somebody listens: no connection of root's is given away. */
-static int connect_name(const struct names_question *q)
-{
-    struct names_answer answer;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-    if (fd < 0) {
-        return -1;
-    }
-    names_do(q, fd, &answer);
-    errno = answer.code;
-    return keep_errno_close(fd, answer.ret);
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", dir);
+    return keep_errno_close(dir, inotify_add_watch(inotify, name, (uint32_t)q->flags));
 }
 
 /* ---- owners, modes, labels: of what was made here ---- */
@@ -398,9 +423,10 @@ static int find_holder(const struct broker_rules *rules, const struct names_ques
     return (int)sizeof(holder);
 }
 
-static int look(const struct names_question *q, int fd, struct names_answer *answer)
+/* Whatever an image's path leads to, by whichever links, is told, and its place is not asked. */
+static int look(const struct names_question *q, struct names_answer *answer)
 {
-    names_do(q, fd, answer);
+    names_do(q, -1, answer);
     errno = answer->code;
     return answer->ret;
 }
@@ -432,10 +458,12 @@ static int work_by_name(const struct broker_rules *rules, const struct names_que
     case NAMES_OPEN:
         return open_name(rules, q);
     case NAMES_STAT:
-    case NAMES_LSTAT:
     case NAMES_READLINK:
+        return look(q, answer);
+    case NAMES_LSTAT:
+        return lstat_name(rules, q, &answer->st);
     case NAMES_WATCH:
-        return look(q, fd, answer);
+        return watch_name(rules, q, fd);
     case NAMES_UNLINK:
         return unlink_name(rules, q);
     case NAMES_MKDIR:
@@ -443,7 +471,7 @@ static int work_by_name(const struct broker_rules *rules, const struct names_que
     case NAMES_BIND:
         return bind_name(rules, q, fd);
     case NAMES_CONNECT:
-        return connect_name(q);
+        return connect_name(rules, q);
     default:
         return work_by_fd(rules, q, fd, answer);
     }

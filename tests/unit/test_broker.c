@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -411,6 +412,37 @@ static void what_is_judged_is_where_it_is_made(void **state)
     assert_false(is_out);
 }
 
+/* Who listens where, and what is made where, is nothing to who may be a guest by now. */
+static void sockets_of_others_are_not_looked_at(void **state)
+{
+    const struct world *w = *state;
+    int other = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int inotify = inotify_init1(IN_CLOEXEC);
+
+    assert_int_equal(names_bind(other, name_in(w, SECRET, "other")), 0);
+    assert_int_equal(listen(other, 1), 0);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SECRET, "other"), 0, -1), -NAMES_NO_SOCKET);
+    assert_int_equal(symlink(name_in(w, SECRET, "other"), name_in(w, SOCKETS, "link")), 0);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "link"), 0, -1), -ECONNREFUSED);
+    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SECRET, "other"), 0, -1), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_WATCH, name_in(w, SECRET, ""), IN_DELETE, inotify),
+                     -NAMES_NO_SOCKET);
+
+    assert_int_equal(work(w, NAMES_BIND, name_in(w, SOCKETS, "own"), 0, own), 0);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "own"), 0, -1), -ECONNREFUSED);
+    assert_int_equal(listen(own, 1), 0);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "own"), 0, -1), 0);
+    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SOCKETS, "own"), 0, -1), 0);
+    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SOCKETS, "none"), 0, -1), -ENOENT);
+    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SOCKETS, "none/own"), 0, -1), -ENOENT);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "none"), 0, -1), -ENOENT);
+    assert_int_equal(work(w, NAMES_WATCH, name_in(w, SOCKETS, ""), IN_DELETE, inotify), 0);
+    close(inotify);
+    close(own);
+    close(other);
+}
+
 /* ---- the process ---- */
 
 /* By the same way as vblkd; the child ends when its asker does. */
@@ -477,6 +509,7 @@ int main(void)
                                         stop),
         cmocka_unit_test_setup_teardown(rules_know_places_by_the_kernels_names, start, stop),
         cmocka_unit_test_setup_teardown(directories_are_made_below_that_of_sockets, start, stop),
+        cmocka_unit_test_setup_teardown(sockets_of_others_are_not_looked_at, start, stop),
         cmocka_unit_test_setup_teardown(no_directory_is_made_through_a_link, start, stop),
         cmocka_unit_test_setup_teardown(what_is_judged_is_where_it_is_made, start, stop),
         cmocka_unit_test_setup_teardown(it_passes_files_and_ends_with_its_asker, start, stop),
