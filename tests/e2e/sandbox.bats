@@ -150,7 +150,8 @@ is_gone() {
     vblkctl list | grep -q "root/b"
     vblkctl add vdb "$(root_image c)" --socket "$E2E_DIR/below/vdb.sock" --socket-owner daemon --socket-mode 0660
     [ "$(stat -c '%U %a' "$E2E_DIR/below/vdb.sock")" = "daemon 660" ]
-    rm -r "$E2E_DIR/below"
+    mv "$E2E_DIR/below" "$E2E_DIR/gone" # at once: what rm leaves for a moment is filled anew
+    rm -r "$E2E_DIR/gone"
     wait_until 10 has_owner_and_mode "$E2E_DIR/below/vdb.sock" "daemon 660"
     run vblkctl add vdc "$E2E_DIR/root/b"
     [[ "$output" == *"is in use by"*"vda, a disk of this vblkd"* ]]
