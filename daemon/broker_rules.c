@@ -94,17 +94,16 @@ static int resolve_control(const char **path, struct err *err)
 {
     const char *slash = strrchr(*path, '/');
     char dir[PATH_MAX];
-    const char *whole = dir;
-    char *control = NULL;
+    char *whole, *control;
     int ret;
 
     (void)snprintf(dir, sizeof(dir), "%.*s", slash == *path ? 1 : (int)(slash - *path), *path);
-    ret = resolve(&whole, err);
-    if (ret < 0) {
-        return ret;
+    whole = realpath(dir, NULL);
+    if (!whole) {
+        return err_set(err, -errno, "broker: no place %s", dir);
     }
     ret = asprintf(&control, "%s%s", strcmp(whole, "/") == 0 ? "" : whole, slash);
-    free((char *)whole);
+    free(whole);
     if (ret < 0) {
         return err_set(err, -ENOMEM, "broker");
     }
