@@ -395,7 +395,7 @@ static void what_is_judged_is_where_it_is_made(void **state)
     assert_int_equal(mkdir(swap.a, 0700), 0);
     assert_int_equal(symlink(w->place[SECRET], swap.b), 0);
     assert_int_equal(pthread_create(&thread, NULL, swap_names, &swap), 0);
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 100; i++) {
         int own = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         (void)work(w, NAMES_BIND, name_in(w, SOCKETS, "a/sock"), 0, own);
