@@ -13,6 +13,7 @@
 #include "core/base/log.h"
 #include "core/base/names.h"
 #include "core/base/text.h"
+#include "daemon/broker_work.h"
 
 static int broker = -1;
 static atomic_bool has_told;
@@ -29,12 +30,12 @@ static void fail(struct names_answer *answer, int code)
 }
 
 /* What comes first of a socket is its lock; errno alone would not tell where it may be. */
-static void tell_no_socket(const struct names_question *question, const struct names_answer *answer)
+static void refuse_socket(const struct names_question *question, struct names_answer *answer)
 {
     char shown[1024];
 
-    if (question->op == NAMES_OPEN && (question->flags & O_CREAT) && answer->ret < 0 &&
-        answer->code == NAMES_NO_SOCKET) {
+    answer->code = EACCES;
+    if (question->op == NAMES_OPEN && (question->flags & O_CREAT)) {
         log_warn("daemon: with --user, sockets lie below --socket-dir alone, and %s does not",
                  text_safe(question->path, shown, sizeof(shown)));
     }
@@ -107,8 +108,9 @@ static void ask(const struct names_question *question, int fd, struct names_answ
         fail(answer, ret == -EPIPE || ret == -ECONNRESET ? NAMES_GONE : -ret);
     } else if (!receive_answer(pair[0], answer)) {
         fail(answer, NAMES_GONE);
+    } else if (answer->ret < 0 && answer->code == BROKER_NO_SOCKET) {
+        refuse_socket(question, answer);
     }
-    tell_no_socket(question, answer);
     close(pair[0]);
 }
 

@@ -34,7 +34,7 @@ static int refuse(void)
 /* The process that asks says where they may be: broker_ask.c. */
 static int refuse_socket(void)
 {
-    errno = NAMES_NO_SOCKET;
+    errno = BROKER_NO_SOCKET;
     return -1;
 }
 

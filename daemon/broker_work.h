@@ -9,6 +9,9 @@
 #include "core/base/names.h"
 #include "daemon/broker_rules.h"
 
+/* No socket, lock or directory of those may be there: no system call says so by itself. */
+#define BROKER_NO_SOCKET ENOTUNIQ
+
 /* `fd`, -1: none, stays the caller's; so does what is opened, which is answer->ret. */
 void broker_work(const struct broker_rules *rules, const struct names_question *question, int fd,
                  struct names_answer *answer);

@@ -15,9 +15,8 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-#define NAMES_REFUSED ENOTNAM  /* it is none of those that we may use */
-#define NAMES_NO_SOCKET EACCES /* nor may a socket, or its lock or directory, be there */
-#define NAMES_GONE EOWNERDEAD  /* nobody is there to ask any more */
+#define NAMES_REFUSED ENOTNAM /* it is none of those that we may use */
+#define NAMES_GONE EOWNERDEAD /* nobody is there to ask any more */
 
 #define NAMES_TEXT_BYTES 256
 

@@ -259,7 +259,7 @@ static void only_its_own_sockets_are_changed(void **state)
     assert_int_equal(work(w, NAMES_CHMOD, "", 0, file), 0);
     close(file);
     assert_int_equal(work(w, NAMES_UNLINK, name_in(w, SOCKETS, "own"), 0, -1), 0);
-    assert_int_equal(work(w, NAMES_BIND, "/etc/vblk-test.sock", 0, own), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_BIND, "/etc/vblk-test.sock", 0, own), -BROKER_NO_SOCKET);
     close(own);
     close(other);
 }
@@ -274,14 +274,14 @@ static void sockets_and_locks_of_others_are_left_alone(void **state)
 
     assert_int_equal(names_bind(other, name_in(w, IMAGES, "other")), 0);
     assert_int_equal(work_open(w, name_in(w, IMAGES, "other.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
-                     -NAMES_NO_SOCKET);
+                     -BROKER_NO_SOCKET);
     close(open(name_in(w, IMAGES, "other.lock"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "other"), 0, -1), -NAMES_REFUSED);
-    assert_int_equal(work(w, NAMES_BIND, name_in(w, IMAGES, "own"), 0, own), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_BIND, name_in(w, IMAGES, "own"), 0, own), -BROKER_NO_SOCKET);
     assert_int_equal(work_open(w, name_in(w, IMAGES, "other"), O_PATH | O_NOFOLLOW),
                      -NAMES_REFUSED);
     assert_int_equal(work_open(w, name_in(w, IMAGES, "empty.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
-                     -NAMES_NO_SOCKET);
+                     -BROKER_NO_SOCKET);
     assert_int_equal(work(w, NAMES_UNLINK, name_in(w, IMAGES, "empty.lock"), 0, -1),
                      -NAMES_REFUSED);
     close(empty);
@@ -298,7 +298,7 @@ static void of_the_control_sockets_directory_it_has_that_alone(void **state)
 
     other.rules.control_path = strdup(name_in(w, SECRET, "control"));
     assert_int_equal(work_open(&other, name_in(w, SECRET, "x.lock"), O_RDWR | O_CREAT | O_NOFOLLOW),
-                     -NAMES_NO_SOCKET);
+                     -BROKER_NO_SOCKET);
     assert_int_equal(
         work_open(&other, name_in(w, SECRET, "control.lock"), O_RDWR | O_CREAT | O_NOFOLLOW), 0);
     assert_int_equal(work(&other, NAMES_BIND, name_in(w, SECRET, "control"), 0, own), 0);
@@ -338,7 +338,7 @@ static void directories_are_made_below_that_of_sockets(void **state)
 
     assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "below"), 0, -1), 0);
     assert_int_equal(work(w, NAMES_MKDIR, w->place[SOCKETS], 0, -1), -EEXIST);
-    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SECRET, "below"), 0, -1), -BROKER_NO_SOCKET);
 }
 
 /* What was made may be given away, and its owner may put anything there. */
@@ -352,7 +352,7 @@ static void no_directory_is_made_through_a_link(void **state)
     (void)snprintf(link, sizeof(link), "%.3000s/x/y", w->place[SOCKETS]);
     assert_int_equal(symlink(w->place[SECRET], link), 0);
     assert_int_equal(work(w, NAMES_MKDIR, name_in(w, SOCKETS, "x/y/foo.d"), 0, -1),
-                     -NAMES_NO_SOCKET);
+                     -BROKER_NO_SOCKET);
     assert_int_equal(access(name_in(w, SECRET, "foo.d"), F_OK), -1);
 
     dir = open(name_in(w, SOCKETS, "x"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -422,12 +422,12 @@ static void sockets_of_others_are_not_looked_at(void **state)
 
     assert_int_equal(names_bind(other, name_in(w, SECRET, "other")), 0);
     assert_int_equal(listen(other, 1), 0);
-    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SECRET, "other"), 0, -1), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SECRET, "other"), 0, -1), -BROKER_NO_SOCKET);
     assert_int_equal(symlink(name_in(w, SECRET, "other"), name_in(w, SOCKETS, "link")), 0);
     assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "link"), 0, -1), -ECONNREFUSED);
-    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SECRET, "other"), 0, -1), -NAMES_NO_SOCKET);
+    assert_int_equal(work(w, NAMES_LSTAT, name_in(w, SECRET, "other"), 0, -1), -BROKER_NO_SOCKET);
     assert_int_equal(work(w, NAMES_WATCH, name_in(w, SECRET, ""), IN_DELETE, inotify),
-                     -NAMES_NO_SOCKET);
+                     -BROKER_NO_SOCKET);
 
     assert_int_equal(work(w, NAMES_BIND, name_in(w, SOCKETS, "own"), 0, own), 0);
     assert_int_equal(work(w, NAMES_CONNECT, name_in(w, SOCKETS, "own"), 0, -1), -ECONNREFUSED);
