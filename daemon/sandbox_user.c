@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/sandbox_user.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -106,31 +105,7 @@ static int give_file(const struct sandbox_user *user, int dir, const char *name)
     return ret;
 }
 
-static int give_files(const struct sandbox_user *user, int fd)
-{
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    DIR *dir = copy < 0 ? NULL : fdopendir(copy);
-    const struct dirent *entry;
-    int ret = 0;
-
-    if (!dir) {
-        ret = -errno;
-        if (copy >= 0) {
-            close(copy);
-        }
-        return ret;
-    }
-    while (ret == 0 && (entry = readdir(dir))) { /* NOLINT: a DIR of our own */
-        ret = give_file(user, fd, entry->d_name);
-    }
-    if (ret == 0 && fchown(fd, user->uid, user->gid) < 0) {
-        ret = -errno;
-    }
-    closedir(dir);
-    return ret;
-}
-
-/* What vblkd itself makes there, as root; other files of root's may have been moved there. */
+/* What vblkd itself makes there, as root; other files are none of its. */
 static int give_own_files(const struct sandbox_user *user, int dir)
 {
     int ret = 0;
@@ -176,14 +151,17 @@ static int lock_dir(int dir_fd, int *lock_fd, const char *dir, struct err *err)
     return 0;
 }
 
-static int give_locked(const struct sandbox_user *user, int fd, bool is_all, const char *dir,
+static int give_locked(const struct sandbox_user *user, int fd, bool with_dir, const char *dir,
                        struct err *err)
 {
     int lock_fd = -1;
     int ret = lock_dir(fd, &lock_fd, dir, err);
 
     if (ret == 0) {
-        ret = is_all ? give_files(user, fd) : give_own_files(user, fd);
+        ret = give_own_files(user, fd);
+        if (ret == 0 && with_dir && fchown(fd, user->uid, user->gid) < 0) {
+            ret = -errno;
+        }
         ret = ret < 0 ? err_set(err, ret, "cannot give %s to user %s", dir, user->name) : 0;
     }
     if (lock_fd >= 0) {

@@ -30,8 +30,7 @@ int sandbox_user_check(const struct sandbox_user *user, struct err *err);
 int sandbox_user_become(const struct sandbox_user *user, struct err *err);
 
 /*
- * A state directory of root's, with all that is in it, becomes the user's; of one that is the
- * user's already, what vblkd made there as root.  -EADDRINUSE: another vblkd has it, and it stays
- * as it is.
+ * A state directory of root's becomes the user's, and what vblkd made there as root, also in one
+ * that is the user's already.  -EADDRINUSE: another vblkd has it, and it stays as it is.
  */
 int sandbox_user_give(const struct sandbox_user *user, const char *dir, struct err *err);

@@ -231,18 +231,24 @@ is_gone() {
 }
 
 @test "user: root's vblkd may run in between, and its disks are there afterwards" {
+    local owner
+
     as_nobody
     vblkctl add vda null:1G
     stop_vblkd
-    start_vblkd
-    vblkctl add vdb null:1G
-    stop_vblkd
-    [ "$(stat -c %U "$E2E_DIR/state/disks.json")" = root ]
-    as_nobody
-    vblkctl remove vda
-    vblkctl remove vdb
-    [ "$(stat -c %U "$E2E_DIR"/state "$E2E_DIR"/state/* | sort -u)" = nobody ]
-    stop_vblkd
+    for owner in nobody root; do
+        chown "$owner" "$E2E_DIR/state"
+        start_vblkd
+        vblkctl add "$owner" null:1G
+        touch "$E2E_DIR/state/other"
+        stop_vblkd
+        [ "$(stat -c %U "$E2E_DIR/state/disks.json")" = root ]
+        as_nobody
+        vblkctl remove "$owner"
+        [ "$(cd "$E2E_DIR/state" && stat -c %U . disks.json lock | sort -u)" = nobody ]
+        [ "$(stat -c %U "$E2E_DIR/state/other")" = root ] # as it was named by mistake, perhaps
+        stop_vblkd
+    done
 }
 
 @test "user: images lie where --image-dir says, whatever a name looks like" {
