@@ -66,12 +66,17 @@ static void release_bytes(struct mem *mem, uint64_t size)
     atomic_fetch_sub_explicit(&mapped_by_all, size, memory_order_relaxed);
 }
 
-static void unmap_region(struct mem *mem, struct mem_region *region)
+static void close_region_file(struct mem_region *region)
 {
-    munmap(region->map, region->map_size);
     if (region->fd >= 0) {
         close(region->fd);
     }
+}
+
+static void unmap_region(struct mem *mem, struct mem_region *region)
+{
+    munmap(region->map, region->map_size);
+    close_region_file(region);
     release_bytes(mem, region->map_size);
 }
 
