@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/base/base.h"
+#include "core/base/text.h"
 
 #define READ_ONLY ":read"
 
@@ -25,15 +26,9 @@
 
 static int read_number(const char *name, id_t *id, struct err *err)
 {
-    char *end = NULL;
-    unsigned long long number;
-
-    errno = 0;
-    number = strtoull(name, &end, 10);
-    if (errno != 0 || *end != '\0' || number > ID_MAX) {
-        return err_say(err, -EINVAL, "\"%s\" is no number from 0 to %lld", name, (long long)ID_MAX);
+    if (!text_is_id(name, id)) {
+        return err_say(err, -EINVAL, "\"%s\" is no number from 0 to %u", name, ID_MAX);
     }
-    *id = (id_t)number;
     return 0;
 }
 

@@ -6,30 +6,17 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/base/file_lock.h"
+#include "core/base/text.h"
 #include "daemon/state.h"
 
 /* Of the state directory: those that vblkd makes. */
 static const char *const own_files[] = {STATE_LOCK_NAME, "disks.json", "disks.json.new"};
-
-/* Returns false when it is none. */
-static bool parse_number(const char *text, uint32_t *number)
-{
-    char *end;
-    unsigned long long value = strtoull(text, &end, 10);
-
-    if (text[0] < '0' || text[0] > '9' || *end || value >= UINT32_MAX) {
-        return false;
-    }
-    *number = (uint32_t)value;
-    return true;
-}
 
 int sandbox_user_parse(struct sandbox_user *user, const char *text, struct err *err)
 {
@@ -38,7 +25,7 @@ int sandbox_user_parse(struct sandbox_user *user, const char *text, struct err *
     if (entry) {
         user->uid = entry->pw_uid;
         user->gid = user->has_group ? user->gid : entry->pw_gid;
-    } else if (parse_number(text, &user->uid)) {
+    } else if (text_is_id(text, &user->uid)) {
         entry = getpwuid(user->uid);
         user->gid = user->has_group ? user->gid : entry ? entry->pw_gid : user->uid;
     } else {
@@ -55,7 +42,7 @@ int sandbox_group_parse(struct sandbox_user *user, const char *text, struct err 
 
     if (entry) {
         user->gid = entry->gr_gid;
-    } else if (!parse_number(text, &user->gid)) {
+    } else if (!text_is_id(text, &user->gid)) {
         return err_say(err, -ENOENT, "--group: there is no group \"%s\"", text);
     }
     user->has_group = true;

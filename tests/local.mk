@@ -18,7 +18,7 @@ libtest_a_SOURCES = \
 	tests/lib/raw_ring.c tests/lib/raw_ring.h \
 	tests/lib/vhost_msg.c tests/lib/vhost_msg.h \
 	tests/unit/operation.c tests/unit/operation.h \
-	tests/unit/unit.h
+	tests/unit/device_end.h tests/unit/unit.h
 
 FRONTEND_LDADD = libtest.a $(FRONT_END)
 

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/base/base.h"
@@ -171,4 +172,16 @@ const char *text_quote(const char *path, char out[TEXT_QUOTED_BYTES])
 bool text_is_utf8(const char *text)
 {
     return is_text(text, true);
+}
+
+bool text_is_id(const char *text, uint32_t *id)
+{
+    char *end;
+    unsigned long long number = strtoull(text, &end, 10);
+
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || number >= UINT32_MAX) {
+        return false;
+    }
+    *id = (uint32_t)number;
+    return true;
 }

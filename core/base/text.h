@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What text_escape may make of a byte. */
 #define TEXT_ESCAPE_MAX 4u
@@ -42,3 +43,6 @@ const char *text_quote(const char *path, char out[TEXT_QUOTED_BYTES]);
 
 /* Is all of it UTF-8?  JSON carries nothing else. */
 bool text_is_utf8(const char *text);
+
+/* A user's or group's number in decimal, all of `text`; UINT32_MAX is none.  Source: chown(2). */
+bool text_is_id(const char *text, uint32_t *id);

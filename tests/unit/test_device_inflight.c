@@ -17,6 +17,7 @@
 
 #include "core/device/device_state.h"
 #include "core/virtio/inflight.h"
+#include "tests/unit/device_end.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 2u
@@ -35,7 +36,6 @@ struct world {
     int log_fd;
     struct drain drain;
     unsigned times_drained;
-    bool is_closed;
 };
 
 static const uint64_t modern = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_BLK_F_FLUSH;
@@ -173,21 +173,12 @@ static int world_start(void **state)
     return 0;
 }
 
-static void on_closed(void *arg)
-{
-    ((struct world *)arg)->is_closed = true;
-}
-
 static int world_stop(void **state)
 {
     struct world *w = *state;
 
     pause_drained(w, PAUSE_EXIT);
-    image_close(device_detach(&w->dev));
-    device_close(&w->dev, on_closed, w);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert(w->is_closed);
-    assert(uv_loop_close(&w->loop) == 0);
+    device_end(&w->dev, &w->loop);
     frontend_fini(&w->guest);
     if (w->log_fd >= 0) {
         close(w->log_fd);

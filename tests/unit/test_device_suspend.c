@@ -21,6 +21,7 @@
 #include "core/device/lane_delay.h"
 #include "core/device/throttle.h"
 #include "core/virtio/inflight.h"
+#include "tests/unit/device_end.h"
 #include "tests/unit/device_guest.h"
 
 #define RING_SIZE 32u
@@ -41,7 +42,6 @@ struct world {
     int dirty_fd;
     struct drain drain;
     unsigned times_drained;
-    bool is_closed;
 };
 
 #define run_until(w, what)                              \
@@ -201,21 +201,12 @@ static int packed_start(void **state)
     return world_start(state, true);
 }
 
-static void on_closed(void *arg)
-{
-    ((struct world *)arg)->is_closed = true;
-}
-
 static int world_stop(void **state)
 {
     struct world *w = *state;
 
     pause_drained(w, PAUSE_EXIT);
-    image_close(device_detach(&w->dev));
-    device_close(&w->dev, on_closed, w);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert(w->is_closed);
-    assert(uv_loop_close(&w->loop) == 0);
+    device_end(&w->dev, &w->loop);
     frontend_fini(&w->guest);
     close(w->log_fd);
     close(w->dirty_fd);

@@ -18,6 +18,7 @@
 #include "core/block/error_policy.h"
 #include "core/device/limiter.h"
 #include "tests/unit/chance.h"
+#include "tests/unit/device_end.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 4u
@@ -143,7 +144,6 @@ struct world {
     struct frontend guest;
     struct drain drain;
     unsigned times_drained;
-    bool is_closed;
 };
 
 static const uint64_t modern = 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
@@ -258,22 +258,13 @@ static int world_start_packed(void **state)
                        modern | 1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_F_RING_PACKED);
 }
 
-static void on_closed(void *arg)
-{
-    ((struct world *)arg)->is_closed = true;
-}
-
 static int world_stop(void **state)
 {
     struct world *w = *state;
 
     bad.is_shut = false;
     pause_drained(w, PAUSE_EXIT);
-    image_close(device_detach(&w->dev));
-    device_close(&w->dev, on_closed, w);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert(w->is_closed);
-    assert(uv_loop_close(&w->loop) == 0);
+    device_end(&w->dev, &w->loop);
     frontend_fini(&w->guest);
     return 0;
 }

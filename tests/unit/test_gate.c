@@ -15,6 +15,7 @@
 #include "core/device/device_state.h"
 #include "core/device/throttle.h"
 #include "tests/unit/chance.h"
+#include "tests/unit/device_end.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 4
@@ -57,7 +58,6 @@ struct world {
     unsigned times_drained;
     void (*turned)(struct lane *lane); /* the first lane's own */
     unsigned lane_turns;               /* of it */
-    bool is_closed;
 };
 
 /* ---- the rule ---- */
@@ -312,21 +312,12 @@ static void wait_drained(struct world *w, enum pause_reason reason)
     run_until(w, w->times_drained > before);
 }
 
-static void on_closed(void *arg)
-{
-    ((struct world *)arg)->is_closed = true;
-}
-
 static int world_stop(void **state)
 {
     struct world *w = *state;
 
     wait_drained(w, PAUSE_EXIT);
-    image_close(device_detach(&w->dev));
-    device_close(&w->dev, on_closed, w);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert(w->is_closed);
-    assert(uv_loop_close(&w->loop) == 0);
+    device_end(&w->dev, &w->loop);
     frontend_fini(&w->guest);
     pthread_mutex_destroy(&w->rule.lock);
     return 0;

@@ -15,6 +15,7 @@
 #include "core/base/iov.h"
 #include "core/block/path.h"
 #include "core/device/device_state.h"
+#include "tests/unit/device_end.h"
 #include "tests/unit/device_guest.h"
 
 #define RINGS 2u
@@ -181,7 +182,6 @@ struct world {
     struct frontend guest;
     struct drain drain;
     unsigned times_drained;
-    bool is_closed;
 };
 
 static const uint64_t modern =
@@ -251,21 +251,12 @@ static int world_start(void **state)
     return 0;
 }
 
-static void on_closed(void *arg)
-{
-    ((struct world *)arg)->is_closed = true;
-}
-
 static int world_stop(void **state)
 {
     struct world *w = *state;
 
     pause_drained(w, PAUSE_EXIT);
-    image_close(device_detach(&w->dev));
-    device_close(&w->dev, on_closed, w);
-    uv_run(&w->loop, UV_RUN_DEFAULT);
-    assert(w->is_closed);
-    assert(uv_loop_close(&w->loop) == 0);
+    device_end(&w->dev, &w->loop);
     frontend_fini(&w->guest);
     free(ram.bytes);
     return 0;
